@@ -1,0 +1,97 @@
+package events
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/armlet-pay/armlet/platform/sqldb"
+)
+
+// Outbox is the table outbox of one database. All outboxes of a database wake the same relays.
+type Outbox struct {
+	db    *sqldb.DB
+	waker *waker
+}
+
+// NewOutbox returns the outbox of db, whose schema must have the tables of [Schema].
+func NewOutbox(db *sqldb.DB) *Outbox {
+	return &Outbox{db: db, waker: wakerOf(db)}
+}
+
+// Append adds events to the outbox in tx: they are published if and only if tx commits. The relays of this process start at
+// once after the commit; those of others find the events when they poll.
+func Append(ctx context.Context, tx *sqldb.Tx, evs ...Event) error {
+	for _, ev := range evs {
+		if err := ev.check(); err != nil {
+			return err
+		}
+		headers, err := json.Marshal(ev.headers())
+		if err != nil {
+			return fmt.Errorf("events: %w", err)
+		}
+		data := ev.Data
+		if data == nil {
+			data = []byte{} // nil would be NULL
+		}
+		_, err = tx.ExecContext(ctx,
+			`INSERT INTO outbox (id, subject, type, headers, data, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+			ev.ID, ev.Subject, ev.Type, string(headers), data, ev.Time.UnixMicro())
+		if err != nil {
+			return fmt.Errorf("events: append %s: %w", ev.Type, err)
+		}
+	}
+	if len(evs) > 0 {
+		tx.OnCommit(wakerOf(tx.DB()).wake)
+	}
+	return nil
+}
+
+// Append is the function [Append].
+func (o *Outbox) Append(ctx context.Context, tx *sqldb.Tx, evs ...Event) error {
+	return Append(ctx, tx, evs...)
+}
+
+// Pending counts the events that are not published yet and tells since when the oldest has been waiting; the time is zero
+// when none is.
+func (o *Outbox) Pending(ctx context.Context) (n int, oldest time.Time, err error) {
+	var created int64
+	err = o.db.QueryRowContext(ctx, `SELECT COUNT(*), COALESCE(MIN(created_at), 0) FROM outbox WHERE published_at IS NULL`).
+		Scan(&n, &created)
+	if err != nil {
+		return 0, time.Time{}, fmt.Errorf("events: count the outbox: %w", err)
+	}
+	if n > 0 {
+		oldest = time.UnixMicro(created).UTC()
+	}
+	return n, oldest, nil
+}
+
+// waker tells any number of relays that there is something to publish.
+type waker struct {
+	mu     sync.Mutex
+	signal chan struct{}
+}
+
+type wakerKey struct{}
+
+func wakerOf(db *sqldb.DB) *waker {
+	w, _ := db.Attach(wakerKey{}, func() any { return &waker{signal: make(chan struct{})} }).(*waker) // the key is ours alone
+	return w
+}
+
+func (w *waker) wake() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	close(w.signal)
+	w.signal = make(chan struct{})
+}
+
+// next is closed at the first wake after the call. Take it before looking for work, so that no wake is lost.
+func (w *waker) next() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.signal
+}

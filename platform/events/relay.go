@@ -1,0 +1,257 @@
+package events
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/armlet-pay/armlet/platform/sqldb"
+)
+
+const (
+	ackWait        = 5 * time.Second
+	markTimeout    = 5 * time.Second
+	maxRelayWait   = 5 * time.Second
+	pruneEvery     = 10 * time.Minute
+	pruneBatch     = 1000
+	dedupeWindow   = 5 * time.Minute
+	connectTimeout = 10 * time.Second
+)
+
+// RelayConfig says what a [Relay] publishes and where.
+type RelayConfig struct {
+	// Outbox is what is published. Required.
+	Outbox *Outbox
+	// JetStream publishes what Route does not send elsewhere. Required. After an acknowledgement was missed the relay
+	// aborts every publish in flight on it, so other asynchronous publishers should have one of their own.
+	JetStream jetstream.JetStream
+	// Stream is created or brought up to date on JetStream before the first publish, and JetStream is held to storing the
+	// events in it. With an empty Name no stream is made and any may take them. Duplicates defaults to 5 minutes.
+	Stream jetstream.StreamConfig
+	// Route picks another JetStream, such as that of another account, for a subject; nil or a nil result means JetStream.
+	Route func(subject string) jetstream.JetStream
+	// Log defaults to slog.Default.
+	Log *slog.Logger
+	// Batch is how many events are in flight at once; default 256.
+	Batch int
+	// Every is how often the outbox is looked at without a wake-up; default 500 ms.
+	Every time.Duration
+	// Retention is how long published rows are kept; default 24 hours.
+	Retention time.Duration
+}
+
+// Relay publishes an outbox. Any number of them may run on one database: they publish the same events with the same ids,
+// and the stream keeps one of each.
+type Relay struct {
+	cfg      RelayConfig
+	db       *sqldb.DB
+	prepared bool
+	pruned   time.Time
+	parked   map[int64]parking
+}
+
+// parking is when a row that JetStream refused for itself (no stream takes its subject, say) is tried again. The rows behind
+// it go on meanwhile.
+type parking struct {
+	until time.Time
+	delay time.Duration
+}
+
+type row struct {
+	seq     int64
+	id      string
+	subject string
+	headers string
+	data    []byte
+}
+
+// NewRelay returns a relay that does nothing until it runs.
+func NewRelay(cfg RelayConfig) *Relay {
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	if cfg.Batch <= 0 {
+		cfg.Batch = 256
+	}
+	if cfg.Every <= 0 {
+		cfg.Every = 500 * time.Millisecond
+	}
+	if cfg.Retention <= 0 {
+		cfg.Retention = 24 * time.Hour
+	}
+	if cfg.Stream.Duplicates == 0 {
+		cfg.Stream.Duplicates = dedupeWindow
+		if age := cfg.Stream.MaxAge; age > 0 {
+			cfg.Stream.Duplicates = min(age, dedupeWindow) // the server refuses a longer one
+		}
+	}
+	return &Relay{cfg: cfg, db: cfg.Outbox.db, parked: map[int64]parking{}}
+}
+
+// Run publishes until ctx ends and then returns nil. Whatever fails, the database or NATS, is logged once per outage and
+// tried again with growing pauses of at most 5 seconds.
+func (r *Relay) Run(ctx context.Context) error {
+	failures := 0
+	for ctx.Err() == nil {
+		woken := r.cfg.Outbox.waker.next()
+		if err := r.round(ctx); err != nil {
+			r.interrupted(ctx, err, failures)
+			// No wake-up: what was just committed cannot be published either.
+			sleep(ctx, min(100*time.Millisecond<<min(failures, 10), maxRelayWait), nil)
+			failures++
+			continue
+		}
+		if failures > 0 {
+			r.cfg.Log.InfoContext(ctx, "events are published again", "attempts", failures)
+			failures = 0
+		}
+		sleep(ctx, r.cfg.Every, woken)
+	}
+	return nil
+}
+
+func (r *Relay) interrupted(ctx context.Context, err error, failures int) {
+	if failures == 0 && ctx.Err() == nil {
+		r.cfg.Log.WarnContext(ctx, "events are kept in the outbox until they can be published", "error", err)
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-woken:
+	case <-timer.C:
+	}
+}
+
+// round publishes everything that is pending now. Its error is an outage that stops the relay as a whole.
+func (r *Relay) round(ctx context.Context) error {
+	if err := r.prune(ctx); err != nil {
+		return err
+	}
+	// The stream is made before there is anything to publish, so that consumers find it and the first event is not late.
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	for after := int64(0); ; {
+		rows, err := r.pending(ctx, after)
+		if err != nil {
+			return err
+		}
+		if len(rows) == 0 {
+			if after == 0 {
+				clear(r.parked)
+			}
+			return nil
+		}
+		after = rows[len(rows)-1].seq
+		if err := r.publish(ctx, r.withoutParked(rows)); err != nil {
+			return err
+		}
+		if len(rows) < r.cfg.Batch {
+			return nil
+		}
+	}
+}
+
+func (r *Relay) pending(ctx context.Context, after int64) ([]row, error) {
+	rows, err := r.db.QueryContext(ctx, `SELECT seq, id, subject, headers, data FROM outbox
+		WHERE published_at IS NULL AND seq > $1 ORDER BY seq LIMIT $2`, after, r.cfg.Batch)
+	if err != nil {
+		return nil, fmt.Errorf("read the outbox: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []row
+	for rows.Next() {
+		var e row
+		if err := rows.Scan(&e.seq, &e.id, &e.subject, &e.headers, &e.data); err != nil {
+			return nil, fmt.Errorf("read the outbox: %w", err)
+		}
+		out = append(out, e)
+	}
+	return out, rows.Err()
+}
+
+func (r *Relay) withoutParked(rows []row) []row {
+	now := time.Now()
+	ready := rows[:0]
+	for _, e := range rows {
+		if p, ok := r.parked[e.seq]; !ok || !now.Before(p.until) {
+			ready = append(ready, e)
+		}
+	}
+	return ready
+}
+
+// prepare makes the stream, once and again after JetStream said that nobody takes the events.
+func (r *Relay) prepare(ctx context.Context) error {
+	if conn := r.cfg.JetStream.Conn(); !conn.IsConnected() {
+		return fmt.Errorf("NATS: %w", nats.ErrDisconnected)
+	}
+	if r.prepared || r.cfg.Stream.Name == "" {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	if _, err := r.cfg.JetStream.CreateOrUpdateStream(ctx, r.cfg.Stream); err != nil {
+		return fmt.Errorf("make the stream %s: %w", r.cfg.Stream.Name, err)
+	}
+	r.prepared = true
+	return nil
+}
+
+func (r *Relay) mark(ctx context.Context, stored []int64) error {
+	if len(stored) == 0 {
+		return nil
+	}
+	// What is stored should be marked even while the service is stopping; else it would be published again later.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	defer cancel()
+	seqs := make([]string, len(stored))
+	for i, seq := range stored {
+		seqs[i] = strconv.FormatInt(seq, 10)
+	}
+	err := r.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.ExecContext(ctx, `UPDATE outbox SET published_at = $1 WHERE seq IN (`+strings.Join(seqs, ",")+`)`,
+			time.Now().UnixMicro())
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("mark published events: %w", err)
+	}
+	return nil
+}
+
+func (r *Relay) prune(ctx context.Context) error {
+	now := time.Now()
+	if now.Sub(r.pruned) < pruneEvery {
+		return nil
+	}
+	for {
+		var n int64
+		err := r.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+			res, err := tx.ExecContext(ctx, `DELETE FROM outbox WHERE seq IN (
+				SELECT seq FROM outbox WHERE published_at < $1 LIMIT $2)`, now.Add(-r.cfg.Retention).UnixMicro(), pruneBatch)
+			if err != nil {
+				return err
+			}
+			n, err = res.RowsAffected()
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("prune the outbox: %w", err)
+		}
+		if n < pruneBatch {
+			r.pruned = now
+			return nil
+		}
+	}
+}

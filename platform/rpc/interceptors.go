@@ -1,0 +1,202 @@
+package rpc
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+)
+
+// Verifier turns a bearer token into the caller it stands for. It refuses a token with a fault of kind Unauthenticated, and
+// says Unavailable when it cannot tell.
+type Verifier interface {
+	// Verify checks the token and names its caller. The token has no "Bearer " before it.
+	Verify(ctx context.Context, token string) (Caller, error)
+}
+
+// guard is what the interceptors know. It does not change once the server serves.
+type guard struct {
+	log        *slog.Logger
+	policy     Policy
+	verifier   Verifier
+	maxTimeout time.Duration
+	// draining ends when the server stops: calls run to their end, but streams could last for ever and are ended.
+	draining context.Context
+}
+
+// unary is the list of interceptors, outermost first. Tracing stands around all of them as a stats handler, and an
+// oversized message is refused by gRPC before any of them (RESOURCE_EXHAUSTED).
+func (g *guard) unary() []grpc.UnaryServerInterceptor {
+	return []grpc.UnaryServerInterceptor{
+		g.recoverUnary,  // a panic becomes INTERNAL with an error id; the stack goes to the log
+		g.mapUnary,      // a fault becomes its status; anything else becomes INTERNAL with an error id
+		g.deadlineUnary, // no deadline: INVALID_ARGUMENT DEADLINE_REQUIRED; a distant one is cut to MaxTimeout
+		g.admitUnary,    // authenticate, then authorize by the policy: UNAUTHENTICATED or PERMISSION_DENIED
+		validateUnary,   // the request's field rules: INVALID_ARGUMENT INVALID_FIELD
+	}
+}
+
+// stream is the same list for streams, which live as long as their caller likes and so need no deadline.
+func (g *guard) stream() []grpc.StreamServerInterceptor {
+	return []grpc.StreamServerInterceptor{
+		g.recoverStream,
+		g.mapStream,
+		g.admitStream,
+		validateStream,
+	}
+}
+
+func (g *guard) recoverUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (_ any, err error) {
+	ctx = withCall(ctx)
+	defer func() {
+		if p := recover(); p != nil {
+			err = internalStatus(ctx, g.log, info.FullMethod, "panic", p, slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	return next(ctx, req)
+}
+
+func (g *guard) recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) (err error) {
+	ctx, cancel := context.WithCancelCause(withCall(ss.Context()))
+	defer cancel(nil)
+	defer context.AfterFunc(g.draining, func() { cancel(errDraining) })()
+	ss = &serverStream{ServerStream: ss, ctx: ctx}
+	defer func() {
+		if p := recover(); p != nil {
+			err = internalStatus(ss.Context(), g.log, info.FullMethod, "panic", p, slog.String("stack", string(debug.Stack())))
+		}
+	}()
+	return next(srv, ss)
+}
+
+func (g *guard) mapUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	resp, err := next(ctx, req)
+	if err != nil {
+		return nil, toStatus(ctx, g.log, info.FullMethod, err)
+	}
+	return resp, nil
+}
+
+func (g *guard) mapStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	err := next(srv, ss)
+	if err == nil {
+		return nil
+	}
+	if errors.Is(context.Cause(ss.Context()), errDraining) {
+		err = errDraining
+	}
+	return toStatus(ss.Context(), g.log, info.FullMethod, err)
+}
+
+func (g *guard) deadlineUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	deadline, ok := ctx.Deadline()
+	switch {
+	case isInfrastructure(info.FullMethod):
+	case !ok:
+		return nil, errDeadlineRequired
+	case time.Until(deadline) > g.maxTimeout:
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, g.maxTimeout)
+		defer cancel()
+	}
+	return next(ctx, req)
+}
+
+func (g *guard) admitUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
+	if err := g.admit(ctx, info.FullMethod); err != nil {
+		return nil, err
+	}
+	return next(ctx, req)
+}
+
+func (g *guard) admitStream(srv any, ss grpc.ServerStream, info *grpc.StreamServerInfo, next grpc.StreamHandler) error {
+	if err := g.admit(ss.Context(), info.FullMethod); err != nil {
+		return err
+	}
+	return next(srv, ss)
+}
+
+// admit notes who calls, or says why the call may not go on.
+func (g *guard) admit(ctx context.Context, method string) error {
+	if isInfrastructure(method) {
+		return nil
+	}
+	rule, ok := g.policy[method]
+	if !ok { // cannot happen once Serve has checked the policy; denied all the same
+		return errCallerNotAllowed
+	}
+	caller, err := g.authenticate(ctx, rule.Public)
+	if err != nil {
+		return err
+	}
+	setCaller(ctx, caller)
+	return rule.authorize(caller)
+}
+
+// authenticate finds the caller: by the token if there is one, otherwise by the channel. It is nil when nothing names one.
+func (g *guard) authenticate(ctx context.Context, public bool) (*Caller, error) {
+	if !public {
+		token, err := bearer(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if token != "" {
+			return g.verify(ctx, token)
+		}
+	}
+	if p, ok := peer.FromContext(ctx); ok {
+		if ci, ok := p.AuthInfo.(channelInfo); ok {
+			return ci.channelCaller(), nil
+		}
+	}
+	return nil, nil
+}
+
+func (g *guard) verify(ctx context.Context, token string) (*Caller, error) {
+	if g.verifier == nil {
+		return nil, errTokenInvalid
+	}
+	c, err := g.verifier.Verify(ctx, token)
+	if err != nil {
+		if _, ok := fault.As(err); ok || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, errTokenInvalid.WithCause(err)
+	}
+	// Services are known by their channel alone: a token must never be able to name one.
+	if c.Role == "" || c.Role == RoleService {
+		return nil, errTokenInvalid
+	}
+	return &c, nil
+}
+
+// bearer is the call's token, empty when it has none. Two of them, or another scheme, are refused rather than chosen from.
+func bearer(ctx context.Context) (string, error) {
+	values := metadata.ValueFromIncomingContext(ctx, "authorization")
+	switch len(values) {
+	case 0:
+		return "", nil
+	case 1:
+		scheme, token, ok := strings.Cut(values[0], " ")
+		if ok && strings.EqualFold(scheme, "bearer") && token != "" {
+			return token, nil
+		}
+	}
+	return "", errTokenInvalid
+}
+
+// serverStream is a stream whose context knows the call.
+type serverStream struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s *serverStream) Context() context.Context { return s.ctx }

@@ -1,0 +1,199 @@
+package rpc
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/reflection"
+	"google.golang.org/grpc/stats"
+)
+
+// Defaults of ServerConfig.
+const (
+	// DefaultMaxRecvBytes is the largest message a server takes.
+	DefaultMaxRecvBytes = 1 << 20
+	// DefaultMaxTimeout is the most time a unary call gets, whatever its deadline says.
+	DefaultMaxTimeout = 60 * time.Second
+)
+
+// propagator carries W3C traceparent. It is passed explicitly: the global one does nothing until somebody sets it, and a
+// library should not depend on that.
+var propagator = propagation.TraceContext{}
+
+// ServerConfig is what a server is made of. Service and Policy are needed; every other zero value has a meaning.
+type ServerConfig struct {
+	// Service is the name of the service, for logs.
+	Service string
+	// Policy says who may call what; it must name every registered method.
+	Policy Policy
+	// Verifier verifies bearer tokens; without one every token is refused.
+	Verifier Verifier
+	// TLS is used on listeners that are not in-process; nil is plaintext.
+	TLS *tls.Config
+	// Log gets what callers must not see; nil is silence.
+	Log *slog.Logger
+	// TracerProvider and MeterProvider receive a span and metrics for each call; nil records nothing but still propagates.
+	TracerProvider trace.TracerProvider
+	// MeterProvider see TracerProvider.
+	MeterProvider metric.MeterProvider
+	// MaxRecvBytes is the largest message taken, 0 for DefaultMaxRecvBytes.
+	MaxRecvBytes int
+	// MaxTimeout is the most time a unary call gets, 0 for DefaultMaxTimeout.
+	MaxTimeout time.Duration
+}
+
+// Server is a gRPC server with the interceptors of this package, health and reflection.
+type Server struct {
+	grpc   *grpc.Server
+	health *health.Server
+	policy Policy
+	drain  context.CancelFunc
+}
+
+// NewServer makes a server that does not serve yet and is not ready. It refuses a policy with a rule that makes no sense.
+func NewServer(cfg ServerConfig) (*Server, error) {
+	if err := cfg.Policy.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.withDefaults()
+	draining, drain := context.WithCancel(context.Background())
+	g := &guard{log: cfg.Log, policy: cfg.Policy, verifier: cfg.Verifier, maxTimeout: cfg.MaxTimeout, draining: draining}
+	s := &Server{
+		grpc: grpc.NewServer(
+			grpc.Creds(newServerCreds(cfg.TLS)),
+			grpc.StatsHandler(otelgrpc.NewServerHandler(
+				otelgrpc.WithTracerProvider(cfg.TracerProvider),
+				otelgrpc.WithMeterProvider(cfg.MeterProvider),
+				otelgrpc.WithPropagators(propagator),
+				otelgrpc.WithFilter(func(i *stats.RPCTagInfo) bool { return !isInfrastructure(i.FullMethodName) }),
+			)),
+			grpc.ChainUnaryInterceptor(g.unary()...),
+			grpc.ChainStreamInterceptor(g.stream()...),
+			grpc.MaxRecvMsgSize(cfg.MaxRecvBytes),
+			grpc.MaxHeaderListSize(64<<10),
+			grpc.MaxConcurrentStreams(1000),
+			grpc.ConnectionTimeout(10*time.Second),
+			// Dial pings every 30 s to notice a dead peer; without this gRPC would close such connections.
+			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+			grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+		),
+		health: health.NewServer(),
+		policy: cfg.Policy,
+		drain:  drain,
+	}
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	s.health.SetServingStatus("", healthpb.HealthCheckResponse_NOT_SERVING)
+	return s, nil
+}
+
+func (c ServerConfig) withDefaults() ServerConfig {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	c.Log = c.Log.With("service", c.Service)
+	if c.TracerProvider == nil {
+		c.TracerProvider = tracenoop.NewTracerProvider()
+	}
+	if c.MeterProvider == nil {
+		c.MeterProvider = metricnoop.NewMeterProvider()
+	}
+	if c.MaxRecvBytes <= 0 {
+		c.MaxRecvBytes = DefaultMaxRecvBytes
+	}
+	if c.MaxTimeout <= 0 {
+		c.MaxTimeout = DefaultMaxTimeout
+	}
+	return c
+}
+
+// GRPC is where the service registers its handlers, before Serve.
+func (s *Server) GRPC() *grpc.Server { return s.grpc }
+
+// Check reports whether the server may start: every registered method is in the policy and every request's field rules
+// compile. Serve checks too; a program that starts several servers can check all of them first.
+func (s *Server) Check() error {
+	registered := s.grpc.GetServiceInfo()
+	if missing := s.policy.Missing(registered); len(missing) > 0 {
+		return fmt.Errorf("the policy does not say who may call %s", strings.Join(missing, ", "))
+	}
+	return warmUp(registered)
+}
+
+// Serve serves on all listeners until Stop is called or one of them fails, which it takes over and closes in any case.
+// After Stop it returns nil.
+func (s *Server) Serve(listeners ...net.Listener) error {
+	if len(listeners) == 0 {
+		return errors.New("rpc: no listener to serve on")
+	}
+	if err := s.Check(); err != nil {
+		for _, l := range listeners {
+			_ = l.Close()
+		}
+		return err
+	}
+	errs := make(chan error, len(listeners))
+	var wg sync.WaitGroup
+	for _, l := range listeners {
+		wg.Go(func() {
+			err := s.grpc.Serve(l)
+			if err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				errs <- fmt.Errorf("serve on %s: %w", l.Addr(), err)
+				s.grpc.Stop() // the other listeners end as well
+			}
+		})
+	}
+	wg.Wait()
+	close(errs)
+	return <-errs
+}
+
+// SetReady says through the health service whether the service is ready, as a whole ("") and under each registered name.
+// Calls are served in either case; it is for load balancers and for whoever waits for the start.
+func (s *Server) SetReady(ready bool) {
+	st := healthpb.HealthCheckResponse_NOT_SERVING
+	if ready {
+		st = healthpb.HealthCheckResponse_SERVING
+	}
+	s.health.SetServingStatus("", st)
+	for name := range s.grpc.GetServiceInfo() {
+		if !isInfrastructure("/" + name) {
+			s.health.SetServingStatus(name, st)
+		}
+	}
+}
+
+// Stop says NOT_SERVING, takes no new calls, ends the context of streams (their callers see UNAVAILABLE SHUTTING_DOWN) and
+// waits for the calls under way; when the context ends first it breaks them off.
+func (s *Server) Stop(ctx context.Context) {
+	s.health.Shutdown()
+	s.drain()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.grpc.GracefulStop()
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.grpc.Stop()
+		<-done
+	}
+}

@@ -1,0 +1,205 @@
+package run
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// checkTimeout is how long a service may think about whether it is ready.
+	checkTimeout = 3 * time.Second
+	// checkSoon is how often it is asked while it starts.
+	checkSoon = 50 * time.Millisecond
+)
+
+// running is a service and what runs of it.
+type running struct {
+	svc  *Service
+	log  *slog.Logger
+	fail func(error)
+	// every is the time between two checks.
+	every time.Duration
+
+	addr, httpAddr string
+	http           *http.Server
+	ready          atomic.Bool
+	cancel         context.CancelFunc // ends the workers
+	work           sync.WaitGroup     // the workers and the readiness watch
+	serve          sync.WaitGroup     // the servers
+}
+
+func newRunning(svc *Service, suite Suite, fail func(error)) *running {
+	return &running{svc: svc, log: suite.Log.With("service", svc.Name), fail: fail, every: suite.CheckEvery, cancel: func() {}}
+}
+
+// start returns when the service is ready.
+func (r *running) start(ctx context.Context) error {
+	if err := r.listen(ctx); err != nil {
+		return fmt.Errorf("service %s: %w", r.svc.Name, err)
+	}
+	var work context.Context
+	work, r.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	for _, w := range r.svc.Workers {
+		r.work.Go(func() { supervise(work, r.log, w) })
+	}
+	if err := r.waitReady(ctx); err != nil {
+		return fmt.Errorf("service %s did not become ready: %w", r.svc.Name, err)
+	}
+	r.setReady(true)
+	r.work.Go(func() { r.watch(work) })
+	r.log.Info("service ready", "grpc", r.addr, "http", r.httpAddr)
+	return nil
+}
+
+// listen opens every listener before anything is served, so that a taken port starts nothing.
+func (r *running) listen(ctx context.Context) error {
+	var lc net.ListenConfig
+	var httpListener net.Listener
+	var grpcListeners []net.Listener
+	if r.svc.HTTPListen != "" {
+		l, err := lc.Listen(ctx, "tcp", r.svc.HTTPListen)
+		if err != nil {
+			return fmt.Errorf("http-listen: %w", err)
+		}
+		httpListener, r.httpAddr = l, l.Addr().String()
+	}
+	if r.svc.Server != nil && r.svc.Listen != "" {
+		l, err := lc.Listen(ctx, "tcp", r.svc.Listen)
+		if err != nil {
+			if httpListener != nil {
+				_ = httpListener.Close()
+			}
+			return fmt.Errorf("listen: %w", err)
+		}
+		grpcListeners, r.addr = append(grpcListeners, l), l.Addr().String()
+	}
+	if r.svc.Server != nil && r.svc.Network != nil {
+		grpcListeners = append(grpcListeners, r.svc.Network.Listen(r.svc.Name))
+	}
+	if len(grpcListeners) > 0 {
+		r.serve.Go(func() {
+			if err := r.svc.Server.Serve(grpcListeners...); err != nil {
+				r.fail(fmt.Errorf("service %s: %w", r.svc.Name, err))
+			}
+		})
+	}
+	if httpListener != nil {
+		r.http = r.httpServer()
+		r.serve.Go(func() {
+			if err := r.http.Serve(httpListener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+				r.fail(fmt.Errorf("service %s: http: %w", r.svc.Name, err))
+			}
+		})
+	}
+	return nil
+}
+
+func (r *running) check(ctx context.Context) (err error) {
+	if r.svc.Check == nil {
+		return nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("the readiness check panicked: %v", p)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	return r.svc.Check(ctx)
+}
+
+func (r *running) waitReady(ctx context.Context) error {
+	tick := time.NewTicker(checkSoon)
+	defer tick.Stop()
+	for {
+		err := r.check(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// watch keeps the readiness true to what Check says.
+func (r *running) watch(ctx context.Context) {
+	tick := time.NewTicker(r.every)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		err := r.check(ctx)
+		if ctx.Err() != nil || (err == nil) == r.ready.Load() {
+			continue
+		}
+		r.setReady(err == nil)
+		if err != nil {
+			r.log.Warn("service not ready", "error", err)
+		} else {
+			r.log.Info("service ready again")
+		}
+	}
+}
+
+func (r *running) setReady(ready bool) {
+	r.ready.Store(ready)
+	if r.svc.Server != nil {
+		r.svc.Server.SetReady(ready)
+	}
+}
+
+// stop also closes a service that was never started.
+func (r *running) stop(ctx context.Context) error {
+	r.ready.Store(false)
+	if r.svc.Server != nil {
+		r.svc.Server.Stop(ctx)
+	}
+	var errs []error
+	if r.http != nil {
+		if err := r.http.Shutdown(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("http: %w", errors.Join(err, r.http.Close())))
+		}
+	}
+	r.cancel()
+	if err := waitFor(ctx, &r.work); err != nil {
+		errs = append(errs, errors.New("a worker did not end in time"))
+	}
+	if err := waitFor(ctx, &r.serve); err != nil {
+		errs = append(errs, errors.New("a server did not end in time"))
+	}
+	if r.svc.Close != nil {
+		errs = append(errs, r.svc.Close(ctx))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("stop service %s: %w", r.svc.Name, err)
+	}
+	r.log.Info("service stopped")
+	return nil
+}
+
+func waitFor(ctx context.Context, wg *sync.WaitGroup) error {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		wg.Wait()
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

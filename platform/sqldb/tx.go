@@ -1,0 +1,162 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+)
+
+// Queryer runs statements; [DB] and [Tx] implement it. QueryContext and QueryRowContext are for reading: outside a
+// transaction SQLite answers them from connections that refuse to write.
+type Queryer interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}
+
+var (
+	_ Queryer = (*DB)(nil)
+	_ Queryer = (*Tx)(nil)
+)
+
+const (
+	maxAttempts  = 12
+	firstBackoff = 2 * time.Millisecond
+	maxBackoff   = 250 * time.Millisecond
+)
+
+// Tx is one attempt at a transaction. It is valid only inside the function given to [DB.InTx] and, like [sql.Tx], must not
+// be used by several goroutines at once.
+type Tx struct {
+	db       *DB
+	tx       *sql.Tx
+	onCommit []func()
+}
+
+type txKey struct{ db *DB }
+
+// InTx runs fn in a transaction and commits it when fn returns nil. On an error or a panic everything is rolled back and
+// the error is returned, or the panic goes on.
+//
+// fn runs again from the start, up to 12 times with growing random pauses, when the database reports a lost race
+// (SQLITE_BUSY, serialization failure, deadlock); it stops early when ctx ends. fn gets a context that marks the
+// transaction: beginning another one on the same database with it, or writing around it, is an error instead of a deadlock.
+//
+// When Commit fails because the connection broke, the transaction may or may not have been committed; a caller that repeats
+// needs a key that makes the repetition harmless.
+func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+	if err := db.refuseNested(ctx); err != nil {
+		return err
+	}
+	backoff := firstBackoff
+	for attempt := 1; ; attempt++ {
+		err := db.attempt(ctx, fn)
+		if err == nil || !IsConflict(err) || attempt == maxAttempts {
+			return classify(err)
+		}
+		pause := time.NewTimer(backoff/2 + rand.N(backoff)) //nolint:gosec // jitter needs no secrecy
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return errors.Join(ctx.Err(), err)
+		case <-pause.C:
+		}
+		backoff = min(backoff*2, maxBackoff)
+	}
+}
+
+func (db *DB) attempt(ctx context.Context, fn func(context.Context, *Tx) error) (err error) {
+	var opts *sql.TxOptions
+	if db.dialect == Postgres {
+		opts = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	sqlTx, err := db.writer.BeginTx(ctx, opts)
+	if err != nil {
+		return fmt.Errorf("begin: %w", err)
+	}
+	tx := &Tx{db: db, tx: sqlTx}
+	finished := false
+	defer func() {
+		if finished {
+			return
+		}
+		// fn failed, panicked or called runtime.Goexit. A failing rollback means that the connection is gone, and the
+		// transaction with it.
+		if rbErr := sqlTx.Rollback(); rbErr != nil && err != nil && !errors.Is(rbErr, sql.ErrTxDone) {
+			err = errors.Join(err, fmt.Errorf("rollback: %w", rbErr))
+		}
+	}()
+	if err := fn(context.WithValue(ctx, txKey{db}, true), tx); err != nil {
+		return err
+	}
+	finished = true
+	if err := sqlTx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	for _, f := range tx.onCommit {
+		f()
+	}
+	return nil
+}
+
+func (db *DB) refuseNested(ctx context.Context) error {
+	if ctx.Value(txKey{db}) != nil {
+		return errors.New("sqldb: a transaction on this database is already open: use its Tx")
+	}
+	return nil
+}
+
+// ExecContext runs one writing statement on its own, committed when it returns. Unlike [DB.InTx] it is not tried again.
+func (db *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	if err := db.refuseNested(ctx); err != nil {
+		return nil, err
+	}
+	return db.writer.ExecContext(ctx, query, args...)
+}
+
+// QueryContext reads rows outside any transaction.
+func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return db.reader.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext reads at most one row outside any transaction.
+func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return db.reader.QueryRowContext(ctx, query, args...)
+}
+
+// DB returns the database the transaction runs on.
+func (tx *Tx) DB() *DB { return tx.db }
+
+// Dialect tells which kind of database the transaction runs on.
+func (tx *Tx) Dialect() Dialect { return tx.db.dialect }
+
+// ForUpdate is the suffix of a SELECT whose rows the transaction is going to decide on: " FOR UPDATE" in PostgreSQL, and
+// nothing in SQLite, where a transaction has the whole database for itself.
+func (tx *Tx) ForUpdate() string {
+	if tx.db.dialect == Postgres {
+		return " FOR UPDATE"
+	}
+	return ""
+}
+
+// OnCommit has f run once after the transaction was committed, in the goroutine of InTx, and never when it was not.
+// Functions run in the order they were added; they must be quick and cannot fail.
+func (tx *Tx) OnCommit(f func()) { tx.onCommit = append(tx.onCommit, f) }
+
+// ExecContext runs a statement in the transaction.
+func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	return tx.tx.ExecContext(ctx, query, args...)
+}
+
+// QueryContext reads rows in the transaction. Close them before the next statement: PostgreSQL runs one at a time.
+func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	return tx.tx.QueryContext(ctx, query, args...)
+}
+
+// QueryRowContext reads at most one row in the transaction.
+func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	return tx.tx.QueryRowContext(ctx, query, args...)
+}

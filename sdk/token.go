@@ -1,0 +1,209 @@
+package sdk
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
+)
+
+// TokenSource gives the access token for a call. It must be safe for concurrent use.
+type TokenSource interface {
+	Token(ctx context.Context) (string, error)
+}
+
+// StaticToken is a token that someone else minted, such as a wearer's session.
+type StaticToken string
+
+// Token returns the token.
+func (t StaticToken) Token(context.Context) (string, error) { return string(t), nil }
+
+// String hides the token.
+func (StaticToken) String() string { return "***" }
+
+// GoString hides the token.
+func (StaticToken) GoString() string { return "***" }
+
+// Key is a client's private key: Ed25519 (RFC 8037) or P-256. Its String hides it.
+type Key struct{ jwk jose.JSONWebKey }
+
+// NewKey makes an Ed25519 key.
+func NewKey() (Key, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return Key{}, fmt.Errorf("sdk: make a key: %w", err)
+	}
+	id := make([]byte, 8)
+	if _, err := rand.Read(id); err != nil {
+		return Key{}, fmt.Errorf("sdk: name a key: %w", err)
+	}
+	return Key{jose.JSONWebKey{Key: private, KeyID: hex.EncodeToString(id), Algorithm: string(jose.EdDSA), Use: "sig"}}, nil
+}
+
+// LoadKey reads a private JWK (RFC 7517) from a file.
+func LoadKey(file string) (Key, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return Key{}, fmt.Errorf("sdk: read the client's key: %w", err)
+	}
+	return ParseKey(text)
+}
+
+// ParseKey reads a private JWK.
+func ParseKey(text []byte) (Key, error) {
+	var jwk jose.JSONWebKey
+	if err := jwk.UnmarshalJSON(text); err != nil || !jwk.Valid() {
+		return Key{}, errors.New("sdk: the client's key is not a JWK")
+	}
+	if jwk.IsPublic() {
+		return Key{}, errors.New("sdk: the client's key is public; the private JWK is needed")
+	}
+	return Key{jwk}, nil
+}
+
+// LoadOrCreateKey is LoadKey, but makes the key and the file (mode 0600) when there is none.
+func LoadOrCreateKey(file string) (Key, error) {
+	key, err := LoadKey(file)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return key, err
+	}
+	if key, err = NewKey(); err != nil {
+		return Key{}, err
+	}
+	text, err := key.jwk.MarshalJSON()
+	if err != nil {
+		return Key{}, fmt.Errorf("sdk: write a key: %w", err)
+	}
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		return Key{}, fmt.Errorf("sdk: write a key: %w", err)
+	}
+	return key, nil
+}
+
+// PublicJWK is the public half, as CreateClient wants it.
+func (k Key) PublicJWK() (string, error) {
+	text, err := k.jwk.Public().MarshalJSON()
+	return string(text), err
+}
+
+// String hides the key.
+func (Key) String() string { return "***" }
+
+// GoString hides the key.
+func (Key) GoString() string { return "***" }
+
+// ClientCredentials asks auth's token endpoint for access tokens with
+// private_key_jwt (RFC 7523, section 2.2) and keeps each until shortly before
+// its end. Without scopes the token carries all that the partner was granted.
+func ClientCredentials(tokenURL, clientID string, key Key, scopes ...string) TokenSource {
+	return &clientCredentials{url: tokenURL, id: clientID, key: key, scopes: scopes,
+		http: &http.Client{Timeout: DefaultTimeout}, now: time.Now}
+}
+
+type clientCredentials struct {
+	url, id string
+	key     Key
+	scopes  []string
+	http    *http.Client
+	now     func() time.Time
+
+	mu    sync.Mutex
+	token string
+	until time.Time
+}
+
+func (c *clientCredentials) String() string { return "client " + c.id }
+
+// Token is the present token, or a new one.
+func (c *clientCredentials) Token(ctx context.Context) (string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.token != "" && c.now().Before(c.until) {
+		return c.token, nil
+	}
+	token, life, err := c.ask(ctx)
+	if err != nil {
+		return "", err
+	}
+	// A token that ends on its way to the service would be refused.
+	c.token, c.until = token, c.now().Add(life-min(30*time.Second, life/4))
+	return token, nil
+}
+
+func (c *clientCredentials) ask(ctx context.Context) (string, time.Duration, error) {
+	assertion, err := c.assertion()
+	if err != nil {
+		return "", 0, err
+	}
+	form := url.Values{
+		"grant_type":            {"client_credentials"},
+		"client_id":             {c.id},
+		"client_assertion_type": {"urn:ietf:params:oauth:client-assertion-type:jwt-bearer"},
+		"client_assertion":      {assertion},
+	}
+	if len(c.scopes) > 0 {
+		form.Set("scope", strings.Join(c.scopes, " "))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(form.Encode()))
+	if err != nil {
+		return "", 0, fmt.Errorf("sdk: token endpoint: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return "", 0, fmt.Errorf("sdk: token endpoint: %w", err)
+	}
+	defer resp.Body.Close() //nolint:errcheck // nothing is left to read
+	var answer struct {
+		AccessToken      string `json:"access_token"`
+		ExpiresIn        int64  `json:"expires_in"`
+		Error            string `json:"error"`
+		ErrorDescription string `json:"error_description"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil {
+		return "", 0, fmt.Errorf("sdk: token endpoint answered %s without JSON", resp.Status)
+	}
+	if resp.StatusCode != http.StatusOK || answer.AccessToken == "" {
+		return "", 0, fmt.Errorf("sdk: token endpoint refused client %s: %s: %s", c.id, answer.Error, answer.ErrorDescription)
+	}
+	return answer.AccessToken, time.Duration(answer.ExpiresIn) * time.Second, nil
+}
+
+func (c *clientCredentials) assertion() (string, error) {
+	alg := jose.EdDSA
+	if _, ok := c.key.jwk.Key.(*ecdsa.PrivateKey); ok {
+		alg = jose.ES256
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: c.key.jwk}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return "", fmt.Errorf("sdk: sign as client %s: %w", c.id, err)
+	}
+	id := make([]byte, 16)
+	if _, err := rand.Read(id); err != nil {
+		return "", fmt.Errorf("sdk: sign as client %s: %w", c.id, err)
+	}
+	now := c.now()
+	text, err := jwt.Signed(signer).Claims(jwt.Claims{
+		Issuer: c.id, Subject: c.id, Audience: jwt.Audience{c.url}, ID: hex.EncodeToString(id),
+		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(time.Minute)),
+	}).Serialize()
+	if err != nil {
+		return "", fmt.Errorf("sdk: sign as client %s: %w", c.id, err)
+	}
+	return text, nil
+}

@@ -1,0 +1,101 @@
+package auth
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/armlet-pay/armlet/platform/rpc"
+	"github.com/armlet-pay/armlet/platform/telemetry"
+)
+
+// Config is everything an operator can set.
+type Config struct {
+	Listen       string        `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
+	HTTPListen   string        `conf:"http-listen" help:"TCP address of the token endpoint, the public keys, /healthz and /readyz; empty: none"`
+	HTTPURL      string        `conf:"http-url" help:"what the addresses of the HTTP endpoint begin with, as clients see them; empty: token-issuer"`
+	DBURL        string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
+	RedisURL     string        `conf:"redis-url" help:"where live challenges are, redis://user:password@host:6379/0; empty: in memory, for a single process" secret:"true"`
+	NATSURL      string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
+	CalloutURL   string        `conf:"nats-callout-url" help:"the same server with the user and password of account AUTH, where partners' connections are decided on; empty: they are not" secret:"true"`
+	CalloutSeed  string        `conf:"nats-callout-seed-file" help:"file of the account nkey seed (SA…) that signs those decisions, made when missing; empty: partners' connections are not decided on"`
+	RegistryAddr string        `conf:"registry-addr" help:"gRPC address of the device registry, host:port"`
+	TokenIssuer  string        `conf:"token-issuer" help:"who issues access tokens and assertions, a URL"`
+	KeyFile      string        `conf:"key-file" help:"tink keyset that encrypts all keys in the database, made when missing; keep a copy apart from the database"`
+	OperatorJWK  string        `conf:"operator-jwk-file" help:"private JWK of the client named operator, made when missing; empty: no such client is registered"`
+	Life         time.Duration `conf:"challenge-life" help:"how long a band has for its answer, 5s to 10m"`
+	TLSCert      string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
+	TLSKey       string        `conf:"tls-key" help:"PEM file of its private key"`
+	TLSCA        string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
+	Telemetry    telemetry.Config
+}
+
+// DefaultConfig is a service on one machine with its data in the working folder.
+func DefaultConfig() Config {
+	return Config{ //nolint:gosec // addresses, no credentials
+		Listen:       "127.0.0.1:7002",
+		HTTPListen:   "127.0.0.1:8002",
+		DBURL:        "sqlite:data/auth.db",
+		NATSURL:      "nats://127.0.0.1:4222",
+		RegistryAddr: "127.0.0.1:7001",
+		TokenIssuer:  "http://127.0.0.1:8002",
+		KeyFile:      "data/auth-keyset.json",
+		OperatorJWK:  "data/operator.jwk",
+		Life:         time.Minute,
+	}
+}
+
+// Validate names the first key that has a value it cannot have.
+func (c Config) Validate() error {
+	switch {
+	case c.DBURL == "":
+		return errors.New("db-url: is needed")
+	case c.KeyFile == "":
+		return errors.New("key-file: is needed")
+	case c.Life < 5*time.Second || c.Life > 10*time.Minute:
+		return fmt.Errorf("challenge-life: %s is not between 5s and 10m", c.Life)
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return errors.New("tls-cert, tls-key: go together")
+	case c.TLSCA != "" && c.TLSCert == "":
+		return errors.New("tls-ca: is of use with tls-cert and tls-key only")
+	}
+	if err := webURL("token-issuer", c.TokenIssuer); err != nil {
+		return err
+	}
+	if err := webURL("http-url", c.httpURL()); err != nil {
+		return err
+	}
+	return c.Telemetry.Validate()
+}
+
+func webURL(key, text string) error {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || strings.HasSuffix(text, "/") || u.RawQuery != "" {
+		return fmt.Errorf("%s: wants http://… or https://… without a slash at the end", key)
+	}
+	return nil
+}
+
+func (c Config) httpURL() string {
+	if c.HTTPURL != "" {
+		return c.HTTPURL
+	}
+	return c.TokenIssuer
+}
+
+// tls is for serving and for calling, both nil when no certificate is configured.
+func (c Config) tls() (server, client *tls.Config, err error) {
+	if c.TLSCert == "" {
+		return nil, nil, nil
+	}
+	if server, err = rpc.ServerTLS(c.TLSCert, c.TLSKey, c.TLSCA); err != nil {
+		return nil, nil, fmt.Errorf("tls-cert, tls-key, tls-ca: %w", err)
+	}
+	if client, err = rpc.ClientTLS(c.TLSCert, c.TLSKey, c.TLSCA); err != nil {
+		return nil, nil, fmt.Errorf("tls-cert, tls-key, tls-ca: %w", err)
+	}
+	return server, client, nil
+}

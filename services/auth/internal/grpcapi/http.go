@@ -1,0 +1,179 @@
+package grpcapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/services/auth/internal/keys"
+	"github.com/armlet-pay/armlet/services/auth/internal/token"
+)
+
+// The paths of the HTTP endpoint.
+const (
+	TokenPath     = "/oauth2/token" //nolint:gosec // a path, no credential
+	KeysPath      = "/.well-known/jwks.json"
+	discoveryPath = "/.well-known/oauth-authorization-server" // RFC 8414
+	oidcPath      = "/.well-known/openid-configuration"
+
+	assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+	maxForm       = 16 << 10 // bytes
+)
+
+// HTTP answers the token endpoint, the public keys and the discovery document.
+type HTTP struct {
+	mux      *http.ServeMux
+	endpoint *token.Endpoint
+	ring     *keys.Ring
+	url      string
+	log      *slog.Logger
+	now      func() time.Time
+}
+
+// NewHTTP makes the handler. url is what its addresses begin with.
+func NewHTTP(endpoint *token.Endpoint, ring *keys.Ring, issuer, url string, log *slog.Logger, now func() time.Time) *HTTP {
+	h := &HTTP{mux: http.NewServeMux(), endpoint: endpoint, ring: ring, url: url, log: log, now: now}
+	document := discovery(issuer, url)
+	h.mux.HandleFunc("POST "+TokenPath, h.token)
+	h.mux.HandleFunc("GET "+KeysPath, h.keys)
+	for _, path := range []string{discoveryPath, oidcPath} {
+		h.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, document) })
+	}
+	return h
+}
+
+// ServeHTTP implements http.Handler.
+func (h *HTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+
+// RoundTrip implements http.RoundTripper without a network: auth's own gRPC server verifies tokens by the same rules and
+// the same key document as every other service.
+func (h *HTTP) RoundTrip(r *http.Request) (*http.Response, error) {
+	answer := &recorder{header: http.Header{}, status: http.StatusOK}
+	h.ServeHTTP(answer, r)
+	return &http.Response{
+		StatusCode: answer.status, Status: http.StatusText(answer.status), Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: answer.header, Body: io.NopCloser(&answer.body), ContentLength: int64(answer.body.Len()), Request: r,
+	}, nil
+}
+
+type recorder struct {
+	header http.Header
+	body   bytes.Buffer
+	status int
+}
+
+func (r *recorder) Header() http.Header         { return r.header }
+func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
+func (r *recorder) WriteHeader(status int)      { r.status = status }
+
+func discovery(issuer, url string) map[string]any {
+	return map[string]any{
+		"issuer":                                issuer,
+		"token_endpoint":                        url + TokenPath,
+		"jwks_uri":                              url + KeysPath,
+		"grant_types_supported":                 []string{"client_credentials"},
+		"response_types_supported":              []string{},
+		"token_endpoint_auth_methods_supported": []string{"private_key_jwt"},
+		"token_endpoint_auth_signing_alg_values_supported": []string{"EdDSA", "ES256"},
+		"id_token_signing_alg_values_supported":            []string{"EdDSA"},
+		"subject_types_supported":                          []string{"public"},
+		"scopes_supported": []string{
+			"devices.provision", "devices.read", "payments.initiate", "payments.read", "alerts.send", "alerts.critical",
+			"vouchers.verify", "vouchers.redeem", "vouchers.issue", "offline.clear", "events.subscribe", "events.publish", "presence.verify",
+		},
+	}
+}
+
+func (h *HTTP) keys(w http.ResponseWriter, r *http.Request) {
+	document, err := h.ring.JWKS()
+	if err != nil {
+		h.log.ErrorContext(r.Context(), "the public keys cannot be told", "error", err)
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	w.Header().Set("Cache-Control", "public, max-age=60")
+	_, _ = w.Write(document)
+}
+
+// token is the token endpoint of RFC 6749, section 4.4, with the client authentication of RFC 7523, section 2.2.
+func (h *HTTP) token(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
+	media, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil || media != "application/x-www-form-urlencoded" {
+		refuse(w, http.StatusBadRequest, "invalid_request", "send the parameters as application/x-www-form-urlencoded")
+		return
+	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+	if err := r.ParseForm(); err != nil {
+		refuse(w, http.StatusBadRequest, "invalid_request", "the form cannot be read or is too large")
+		return
+	}
+	form := r.PostForm
+	for name, values := range form {
+		if len(values) > 1 {
+			refuse(w, http.StatusBadRequest, "invalid_request", "the parameter "+printable(name)+" is there more than once")
+			return
+		}
+	}
+	switch {
+	case form.Get("grant_type") == "":
+		refuse(w, http.StatusBadRequest, "invalid_request", "grant_type is missing; only client_credentials is supported")
+	case form.Get("grant_type") != "client_credentials":
+		refuse(w, http.StatusBadRequest, "unsupported_grant_type", "only client_credentials is supported")
+	case form.Get("client_assertion_type") != assertionType || form.Get("client_assertion") == "":
+		refuse(w, http.StatusUnauthorized, "invalid_client", "authenticate with private_key_jwt: client_assertion_type "+assertionType+" and client_assertion")
+	default:
+		t, err := h.endpoint.Token(r.Context(), token.Request{
+			ClientID: form.Get("client_id"), Assertion: form.Get("client_assertion"), Scopes: strings.Fields(form.Get("scope")),
+		}, h.now())
+		h.answer(w, r, t, err)
+	}
+}
+
+func (h *HTTP) answer(w http.ResponseWriter, r *http.Request, t token.Token, err error) {
+	switch fault.ReasonOf(err) {
+	case token.ErrClient.Reason:
+		refuse(w, http.StatusUnauthorized, "invalid_client", token.ErrClient.Message)
+		return
+	case token.ErrScope.Reason:
+		refuse(w, http.StatusBadRequest, "invalid_scope", token.ErrScope.Message)
+		return
+	}
+	if err != nil {
+		h.log.ErrorContext(r.Context(), "a token could not be issued", "error", err)
+		refuse(w, http.StatusInternalServerError, "server_error", "the token cannot be issued at present; try again with a new assertion")
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{
+		"access_token": t.Text, "token_type": "Bearer", "expires_in": int64(t.ExpiresAt.Sub(h.now()).Seconds()), "scope": strings.Join(t.Scopes, " "),
+	})
+}
+
+// printable keeps a name that the client made up from reaching further than it should.
+func printable(name string) string {
+	if len(name) > 40 || strings.ContainsFunc(name, func(r rune) bool { return r < 'a' && r != '_' || r > 'z' }) {
+		return "with the odd name"
+	}
+	return name
+}
+
+func refuse(w http.ResponseWriter, status int, code, description string) {
+	if status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer error="`+code+`"`)
+	}
+	writeJSON(w, status, map[string]any{"error": code, "error_description": description})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}

@@ -1,0 +1,142 @@
+package grpcapi_test
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"slices"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/platform/rpc"
+	"github.com/armlet-pay/armlet/platform/testkit"
+	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
+	"github.com/armlet-pay/armlet/services/auth/internal/grpcapi"
+)
+
+// Who may call what, as the contract's comments say it. A partner here has every scope.
+var mayCall = map[string][]string{
+	"CreatePartner":         {"operator"},
+	"GetPartner":            {"operator", "partner"},
+	"CreateClient":          {"operator"},
+	"CreateGrant":           {"operator"},
+	"RevokeGrant":           {"operator"},
+	"ListGrants":            {"operator", "partner", "notify"},
+	"ExportMasterKey":       {"partner"},
+	"CreateWearerSession":   {"operator"},
+	"CreateTerminalSession": {"operator"},
+	"BeginClaim":            {"wearer"},
+	"CompleteClaim":         {"wearer"},
+	"CreateChallenge":       {"payments", "terminal", "wearer", "partner"},
+	"VerifyResponse":        {"payments", "terminal", "wearer", "partner"},
+}
+
+func TestEveryMethodIsOpenToItsCallersAndToNobodyElse(t *testing.T) {
+	f := newFixture(t)
+	c := f.partner("acme", "devices.provision", "vouchers.redeem", "presence.verify")
+	session := func(s *authv1.Session, err error) string {
+		must(t, err)
+		return s.GetAccessToken()
+	}
+	op := f.asOperator()
+	callers := map[string]*grpc.ClientConn{
+		"operator": testkit.ClientWithToken(t, f.server, f.tokenOf(f.operator)),
+		"partner":  testkit.ClientWithToken(t, f.server, f.tokenOf(c)),
+		"wearer": testkit.ClientWithToken(t, f.server, session(op.CreateWearerSession(t.Context(),
+			&authv1.CreateWearerSessionRequest{Account: "accounts/ann"}))),
+		"terminal": testkit.ClientWithToken(t, f.server, session(op.CreateTerminalSession(t.Context(),
+			&authv1.CreateTerminalSessionRequest{Merchant: "merchants/01020304-0506-4708-890a-0b0c0d0e0f10", Terminal: "terminals/00000000000000aa"}))),
+		"payments": testkit.Client(t, f.server, "payments"), "notify": testkit.Client(t, f.server, "notify"),
+		"device-registry": testkit.Client(t, f.server, "device-registry"), "nobody": testkit.Client(t, f.server, ""),
+	}
+	methods := authv1.AuthService_ServiceDesc.Methods
+	if len(methods) != len(mayCall) {
+		t.Fatalf("the contract has %d methods, this test knows %d", len(methods), len(mayCall))
+	}
+	for _, m := range methods {
+		for name, conn := range callers {
+			// An empty request passes the table and then fails at the field rules.
+			err := conn.Invoke(t.Context(), "/armlet.auth.v1.AuthService/"+m.MethodName, &emptypb.Empty{}, &emptypb.Empty{})
+			wanted := rpc.ReasonCallerNotAllowed
+			switch {
+			case name == "nobody":
+				wanted = rpc.ReasonCallerUnknown
+			case slices.Contains(mayCall[m.MethodName], name):
+				wanted = fault.ReasonInvalidField
+			}
+			if got := fault.ReasonOf(err); got != wanted {
+				t.Errorf("%s by %s: %q (%v), want %q", m.MethodName, name, got, err, wanted)
+			}
+		}
+	}
+}
+
+func TestTheTableNamesEveryMethod(t *testing.T) {
+	policy := grpcapi.Policy()
+	must(t, policy.Validate())
+	for _, m := range authv1.AuthService_ServiceDesc.Methods {
+		if _, ok := policy["/armlet.auth.v1.AuthService/"+m.MethodName]; !ok {
+			t.Errorf("%s is missing", m.MethodName)
+		}
+	}
+	if len(policy) != len(authv1.AuthService_ServiceDesc.Methods) {
+		t.Errorf("the table has %d rules", len(policy))
+	}
+}
+
+func TestCallsWithoutADeadlineOrFarTooLargeAreRefused(t *testing.T) {
+	f := newFixture(t)
+	payments := f.asService("payments")
+	_, err := payments.VerifyResponse(t.Context(), &authv1.VerifyResponseRequest{
+		Challenge: "challenges/00000000000000000000000000000000", ResponseFrame: bytes.Repeat([]byte{1}, 2<<20),
+	})
+	if fault.KindOf(err) != fault.ResourceExhausted {
+		t.Errorf("an oversized message: %v", err)
+	}
+	_, err = payments.VerifyResponse(t.Context(), &authv1.VerifyResponseRequest{
+		Challenge: "challenges/00000000000000000000000000000000", ResponseFrame: bytes.Repeat([]byte{1}, 257),
+	})
+	want(t, err, fault.Invalid, "INVALID_FIELD")
+
+	// The project's own client adds a deadline, so this one is another's.
+	lis, err := listen()
+	must(t, err)
+	served := make(chan error, 1)
+	go func() { served <- f.server.Serve(lis) }()
+	conn, err := grpc.NewClient(lis.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	must(t, err)
+	defer conn.Close()
+	in := &authv1.GetPartnerRequest{Name: "partners/acme"}
+	_, err = authv1.NewAuthServiceClient(conn).GetPartner(context.WithoutCancel(t.Context()), in)
+	if status.Code(err) != codes.InvalidArgument || !hasReason(err, rpc.ReasonDeadlineRequired) {
+		t.Errorf("without a deadline: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	_, err = authv1.NewAuthServiceClient(conn).GetPartner(ctx, in)
+	if status.Code(err) != codes.Unauthenticated || !hasReason(err, rpc.ReasonCallerUnknown) {
+		t.Errorf("with one, and nobody: %v", err)
+	}
+}
+
+func hasReason(err error, reason string) bool {
+	for _, d := range status.Convert(err).Details() {
+		if info, ok := d.(interface{ GetReason() string }); ok && info.GetReason() == reason {
+			_, isMessage := d.(proto.Message)
+			return isMessage
+		}
+	}
+	return false
+}
+
+func listen() (net.Listener, error) {
+	return (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+}

@@ -1,0 +1,83 @@
+package keys
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+)
+
+const sha256Hash = crypto.SHA256
+
+func thumbprintText(sum []byte) string { return base64.RawURLEncoding.EncodeToString(sum) }
+
+var errPublicJWK = fault.New(fault.Invalid, "KEY_INVALID",
+	"the key is not a public JWK of type OKP/Ed25519 or EC/P-256; give the public half alone").WithField("public_jwk")
+
+// ParsePublic reads a client's public key and the one algorithm that goes with it. It refuses private and symmetric
+// keys and every other curve with KEY_INVALID.
+func ParsePublic(text string) (jose.JSONWebKey, jose.SignatureAlgorithm, error) {
+	var jwk jose.JSONWebKey
+	if err := jwk.UnmarshalJSON([]byte(text)); err != nil || !jwk.IsPublic() || !jwk.Valid() {
+		return jose.JSONWebKey{}, "", errPublicJWK
+	}
+	switch key := jwk.Key.(type) {
+	case ed25519.PublicKey:
+		return jwk, jose.EdDSA, nil
+	case *ecdsa.PublicKey:
+		if key.Curve == elliptic.P256() {
+			return jwk, jose.ES256, nil
+		}
+	}
+	return jose.JSONWebKey{}, "", errPublicJWK
+}
+
+// CanonicalPublic is the JWK of a public key with the members that matter and in a fixed order.
+func CanonicalPublic(text string) (string, error) {
+	jwk, alg, err := ParsePublic(text)
+	if err != nil {
+		return "", err
+	}
+	canonical, err := jose.JSONWebKey{Key: jwk.Key, KeyID: jwk.KeyID, Algorithm: string(alg), Use: "sig"}.MarshalJSON()
+	return string(canonical), err
+}
+
+// NewPrivateJWK is a fresh Ed25519 key as a private JWK.
+func NewPrivateJWK() ([]byte, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return nil, fmt.Errorf("keys: random: %w", err)
+	}
+	jwk := jose.JSONWebKey{Key: private, Algorithm: string(jose.EdDSA), Use: "sig"}
+	thumb, err := jwk.Thumbprint(sha256Hash)
+	if err != nil {
+		return nil, fmt.Errorf("keys: name a key: %w", err)
+	}
+	jwk.KeyID = thumbprintText(thumb)
+	return jwk.MarshalJSON()
+}
+
+// PublicOf is the public half of a private JWK, as JSON.
+func PublicOf(private []byte) (string, error) {
+	var jwk jose.JSONWebKey
+	if err := jwk.UnmarshalJSON(private); err != nil || !jwk.Valid() {
+		return "", fmt.Errorf("keys: not a JWK")
+	}
+	public, err := jwk.Public().MarshalJSON()
+	return string(public), err
+}
+
+// NewID is a random UUID (RFC 9562, version 4).
+func NewID() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}

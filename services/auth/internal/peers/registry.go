@@ -1,0 +1,149 @@
+// Package peers calls other services on behalf of the domain: the device registry, which knows every band.
+package peers
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
+	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
+)
+
+// Registry implements challenge.Devices.
+type Registry struct {
+	client devicesv1.DeviceRegistryServiceClient
+}
+
+var _ challenge.Devices = (*Registry)(nil)
+
+// NewRegistry talks to the device registry over conn, which maps statuses to faults as rpc.Dial does.
+func NewRegistry(conn grpc.ClientConnInterface) *Registry {
+	return &Registry{devicesv1.NewDeviceRegistryServiceClient(conn)}
+}
+
+// ByUID implements challenge.Devices.
+func (r *Registry) ByUID(ctx context.Context, uid wire.UID) (challenge.Device, error) {
+	return r.check(ctx, &devicesv1.CheckDeviceRequest{Subject: &devicesv1.CheckDeviceRequest_Uid{Uid: uid.String()}})
+}
+
+// ByAccount implements challenge.Devices.
+func (r *Registry) ByAccount(ctx context.Context, account string) (challenge.Device, error) {
+	return r.check(ctx, &devicesv1.CheckDeviceRequest{Subject: &devicesv1.CheckDeviceRequest_Account{Account: account}})
+}
+
+func (r *Registry) check(ctx context.Context, in *devicesv1.CheckDeviceRequest) (challenge.Device, error) {
+	out, err := r.client.CheckDevice(ctx, in)
+	if err != nil {
+		return challenge.Device{}, passOn(err, challenge.ErrDeviceNotFound.Reason)
+	}
+	return device(out)
+}
+
+// BeginBinding implements challenge.Devices.
+func (r *Registry) BeginBinding(ctx context.Context, uid wire.UID, account, requestID string) (challenge.Binding, error) {
+	out, err := r.client.BeginBinding(ctx, &devicesv1.BeginBindingRequest{Uid: uid.String(), Account: account, RequestId: requestID})
+	if err != nil {
+		return challenge.Binding{}, passOn(err, challenge.ErrDeviceNotFound.Reason)
+	}
+	var b challenge.Binding
+	if copy(b.ID[:], out.GetBindingId()) != len(b.ID) || copy(b.Nonce[:], out.GetBindNonce()) != len(b.Nonce) {
+		return b, fmt.Errorf("the registry answered with an incomplete binding of %s", uid)
+	}
+	return b, nil
+}
+
+// ConfirmBinding implements challenge.Devices.
+func (r *Registry) ConfirmBinding(ctx context.Context, id wire.BindingID) error {
+	_, err := r.client.ConfirmBinding(ctx, &devicesv1.ConfirmBindingRequest{BindingId: id[:]})
+	return passOn(err, "BINDING_NOT_FOUND", "BINDING_SUPERSEDED", "ILLEGAL_TRANSITION",
+		challenge.ErrAlreadyBound.Reason, challenge.ErrSuspended.Reason, challenge.ErrDeviceLimit.Reason)
+}
+
+// SuspendClone implements challenge.Devices.
+func (r *Registry) SuspendClone(ctx context.Context, name, requestID, note string) error {
+	_, err := r.client.SuspendDevice(ctx, &devicesv1.SuspendDeviceRequest{
+		Name: name, Reason: devicesv1.SuspensionReason_SUSPENSION_REASON_SYSTEM_CLONE, Note: note, RequestId: requestID,
+	})
+	return passOn(err)
+}
+
+// passOn lets through what the domain knows. Anything else, such as the registry refusing this service, is our own trouble
+// and must not look like the caller's.
+func passOn(err error, reasons ...string) error {
+	if err == nil {
+		return nil
+	}
+	f, ok := fault.As(err)
+	if !ok {
+		return fmt.Errorf("ask the registry: %w", err)
+	}
+	for _, r := range reasons {
+		if f.Reason == r {
+			return err
+		}
+	}
+	switch f.Kind {
+	case fault.Unavailable, fault.DeadlineExceeded, fault.Canceled, fault.Aborted:
+		return err
+	}
+	return fault.New(fault.Internal, "REGISTRY_REFUSED", "the registry refused a call of this service").WithCause(err)
+}
+
+var suites = map[devicesv1.Suite]wire.Suite{
+	devicesv1.Suite_SUITE_HMAC_SHA256: wire.SuiteHMAC, devicesv1.Suite_SUITE_AES_CMAC: wire.SuiteCMAC,
+	devicesv1.Suite_SUITE_ECDSA_P256: wire.SuiteP256, devicesv1.Suite_SUITE_ED25519: wire.SuiteEd25519,
+}
+
+// device reads the registry's answer. An answer that lacks what signatures depend on is refused, never guessed at.
+func device(in *devicesv1.CheckDeviceResponse) (challenge.Device, error) {
+	d := in.GetDevice()
+	uid, err := wire.ParseUID(d.GetUid())
+	if err != nil {
+		return challenge.Device{}, fmt.Errorf("the registry answered with a device without a uid: %w", err)
+	}
+	partner, ok := partnerOf(d.GetName())
+	suite, known := suites[d.GetSuite()]
+	epoch := in.GetKeyEpoch()
+	if !ok || !known || epoch < 1 || epoch > 65535 {
+		return challenge.Device{}, fmt.Errorf("the registry answered with an incomplete device %s", uid)
+	}
+	out := challenge.Device{
+		Name: d.GetName(), Partner: partner, UID: uid, Suite: suite, Epoch: uint16(epoch), PublicKey: in.GetPublicKey(),
+		Account: d.GetAccount(), MinSVN: uint16(min(max(in.GetModel().GetMinSvn(), 0), 65535)),
+		WristAware: in.GetModel().GetHasWristDetection(), Block: block(in),
+	}
+	if b := in.GetBinding(); b != nil {
+		if copy(out.BindingID[:], b.GetBindingId()) != len(out.BindingID) || copy(out.BindNonce[:], b.GetBindNonce()) != len(out.BindNonce) {
+			return challenge.Device{}, fmt.Errorf("the registry answered with an incomplete binding of %s", uid)
+		}
+		if out.Account == "" {
+			out.Account = b.GetAccount()
+		}
+	}
+	return out, nil
+}
+
+// block errs on the side of refusing: only a clear yes lets a device pay.
+func block(in *devicesv1.CheckDeviceResponse) challenge.Block {
+	switch {
+	case in.GetCanPay() && in.GetBinding() != nil:
+		return challenge.NotBlocked
+	case in.GetBlockReason() == devicesv1.BlockReason_BLOCK_REASON_NOT_BOUND || in.GetBinding() == nil && in.GetCanPay():
+		return challenge.NotBound
+	}
+	return challenge.Suspended
+}
+
+// partnerOf reads the maker out of a device's name, partners/{partner}/devices/{uid}.
+func partnerOf(name string) (string, bool) {
+	parts := strings.Split(name, "/")
+	if len(parts) != 4 || parts[0] != "partners" || parts[1] == "" || parts[2] != "devices" || parts[3] == "" {
+		return "", false
+	}
+	return parts[1], true
+}

@@ -1,0 +1,99 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strings"
+
+	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/device-registry/internal/device"
+)
+
+// insertEntry adds an entry without a place in the log, and has Place woken once it is committed.
+func (s *Store) insertEntry(ctx context.Context, tx *sqldb.Tx, e device.Entry) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO audit_entries
+		(subject, seq, actor, action, state, auth_epoch, note, created_at, hash, content_hash)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		subjectText(e), e.Sequence, e.Actor, e.Action, int(e.State), e.AuthEpoch, e.Note, micros(e.At), e.Hash[:], e.Content[:])
+	tx.OnCommit(s.wake)
+	return err
+}
+
+func subjectText(e device.Entry) string {
+	if e.Subject != "" {
+		return e.Subject
+	}
+	return uidText(e.UID)
+}
+
+const entryColumns = `subject, seq, actor, action, state, auth_epoch, note, created_at, hash, content_hash, coalesce(position, 0), log_hash`
+
+// Entries lists at most limit audit entries of a device whose numbers are above after, oldest first.
+func (s *Store) Entries(ctx context.Context, uid device.UID, after int64, limit int) ([]device.Entry, error) {
+	return s.EntriesOf(ctx, uidText(uid), after, limit)
+}
+
+// EntriesOf is Entries of a device, by its uid, a lot or a model.
+func (s *Store) EntriesOf(ctx context.Context, subject string, after int64, limit int) ([]device.Entry, error) {
+	return s.entries(ctx, `subject = $1 AND seq > $2 ORDER BY seq LIMIT $3`, subject, after, limit)
+}
+
+// Log lists at most limit entries of the log whose positions are above after.
+func (s *Store) Log(ctx context.Context, after int64, limit int) ([]device.Entry, error) {
+	return s.entries(ctx, `position > $1 ORDER BY position LIMIT $2`, after, limit)
+}
+
+func (s *Store) entries(ctx context.Context, where string, args ...any) ([]device.Entry, error) {
+	rows, err := s.read(ctx).QueryContext(ctx, `SELECT `+entryColumns+` FROM audit_entries WHERE `+where, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var entries []device.Entry
+	for rows.Next() {
+		e, err := scanEntry(rows)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, rows.Err()
+}
+
+func scanEntry(rows *sql.Rows) (device.Entry, error) {
+	var e device.Entry
+	var subject string
+	var at int64
+	var hash, content, logged []byte
+	err := rows.Scan(&subject, &e.Sequence, &e.Actor, &e.Action, &e.State, &e.AuthEpoch, &e.Note, &at, &hash, &content, &e.Position, &logged)
+	if err != nil {
+		return e, err
+	}
+	if copy(e.Hash[:], hash) != len(e.Hash) {
+		return e, fmt.Errorf("store: stored audit hash has %d bytes", len(hash))
+	}
+	copy(e.Content[:], content) // null in old entries
+	copy(e.LogHash[:], logged)  // null until it has a place
+	e.At = fromMicros(at)
+	if len(subject) == wire.UIDTextLen && !strings.Contains(subject, "/") {
+		e.UID, err = parseUID(subject)
+		return e, err
+	}
+	e.Subject = subject
+	return e, nil
+}
+
+// LogHead is the end of the log: how many entries have a place in it, and its hash.
+func (s *Store) LogHead(ctx context.Context) (device.Head, error) {
+	return logHead(ctx, s.read(ctx), "")
+}
+
+func logHead(ctx context.Context, q sqldb.Queryer, lock string) (device.Head, error) {
+	var head device.Head
+	var hash []byte
+	err := q.QueryRowContext(ctx, `SELECT position, hash FROM audit_head WHERE id = 1`+lock).Scan(&head.Sequence, &hash)
+	copy(head.Hash[:], hash)
+	return head, err
+}

@@ -1,0 +1,3 @@
+// Package storetest is the contract of the registry's store as a test: the same suite on SQLite and on PostgreSQL, races
+// included.
+package storetest

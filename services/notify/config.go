@@ -1,0 +1,80 @@
+package notify
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/armlet-pay/armlet/platform/telemetry"
+	"github.com/armlet-pay/armlet/services/notify/internal/bus"
+)
+
+// Config is everything an operator can set.
+type Config struct {
+	Listen           string `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
+	HTTPListen       string `conf:"http-listen" help:"TCP address of /healthz and /readyz; empty: none"`
+	DBURL            string `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
+	NATSURL          string `conf:"nats-url" help:"NATS server that events are read from and published to, with the user and password of account CORE" secret:"true"`
+	NATSEdgeURL      string `conf:"nats-edge-url" help:"the same server with the user and password of account EDGE, where partners' streams are; empty: nats-url" secret:"true"`
+	NATSSysURL       string `conf:"nats-sys-url" help:"the same server with the user and password of account SYS, to make it read nats-accounts-file again" secret:"true"`
+	NATSAccountsFile string `conf:"nats-accounts-file" help:"configuration file of the NATS server, written by this service; empty: partners get no accounts of their own, for development"`
+	NATSSettingsFile string `conf:"nats-settings-file" help:"JSON file with the settings that nats-accounts-file is made from; see the README"`
+	PublicNATSURL    string `conf:"public-nats-url" help:"where partners connect to NATS, comma separated URLs without passwords"`
+	TokenIssuer      string `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
+	JWKSURL          string `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
+	TLSCert          string `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
+	TLSKey           string `conf:"tls-key" help:"PEM file of its private key"`
+	TLSCA            string `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
+	CodeKeyFile      string `conf:"code-key-file" help:"file with the key that voucher codes are protected by; made when missing, the same for all replicas"`
+	Telemetry        telemetry.Config
+
+	// NATS are the settings that nats-settings-file would have, for a program that runs the server itself.
+	NATS *NATSSettings
+	// ReloadNATS makes the server read its configuration again, for a program that runs the server itself.
+	ReloadNATS func(ctx context.Context) error
+}
+
+// DefaultConfig is a service on one machine with its data in the working folder.
+func DefaultConfig() Config {
+	return Config{ //nolint:gosec // the URLs have no passwords in them
+		Listen:        "127.0.0.1:7004",
+		HTTPListen:    "127.0.0.1:8004",
+		DBURL:         "sqlite:data/notify.db",
+		NATSURL:       "nats://127.0.0.1:4222",
+		PublicNATSURL: "nats://127.0.0.1:4222",
+		TokenIssuer:   "http://127.0.0.1:8002",
+		JWKSURL:       "http://127.0.0.1:8002/.well-known/jwks.json",
+		CodeKeyFile:   "data/notify-code.key",
+	}
+}
+
+// Validate names the first key that has a value it cannot have.
+func (c Config) Validate() error {
+	switch {
+	case c.DBURL == "":
+		return errors.New("db-url: is needed")
+	case c.TokenIssuer == "":
+		return errors.New("token-issuer: is needed")
+	case !strings.HasPrefix(c.JWKSURL, "http://") && !strings.HasPrefix(c.JWKSURL, "https://"):
+		return errors.New("jwks-url: wants http://… or https://…")
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return errors.New("tls-cert, tls-key: go together")
+	case c.TLSCA != "" && c.TLSCert == "":
+		return errors.New("tls-ca: is of use with tls-cert and tls-key only")
+	case c.CodeKeyFile == "":
+		return errors.New("code-key-file: is needed")
+	case c.NATSAccountsFile != "" && c.NATS == nil && c.NATSSettingsFile == "":
+		return errors.New("nats-settings-file: is needed with nats-accounts-file")
+	case c.NATSAccountsFile != "" && c.ReloadNATS == nil && c.NATSSysURL == "":
+		return errors.New("nats-sys-url: is needed with nats-accounts-file")
+	}
+	return c.Telemetry.Validate()
+}
+
+// NATSSettings is what the configuration of the NATS server depends on.
+type NATSSettings = bus.NATSSettings
+
+// NATSConfig is the text of the NATS server's complete configuration: the accounts SYS, AUTH, CORE and EDGE with the users
+// sys, auth, core and edge, an account P_<partner> for each partner, and auth callout. It is used for an embedded and an
+// external server alike. Validate the settings first.
+func NATSConfig(s NATSSettings) string { return bus.RenderNATS(s) }

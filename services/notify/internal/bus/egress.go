@@ -1,0 +1,83 @@
+package bus
+
+import (
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/armlet-pay/armlet/platform/events"
+	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
+)
+
+// copies is the name space of the ids of copies. A copy needs an id of its own because this service's outbox holds both
+// the event and the copy of its own events.
+var copies = uuid.MustParse("6f4f0b0e-5d0c-5b43-9a8e-3f1c6f8f2a11")
+
+// Streams says whether a partner's stream is there. It never waits for NATS, since it is asked inside a transaction.
+type Streams interface {
+	// Ready is false while the stream is still missing; it is being made then.
+	Ready(partner string) bool
+}
+
+// Egress copies the events that concern a partner into the partner's own stream.
+type Egress struct{ streams Streams }
+
+// NewEgress makes an Egress.
+func NewEgress(streams Streams) *Egress { return &Egress{streams: streams} }
+
+// Consumers are the consumers of everything that may concern a partner.
+func (e *Egress) Consumers(src Source) []*events.Consumer {
+	all := make([]*events.Consumer, 0, 4)
+	for _, domain := range []string{"devices", "auth", "payments", "notify"} {
+		filters := []string{"evt.v1.*." + domain + ".>"}
+		if domain == "notify" {
+			filters = StreamSubjects
+		}
+		all = append(all, src.consumer("EVT_"+strings.ToUpper(domain), "notify-egress-"+domain, e.Handle, filters...))
+	}
+	return all
+}
+
+// Handle writes the copy into the outbox in the transaction of the consumer, so that there is exactly one.
+func (e *Egress) Handle(ctx context.Context, tx *sqldb.Tx, ev events.Event) error {
+	subject, err := events.ParseSubject(ev.Subject)
+	if err != nil {
+		return fault.New(fault.Invalid, "EVENT_INVALID", "the subject cannot be read").WithCause(err)
+	}
+	if subject.Partner == "" {
+		return nil
+	}
+	if !subscription.ValidPartner(subject.Partner) {
+		return fault.New(fault.Invalid, "EVENT_INVALID", "the subject names no possible partner")
+	}
+	msg, err := decode(ev)
+	if err != nil {
+		return err
+	}
+	if !e.streams.Ready(subject.Partner) {
+		return fault.New(fault.Unavailable, "STREAM_UNAVAILABLE", "the stream of the partner %s is being made", subject.Partner)
+	}
+	out, err := partnerCopy(ev, subject, msg)
+	if err != nil {
+		return err
+	}
+	return events.Append(ctx, tx, out)
+}
+
+func partnerCopy(ev events.Event, subject events.Subject, msg proto.Message) (events.Event, error) {
+	redact(msg)
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(msg)
+	if err != nil {
+		return events.Event{}, fault.New(fault.Invalid, "EVENT_INVALID", "the copy cannot be written").WithCause(err)
+	}
+	out := ev
+	out.ID = uuid.NewSHA1(copies, []byte(ev.ID)).String()
+	out.Subject = subscription.Subject(subject.Partner, subject.Mode, subject.Domain, subject.Entity, subject.Verb)
+	out.Key = WithoutAccount(ev.Key)
+	out.Data = data
+	return out, nil
+}

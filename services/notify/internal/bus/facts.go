@@ -1,0 +1,90 @@
+// Package bus connects notify with NATS: facts of the domain become events, events of all services become alerts and
+// copies for partners, and partners get their accounts, streams and consumers.
+package bus
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/armlet-pay/armlet/platform/events"
+	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
+	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
+)
+
+const source = "/services/notify"
+
+// Encode turns a fact of the domain into an event. It is the store's Encoder.
+func Encode(ctx context.Context, fact any, at time.Time) (events.Event, error) {
+	switch f := fact.(type) {
+	case alert.Sent:
+		a := f.Alert
+		return encode(ctx, at, AlertName(a), &notifyv1.AlertSent{Alert: AlertName(a), Type: string(a.Type), Device: a.Device},
+			events.Subject{Mode: a.Mode, Domain: "alerts", Entity: "alert", Verb: "sent", Partner: a.Partner, ID: a.ID})
+	case voucher.Issued:
+		return encode(ctx, at, VoucherName(f.Voucher), &notifyv1.VoucherIssued{Voucher: VoucherProto(f.Voucher)},
+			voucherSubject(f.Campaign, f.Voucher, "issued"))
+	case voucher.Redeemed:
+		v := f.Redemption.Voucher
+		return encode(ctx, at, VoucherName(v),
+			&notifyv1.VoucherRedeemed{Redemption: RedemptionProto(f.Redemption), Account: AccountName(v.Account)},
+			voucherSubject(f.Campaign, v, "redeemed"))
+	}
+	return events.Event{}, fmt.Errorf("no event is known for the fact %T", fact)
+}
+
+func encode(ctx context.Context, at time.Time, key string, msg proto.Message, subject events.Subject) (events.Event, error) {
+	return events.New(source, subject.String(), key, at, msg, ctx)
+}
+
+func voucherSubject(c voucher.Campaign, v voucher.Voucher, verb string) events.Subject {
+	return events.Subject{Mode: c.Mode, Domain: "vouchers", Entity: "voucher", Verb: verb, Partner: c.Partner, ID: v.ID}
+}
+
+// AccountName is `accounts/{account}`, and empty for no account.
+func AccountName(account string) string {
+	if account == "" {
+		return ""
+	}
+	return "accounts/" + account
+}
+
+// AlertName is `accounts/{account}/alerts/{uuid}`.
+func AlertName(a alert.Alert) string { return AccountName(a.Account) + "/alerts/" + a.ID }
+
+// VoucherName is `vouchers/{uuid}`.
+func VoucherName(v voucher.Voucher) string { return "vouchers/" + v.ID }
+
+// MoneyProto is an amount in the contract's words.
+func MoneyProto(m voucher.Money) *typev1.Money {
+	return &typev1.Money{MinorUnits: m.MinorUnits, CurrencyCode: m.Currency}
+}
+
+// VoucherProto is a voucher in the contract's words, its account included.
+func VoucherProto(v voucher.Voucher) *notifyv1.Voucher {
+	state := notifyv1.VoucherState_VOUCHER_STATE_ISSUED
+	if v.Redeemed {
+		state = notifyv1.VoucherState_VOUCHER_STATE_REDEEMED
+	}
+	return &notifyv1.Voucher{
+		Name: VoucherName(v), Campaign: "campaigns/" + v.CampaignID, Account: AccountName(v.Account), State: state,
+		Value: MoneyProto(v.Value), ExpireTime: timestamppb.New(v.ExpiresAt), CreateTime: timestamppb.New(v.CreatedAt),
+	}
+}
+
+// RedemptionProto is a redemption in the contract's words, its voucher's account included.
+func RedemptionProto(r voucher.Redemption) *notifyv1.Redemption {
+	out := &notifyv1.Redemption{
+		Name: VoucherName(r.Voucher) + "/redemptions/" + r.ID, Voucher: VoucherProto(r.Voucher),
+		Amount: MoneyProto(r.Voucher.Value), CreateTime: timestamppb.New(r.CreatedAt),
+	}
+	if r.Merchant != "" {
+		out.Merchant = "merchants/" + r.Merchant
+	}
+	return out
+}

@@ -1,0 +1,176 @@
+package grpcapi_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
+)
+
+// calls has every RPC in a form that everybody can try.
+func calls() map[string]func(context.Context, client) error {
+	return map[string]func(context.Context, client) error{
+		"StreamInbox": func(ctx context.Context, c client) error {
+			stream, err := c.StreamInbox(ctx, &notifyv1.StreamInboxRequest{Account: "accounts/alice"})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"ListAlerts": func(ctx context.Context, c client) error {
+			_, err := c.ListAlerts(ctx, &notifyv1.ListAlertsRequest{Parent: "accounts/alice"})
+			return err
+		},
+		"SendAlert": func(ctx context.Context, c client) error {
+			_, err := c.SendAlert(ctx, &notifyv1.SendAlertRequest{Device: device, BandText: "hi", RequestId: uuid.NewString()})
+			return err
+		},
+		"CreateCampaign": func(ctx context.Context, c client) error {
+			_, err := c.CreateCampaign(ctx, campaignRequest(1))
+			return err
+		},
+		"IssueVoucher": func(ctx context.Context, c client) error {
+			_, err := c.IssueVoucher(ctx, &notifyv1.IssueVoucherRequest{Campaign: "campaigns/" + noUUID, RequestId: uuid.NewString()})
+			return err
+		},
+		"VerifyVoucher": func(ctx context.Context, c client) error {
+			_, err := c.VerifyVoucher(ctx, &notifyv1.VerifyVoucherRequest{Code: "00000-00000-00000"})
+			return err
+		},
+		"RedeemVoucher": func(ctx context.Context, c client) error {
+			_, err := c.RedeemVoucher(ctx, &notifyv1.RedeemVoucherRequest{Code: "00000-00000-00000", RequestId: uuid.NewString()})
+			return err
+		},
+		"ListVouchers": func(ctx context.Context, c client) error {
+			_, err := c.ListVouchers(ctx, &notifyv1.ListVouchersRequest{Parent: "campaigns/" + noUUID})
+			return err
+		},
+		"CreateSubscription": func(ctx context.Context, c client) error {
+			_, err := c.CreateSubscription(ctx, &notifyv1.CreateSubscriptionRequest{Parent: "partners/acme", SubscriptionId: "s", RequestId: uuid.NewString()})
+			return err
+		},
+		"GetSubscription": func(ctx context.Context, c client) error {
+			_, err := c.GetSubscription(ctx, &notifyv1.GetSubscriptionRequest{Name: "partners/acme/subscriptions/none"})
+			return err
+		},
+	}
+}
+
+func TestEachCallIsOpenToItsCallersOnly(t *testing.T) {
+	a := newAPI(t)
+	// What the caller meets: "" is let in, whatever the answer is.
+	const not, scope, unknown = "CALLER_NOT_ALLOWED", "SCOPE_MISSING", "CALLER_UNKNOWN"
+	table := map[string]map[string]string{
+		"StreamInbox":        {"operator": not, "acme": not, "alice": "", "bob": not, "terminal": not},
+		"ListAlerts":         {"operator": "", "acme": not, "alice": "", "bob": not, "terminal": not},
+		"SendAlert":          {"operator": not, "acme": "RECIPIENT_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
+		"CreateCampaign":     {"operator": "", "acme": "", "acme-bare": scope, "alice": not, "terminal": not},
+		"IssueVoucher":       {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
+		"VerifyVoucher":      {"operator": "VOUCHER_NOT_FOUND", "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "VOUCHER_NOT_FOUND"},
+		"RedeemVoucher":      {"operator": not, "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "VOUCHER_NOT_FOUND"},
+		"ListVouchers":       {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
+		"CreateSubscription": {"operator": not, "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"GetSubscription": {
+			"operator": "SUBSCRIPTION_NOT_FOUND", "acme": "SUBSCRIPTION_NOT_FOUND", "bolt": "SUBSCRIPTION_NOT_FOUND", "acme-bare": scope,
+			"alice": not, "terminal": not,
+		},
+	}
+	for method, call := range calls() {
+		row, ok := table[method]
+		if !ok {
+			t.Fatalf("%s is not in the table", method)
+		}
+		row[""], row["forged"] = unknown, unknown
+		for token, want := range row {
+			if got := fault.ReasonOf(call(t.Context(), a.as(token))); got != want {
+				t.Errorf("%s as %q: got %q, want %q", method, token, got, want)
+			}
+		}
+	}
+	if want := len(notifyv1.NotifyService_ServiceDesc.Methods) + len(notifyv1.NotifyService_ServiceDesc.Streams); len(calls()) != want {
+		t.Errorf("%d of %d calls are tried", len(calls()), want)
+	}
+}
+
+func TestNonsenseIsRefusedByField(t *testing.T) {
+	a := newAPI(t)
+	operator, acme, alice, terminal := a.as("operator"), a.as("acme"), a.as("alice"), a.as("terminal")
+	campaign := func(change func(*notifyv1.CreateCampaignRequest)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			req := campaignRequest(1)
+			change(req)
+			_, err := operator.CreateCampaign(ctx, req)
+			return err
+		}
+	}
+	send := func(change func(*notifyv1.SendAlertRequest)) func(context.Context) error {
+		return func(ctx context.Context) error {
+			req := &notifyv1.SendAlertRequest{Device: device, BandText: "hi", RequestId: "r"}
+			change(req)
+			_, err := acme.SendAlert(ctx, req)
+			return err
+		}
+	}
+	subscribe := func(filter string) func(context.Context) error {
+		return func(ctx context.Context) error {
+			_, err := acme.CreateSubscription(ctx, &notifyv1.CreateSubscriptionRequest{Parent: "partners/acme", SubscriptionId: "x", Filter: filter, RequestId: "r"})
+			return err
+		}
+	}
+	for name, call := range map[string]func(context.Context) error{
+		"a campaign without a value":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value = nil }),
+		"a campaign worth nothing":      campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = 0 }),
+		"a campaign worth less":         campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = -1 }),
+		"a campaign in a wrong unit":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.CurrencyCode = "yuan" }),
+		"a campaign without vouchers":   campaign(func(r *notifyv1.CreateCampaignRequest) { r.VoucherLimit = 0 }),
+		"a campaign with too many":      campaign(func(r *notifyv1.CreateCampaignRequest) { r.VoucherLimit = 100_000_001 }),
+		"a campaign without an end":     campaign(func(r *notifyv1.CreateCampaignRequest) { r.ExpireTime = nil }),
+		"a campaign in year 10,000":     campaign(func(r *notifyv1.CreateCampaignRequest) { r.ExpireTime = &timestamppb.Timestamp{Seconds: 253402300800} }),
+		"a campaign without a name":     campaign(func(r *notifyv1.CreateCampaignRequest) { r.DisplayName = "" }),
+		"a request id with spaces":      campaign(func(r *notifyv1.CreateCampaignRequest) { r.RequestId = "a b" }),
+		"no request id":                 campaign(func(r *notifyv1.CreateCampaignRequest) { r.RequestId = "" }),
+		"a band text of 19 bytes":       send(func(r *notifyv1.SendAlertRequest) { r.BandText = "1234567890123456789" }),
+		"a band text of 10 yen signs":   send(func(r *notifyv1.SendAlertRequest) { r.BandText = "¥¥¥¥¥¥¥¥¥¥" }),
+		"an empty band text":            send(func(r *notifyv1.SendAlertRequest) { r.BandText = "" }),
+		"a band text with a bell":       send(func(r *notifyv1.SendAlertRequest) { r.BandText = "\a" }),
+		"a device that is none":         send(func(r *notifyv1.SendAlertRequest) { r.Device = "partners/acme/devices/zz" }),
+		"a filter of the other mode":    subscribe("test.>"),
+		"a filter that matches nothing": subscribe("live.payments"),
+		"a filter that is none":         subscribe("pevt.v1.bolt.>"),
+		"a short code": func(ctx context.Context) error {
+			_, err := terminal.VerifyVoucher(ctx, &notifyv1.VerifyVoucherRequest{Code: "12345"})
+			return err
+		},
+		"a negative cursor": func(ctx context.Context) error {
+			stream, err := alice.StreamInbox(ctx, &notifyv1.StreamInboxRequest{Account: "accounts/alice", AfterSequence: -1})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"a page of 1,001": func(ctx context.Context) error {
+			_, err := alice.ListAlerts(ctx, &notifyv1.ListAlertsRequest{Parent: "accounts/alice", PageSize: 1001})
+			return err
+		},
+		"a campaign's name that is none": func(ctx context.Context) error {
+			_, err := acme.ListVouchers(ctx, &notifyv1.ListVouchersRequest{Parent: "campaigns/1"})
+			return err
+		},
+	} {
+		refused(t, name, call(t.Context()), fault.Invalid, fault.ReasonInvalidField)
+	}
+	_, err := operator.CreateCampaign(t.Context(), &notifyv1.CreateCampaignRequest{
+		DisplayName: "Late", Value: &typev1.Money{MinorUnits: 1, CurrencyCode: "CNY"}, VoucherLimit: 1,
+		ExpireTime: timestamppb.New(noon.Add(-time.Second)), RequestId: "late",
+	})
+	refused(t, "a campaign that is over", err, fault.Invalid, "CAMPAIGN_WINDOW_INVALID")
+	if n := a.count(`SELECT COUNT(*) FROM campaigns`); n != 0 {
+		t.Errorf("nonsense made %d campaigns", n)
+	}
+}

@@ -1,0 +1,221 @@
+package grpcapi_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/platform/rpc"
+	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/platform/testkit"
+	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
+	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/bus"
+	"github.com/armlet-pay/armlet/services/notify/internal/grpcapi"
+	"github.com/armlet-pay/armlet/services/notify/internal/store"
+	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
+	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
+)
+
+type client = notifyv1.NotifyServiceClient
+
+const (
+	noUUID    = "00000000-0000-4000-8000-000000000000"
+	device    = "partners/acme/devices/0000000000000000000000000a"
+	merchant  = "11111111-1111-4111-8111-111111111111"
+	heartbeat = 200 * time.Millisecond
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+var partnerScopes = []string{"alerts.send", "vouchers.issue", "vouchers.verify", "vouchers.redeem", "events.subscribe"}
+
+var tokens = testkit.Tokens{
+	"operator":  {Role: rpc.RoleOperator, ID: "operator"},
+	"acme":      {Role: rpc.RolePartner, ID: "acme-1", Partner: "acme", Mode: "live", Scopes: partnerScopes},
+	"acme-test": {Role: rpc.RolePartner, ID: "acme-t", Partner: "acme", Mode: "test", Scopes: partnerScopes},
+	"acme-bare": {Role: rpc.RolePartner, ID: "acme-0", Partner: "acme", Mode: "live"},
+	"bolt":      {Role: rpc.RolePartner, ID: "bolt-1", Partner: "bolt", Mode: "live", Scopes: partnerScopes},
+	"alice":     {Role: rpc.RoleWearer, ID: "alice", Account: "accounts/alice"},
+	"bob":       {Role: rpc.RoleWearer, ID: "bob", Account: "bob"},
+	"terminal":  {Role: rpc.RoleTerminal, ID: "t", Terminal: "0011223344556677", Merchant: "merchants/" + merchant},
+}
+
+// api is the service behind real interceptors on a real database; only signatures and NATS are stand-ins.
+type api struct {
+	t      *testing.T
+	db     *sqldb.DB
+	st     *store.Store
+	hub    *alert.Hub
+	clock  *testkit.FakeClock
+	server *rpc.Server
+	proofs *proofs
+	fabric *fabric
+}
+
+// proofs are the assertions that verify.
+type proofs struct {
+	mu  sync.Mutex
+	all map[string]voucher.Proof
+}
+
+func (p *proofs) Verify(_ context.Context, assertion string) (voucher.Proof, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if assertion == "unavailable" {
+		return voucher.Proof{}, fault.New(fault.Unavailable, "KEYS_UNAVAILABLE", "no keys")
+	}
+	proof, ok := p.all[assertion]
+	if !ok {
+		return voucher.Proof{}, voucher.ErrProofInvalid
+	}
+	return proof, nil
+}
+
+type fabric struct {
+	mu   sync.Mutex
+	err  error
+	made []subscription.Subscription
+}
+
+func (f *fabric) Ensure(_ context.Context, s subscription.Subscription) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.err == nil {
+		f.made = append(f.made, s)
+	}
+	return f.err
+}
+
+func (f *fabric) fail(err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.err = err
+}
+
+func newAPI(t *testing.T) *api {
+	t.Helper()
+	a := &api{
+		t: t, db: testkit.OpenDB(t, "sqlite:"+filepath.Join(t.TempDir(), "notify.db")), hub: alert.NewHub(), clock: testkit.Clock(noon),
+		proofs: &proofs{all: map[string]voucher.Proof{}}, fabric: &fabric{},
+	}
+	if err := store.Migrate(t.Context(), a.db); err != nil {
+		t.Fatal(err)
+	}
+	a.st = store.New(a.db, bus.Encode, a.hub.Wake)
+	key := sha256.Sum256([]byte("test"))
+	codes, err := voucher.NewCodes(key[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.server, err = rpc.NewServer(rpc.ServerConfig{Service: "notify", Policy: grpcapi.Policy(), Verifier: tokens}); err != nil {
+		t.Fatal(err)
+	}
+	notifyv1.RegisterNotifyServiceServer(a.server.GRPC(), grpcapi.New(grpcapi.Config{
+		Alerts:        alert.NewService(a.st),
+		Vouchers:      voucher.NewService(a.st, codes, a.proofs, func() string { return uuid.Must(uuid.NewV7()).String() }),
+		Subscriptions: subscription.NewService(a.st, a.fabric, func() string { return "secret" }),
+		Reader:        a.st, Hub: a.hub, PageKey: key[:], NATSURL: "nats://here:4222", APIPrefix: "armlet.api", Now: a.clock.Now,
+		Heartbeat: heartbeat,
+	}))
+	testkit.Client(t, a.server, "") // the server lives as long as the test
+	return a
+}
+
+// as is a client with the token of that name; "" is nobody.
+func (a *api) as(token string) client {
+	a.t.Helper()
+	if token == "" {
+		return notifyv1.NewNotifyServiceClient(testkit.Client(a.t, a.server, ""))
+	}
+	return notifyv1.NewNotifyServiceClient(testkit.ClientWithToken(a.t, a.server, token))
+}
+
+func (a *api) count(query string) (n int) {
+	a.t.Helper()
+	if err := a.db.QueryRowContext(a.t.Context(), query).Scan(&n); err != nil {
+		a.t.Fatal(err)
+	}
+	return n
+}
+
+func (a *api) alert(account, text string) {
+	a.t.Helper()
+	err := a.db.InTx(a.t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := a.st.AppendAlert(ctx, tx, alert.Draft{Account: account, Type: alert.PaymentCaptured, Band: text, Mode: "live"}, noon)
+		return err
+	})
+	if err != nil {
+		a.t.Error(err)
+	}
+}
+
+func (a *api) bind(account, mode string) {
+	a.t.Helper()
+	err := a.db.InTx(a.t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+		return a.st.SetWearer(ctx, tx, alert.Wearer{Device: device, Partner: "acme", Account: account, Mode: mode}, 2, noon)
+	})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+}
+
+func campaignRequest(limit int64) *notifyv1.CreateCampaignRequest {
+	return &notifyv1.CreateCampaignRequest{
+		DisplayName: "Spring", Value: &typev1.Money{MinorUnits: 500, CurrencyCode: "CNY"}, VoucherLimit: limit,
+		ExpireTime: timestamppb.New(noon.Add(time.Hour)), RequestId: uuid.NewString(),
+	}
+}
+
+func (a *api) campaign(token string, limit int64) *notifyv1.Campaign {
+	a.t.Helper()
+	c, err := a.as(token).CreateCampaign(a.t.Context(), campaignRequest(limit))
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return c
+}
+
+func (a *api) issue(token string, c *notifyv1.Campaign, account string) *notifyv1.IssueVoucherResponse {
+	a.t.Helper()
+	v, err := a.as(token).IssueVoucher(a.t.Context(), &notifyv1.IssueVoucherRequest{Campaign: c.GetName(), Account: account, RequestId: uuid.NewString()})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	return v
+}
+
+// proof makes an assertion of that name that is good for the voucher.
+func (a *api) proof(name, account string, v *notifyv1.Voucher, change func(*voucher.Proof)) string {
+	p := voucher.Proof{
+		ID: "jti-" + name, Audience: "notify", Purpose: "VOUCHER", Account: account, Intent: strings.TrimPrefix(v.GetName(), "vouchers/"),
+		IssuedAt: a.clock.Now(), ExpiresAt: a.clock.Now().Add(30 * time.Second),
+	}
+	if change != nil {
+		change(&p)
+	}
+	a.proofs.mu.Lock()
+	defer a.proofs.mu.Unlock()
+	a.proofs.all[name] = p
+	return name
+}
+
+// refused checks kind and reason of an error.
+func refused(t *testing.T, what string, err error, kind fault.Kind, reason string) {
+	t.Helper()
+	if fault.KindOf(err) != kind || fault.ReasonOf(err) != reason {
+		t.Errorf("%s: got %v, want %v %s", what, err, kind, reason)
+	}
+}
+
+var errNATS = errors.New("NATS is away")

@@ -1,0 +1,95 @@
+// Package grpcapi is the service's gRPC surface: it translates between the contract and the domain and holds no rules.
+package grpcapi
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/armlet-pay/armlet/platform/rpc"
+	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/once"
+	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
+	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
+)
+
+// Reader answers plain reads.
+type Reader interface {
+	LastSequence(ctx context.Context, account string) (int64, error)
+	AlertsAfter(ctx context.Context, account string, after int64, limit int) ([]alert.Alert, error)
+	AlertsBefore(ctx context.Context, account string, before int64, limit int) ([]alert.Alert, error)
+	VouchersBefore(ctx context.Context, c voucher.Campaign, before string, limit int) ([]voucher.Voucher, error)
+	Subscription(ctx context.Context, partner, id string) (subscription.Subscription, error)
+}
+
+// Config is what a Server is made of. All fields are needed except NATSURL and APIPrefix, which are only passed on.
+type Config struct {
+	Alerts        *alert.Service
+	Vouchers      *voucher.Service
+	Subscriptions *subscription.Service
+	Reader        Reader
+	Hub           *alert.Hub
+	// PageKey signs page tokens.
+	PageKey []byte
+	// NATSURL is where partners connect.
+	NATSURL string
+	// APIPrefix is the prefix of the JetStream API that partners use.
+	APIPrefix string
+	Now       func() time.Time
+	// Heartbeat is how long a stream may be silent; 0 is 10 s. The contract allows 15 s.
+	Heartbeat time.Duration
+}
+
+// Server implements notifyv1.NotifyServiceServer.
+type Server struct {
+	notifyv1.UnimplementedNotifyServiceServer
+
+	cfg   Config
+	pages pageTokens
+}
+
+const defaultHeartbeat = 10 * time.Second
+
+// New makes a Server.
+func New(cfg Config) *Server {
+	if cfg.Heartbeat <= 0 {
+		cfg.Heartbeat = defaultHeartbeat
+	}
+	return &Server{cfg: cfg, pages: pageTokens{key: cfg.PageKey}}
+}
+
+// mode is the caller's; a token that does not say is a live one.
+func mode(c rpc.Caller) string {
+	if c.Mode == "" {
+		return "live"
+	}
+	return c.Mode
+}
+
+// request makes a request recognisable when it is repeated.
+func request(c rpc.Caller, method, id string, msg proto.Message) (once.Request, error) {
+	bare := proto.Clone(msg)
+	fields := bare.ProtoReflect().Descriptor().Fields()
+	bare.ProtoReflect().Clear(fields.ByName(protoreflect.Name("request_id")))
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(bare)
+	if err != nil {
+		return once.Request{}, fmt.Errorf("fingerprint a request: %w", err)
+	}
+	sum := sha256.Sum256(data)
+	return once.Request{Caller: string(c.Role) + "/" + c.ID, Method: method, ID: id, Fingerprint: sum[:]}, nil
+}
+
+// lastID is the id at the end of a resource name.
+func lastID(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+func actor(c rpc.Caller) voucher.Actor {
+	return voucher.Actor{
+		Role: voucher.Role(c.Role), Partner: c.Partner, Merchant: strings.TrimPrefix(c.Merchant, "merchants/"), Mode: mode(c),
+	}
+}

@@ -1,0 +1,65 @@
+// Package store remembers everything of notify in SQLite or PostgreSQL: inboxes, who wears what, campaigns, vouchers,
+// subscriptions, answered requests and wrapped keys. Events go to the outbox in the transaction of the change.
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"github.com/armlet-pay/armlet/platform/events"
+	"github.com/armlet-pay/armlet/platform/sqldb"
+)
+
+//go:embed migrations
+var migrations embed.FS
+
+// Encoder turns a fact of the domain into an event.
+type Encoder func(ctx context.Context, fact any, at time.Time) (events.Event, error)
+
+// Store is the database of notify.
+type Store struct {
+	db     *sqldb.DB
+	encode Encoder
+	wake   func(account string)
+}
+
+// New makes a Store on a migrated database. wake is called after each commit that put an alert into an account's inbox;
+// it must not block.
+func New(db *sqldb.DB, encode Encoder, wake func(account string)) *Store {
+	return &Store{db: db, encode: encode, wake: wake}
+}
+
+// Migrate brings the schema up to date.
+func Migrate(ctx context.Context, db *sqldb.DB) error {
+	fsys, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return err
+	}
+	return db.Migrate(ctx, fsys)
+}
+
+// publish puts a fact into the outbox.
+func (s *Store) publish(ctx context.Context, tx *sqldb.Tx, fact any, at time.Time) error {
+	ev, err := s.encode(ctx, fact, at)
+	if err != nil {
+		return fmt.Errorf("encode %T: %w", fact, err)
+	}
+	return events.Append(ctx, tx, ev)
+}
+
+// changed executes a statement that must change one row, and reports whether it did.
+func changed(ctx context.Context, tx *sqldb.Tx, query string, args ...any) (bool, error) {
+	res, err := tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return false, err
+	}
+	n, err := res.RowsAffected()
+	return n == 1, err
+}
+
+func micros(t time.Time) int64 { return t.UnixMicro() }
+
+func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }

@@ -1,0 +1,125 @@
+package storetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/platform/testkit"
+	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/bus"
+	"github.com/armlet-pay/armlet/services/notify/internal/once"
+	"github.com/armlet-pay/armlet/services/notify/internal/store"
+	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
+)
+
+var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+// box is a store under test.
+type box struct {
+	*store.Store
+	t    *testing.T
+	db   *sqldb.DB
+	mu   sync.Mutex
+	woke map[string]int
+}
+
+func each(t *testing.T, test func(t *testing.T, b *box)) {
+	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+		if err := store.Migrate(t.Context(), db); err != nil {
+			t.Fatal(err)
+		}
+		b := &box{t: t, db: db, woke: map[string]int{}}
+		b.Store = store.New(db, bus.Encode, func(account string) {
+			b.mu.Lock()
+			defer b.mu.Unlock()
+			b.woke[account]++
+		})
+		test(t, b)
+	})
+}
+
+func request(method, id, content string) once.Request {
+	sum := sha256.Sum256([]byte(content))
+	return once.Request{Caller: "partner/acme-1", Method: method, ID: id, Fingerprint: sum[:]}
+}
+
+func (b *box) count(query string, args ...any) (n int) {
+	b.t.Helper()
+	if err := b.db.QueryRowContext(b.t.Context(), query, args...).Scan(&n); err != nil {
+		b.t.Fatal(err)
+	}
+	return n
+}
+
+func (b *box) append(account, text string) error {
+	return b.db.InTx(context.WithoutCancel(b.t.Context()), func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := b.AppendAlert(ctx, tx, draft(account, text), now)
+		return err
+	})
+}
+
+func draft(account, text string) alert.Draft {
+	return alert.Draft{
+		Account: account, Type: alert.PaymentCaptured, Band: text, Phone: text + "!", Vibration: alert.VibrateOneShort,
+		Device: "partners/acme/devices/x", Partner: "acme", Mode: "live",
+	}
+}
+
+func (b *box) campaign(limit int64) voucher.Campaign {
+	b.t.Helper()
+	c := voucher.Campaign{
+		ID: uuid.NewString(), DisplayName: "Spring", Partner: "acme", Mode: "live", Value: voucher.Money{MinorUnits: 500, Currency: "CNY"},
+		Limit: limit, ExpiresAt: now.Add(time.Hour),
+	}
+	got, err := b.CreateCampaign(b.t.Context(), request("CreateCampaign", c.ID, c.ID), now, func() (voucher.Campaign, error) { return c, nil })
+	if err != nil || got != c {
+		b.t.Fatalf("create a campaign: %+v, %v", got, err)
+	}
+	return c
+}
+
+func (b *box) issue(c voucher.Campaign, requestID, account string) (voucher.Voucher, error) {
+	return b.IssueVoucher(context.WithoutCancel(b.t.Context()), request("IssueVoucher", requestID, c.ID+account), c.ID, now,
+		func(c voucher.Campaign) (voucher.Voucher, []byte, error) {
+			v := voucher.Voucher{
+				ID: uuid.Must(uuid.NewV7()).String(), CampaignID: c.ID, Account: account, Value: c.Value, ExpiresAt: c.ExpiresAt, CreatedAt: now,
+			}
+			return v, hash(v.ID), nil
+		})
+}
+
+func hash(id string) []byte {
+	sum := sha256.Sum256([]byte(id))
+	return sum[:]
+}
+
+func (b *box) redeem(v voucher.Voucher, requestID, assertion string) (voucher.Redemption, error) {
+	return b.Redeem(context.WithoutCancel(b.t.Context()), request("RedeemVoucher", requestID, v.ID+assertion), hash(v.ID), now,
+		func(v voucher.Voucher, _ voucher.Campaign) (voucher.Redemption, error) {
+			if v.Redeemed {
+				return voucher.Redemption{}, voucher.ErrRedeemed
+			}
+			v.Redeemed = true
+			return voucher.Redemption{ID: uuid.NewString(), Voucher: v, Merchant: "m", AssertionID: assertion, CreatedAt: now}, nil
+		})
+}
+
+// together runs n calls at once.
+func together(n int, call func(i int)) {
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			call(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+}

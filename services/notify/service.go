@@ -1,0 +1,209 @@
+// Package notify tells wearers and partners what happened, and redeems vouchers.
+//
+// Read internal/alert first, which has what a wearer is told, then internal/voucher, which has the rules of campaigns and
+// codes, and internal/subscription, which has partners' event streams. Around them internal/grpcapi translates the contract
+// armlet.notify.v1, internal/store remembers in SQL, internal/bus consumes all services' events and makes partners'
+// accounts and streams on NATS, and internal/peers reads what auth has signed. This file is the only wiring.
+package notify
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/armlet-pay/armlet/platform/rpc"
+	"github.com/armlet-pay/armlet/platform/run"
+	"github.com/armlet-pay/armlet/platform/sqldb"
+	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/bus"
+	"github.com/armlet-pay/armlet/services/notify/internal/grpcapi"
+	"github.com/armlet-pay/armlet/services/notify/internal/peers"
+	"github.com/armlet-pay/armlet/services/notify/internal/store"
+	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
+	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
+)
+
+// Name is the service's name: on the network, in certificates and in logs.
+const Name = "notify"
+
+const (
+	tokenAudience = "armlet"
+	codeKey       = "voucher-codes"
+	pageKey       = "page-tokens"
+)
+
+// New makes the service with its database migrated. It does not need auth or NATS to be there yet.
+func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	db, err := sqldb.Open(ctx, cfg.DBURL)
+	if err != nil {
+		return nil, fmt.Errorf("db-url: %w", err)
+	}
+	conns := &connections{}
+	release := func(context.Context) error {
+		conns.close()
+		return db.Close()
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, release(ctx))
+		}
+	}()
+	if err := store.Migrate(ctx, db); err != nil {
+		return nil, err
+	}
+	if err := conns.open(ctx, cfg, env); err != nil {
+		return nil, err
+	}
+	hub := alert.NewHub()
+	st := store.New(db, bus.Encode, hub.Wake)
+	accounts, err := newAccounts(cfg, conns)
+	if err != nil {
+		return nil, err
+	}
+	fabric := bus.NewFabric(conns.edge, accounts, st, env.Log)
+	server, err := newServer(ctx, cfg, env, st, hub, fabric)
+	if err != nil {
+		return nil, err
+	}
+	return &run.Service{
+		Name: Name, Server: server, Listen: cfg.Listen, Network: env.Network, HTTPListen: cfg.HTTPListen,
+		Workers: workers(env, db, conns, st, hub, fabric), Check: db.Ping, Close: release,
+	}, nil
+}
+
+func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, hub *alert.Hub, fabric *bus.Fabric) []run.Worker {
+	all := []run.Worker{
+		{Name: "outbox", Run: bus.NewRelay(db, conns.core, conns.edge, env.Log).Run},
+		{Name: "fabric", Run: fabric.Run},
+		{Name: "waker", Run: bus.NewWaker(hub, st, env.Now, env.Log).Run},
+	}
+	src := bus.Source{JetStream: conns.core, DB: db, Log: env.Log, Tracer: env.TracerProvider}
+	for _, c := range bus.NewAlerter(st, env.Now).Consumers(src) {
+		all = append(all, run.Worker{Name: "alerts", Run: c.Run})
+	}
+	for _, c := range bus.NewEgress(fabric).Consumers(src) {
+		all = append(all, run.Worker{Name: "egress", Run: c.Run})
+	}
+	return all
+}
+
+func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hub *alert.Hub, fabric *bus.Fabric) (*rpc.Server, error) {
+	codes, pages, err := keys(ctx, cfg, env, st)
+	if err != nil {
+		return nil, err
+	}
+	var serverTLS *tls.Config
+	if cfg.TLSCert != "" {
+		if serverTLS, err = rpc.ServerTLS(cfg.TLSCert, cfg.TLSKey, cfg.TLSCA); err != nil {
+			return nil, err
+		}
+	}
+	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, Now: env.Now})
+	server, err := rpc.NewServer(rpc.ServerConfig{
+		Service: Name, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: verifier,
+		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
+	})
+	if err != nil {
+		return nil, err
+	}
+	notifyv1.RegisterNotifyServiceServer(server.GRPC(), grpcapi.New(grpcapi.Config{
+		Alerts:        alert.NewService(st),
+		Vouchers:      voucher.NewService(st, codes, peers.NewAssertions(verifier, cfg.TokenIssuer), newID),
+		Subscriptions: subscription.NewService(st, fabric, newSecret),
+		Reader:        st, Hub: hub, PageKey: pages, NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
+	}))
+	return server, server.Check()
+}
+
+// keys are kept in the database, wrapped with the key in the key file.
+func keys(ctx context.Context, cfg Config, env run.Env, st *store.Store) (codes *voucher.Codes, pages []byte, err error) {
+	wrapping, err := keyFile(cfg.CodeKeyFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	key, err := st.Key(ctx, wrapping, codeKey, env.Now())
+	if err != nil {
+		return nil, nil, fmt.Errorf("code-key-file: %w", err)
+	}
+	if codes, err = voucher.NewCodes(key); err != nil {
+		return nil, nil, err
+	}
+	pages, err = st.Key(ctx, wrapping, pageKey, env.Now())
+	return codes, pages, err
+}
+
+// newAccounts is nil when partners get no accounts of their own.
+func newAccounts(cfg Config, conns *connections) (*bus.Accounts, error) {
+	if cfg.NATSAccountsFile == "" {
+		return nil, nil //nolint:nilnil // a nil *bus.Accounts keeps no accounts
+	}
+	settings, err := natsSettings(cfg)
+	if err != nil {
+		return nil, err
+	}
+	reload := cfg.ReloadNATS
+	if reload == nil {
+		reload = bus.SystemReload(conns.system)
+	}
+	return bus.NewAccounts(cfg.NATSAccountsFile, settings, reload), nil
+}
+
+// connections are those to the accounts of NATS.
+type connections struct {
+	all        []*nats.Conn
+	core, edge jetstream.JetStream
+	system     *nats.Conn
+}
+
+func (c *connections) open(ctx context.Context, cfg Config, env run.Env) (err error) {
+	edgeURL := cfg.NATSEdgeURL
+	if edgeURL == "" {
+		edgeURL = cfg.NATSURL
+	}
+	if c.core, err = c.jetStream(ctx, env, bus.AccountCore, cfg.NATSURL); err != nil {
+		return fmt.Errorf("nats-url: %w", err)
+	}
+	if c.edge, err = c.jetStream(ctx, env, bus.AccountEdge, edgeURL); err != nil {
+		return fmt.Errorf("nats-edge-url: %w", err)
+	}
+	if cfg.NATSAccountsFile == "" || cfg.ReloadNATS != nil {
+		return nil
+	}
+	if c.system, err = env.ConnectNATS(ctx, bus.AccountSystem, cfg.NATSSysURL); err != nil {
+		return fmt.Errorf("nats-sys-url: %w", err)
+	}
+	c.all = append(c.all, c.system)
+	return nil
+}
+
+func (c *connections) jetStream(ctx context.Context, env run.Env, account, url string) (jetstream.JetStream, error) {
+	nc, err := env.ConnectNATS(ctx, account, url)
+	if err != nil {
+		return nil, err
+	}
+	c.all = append(c.all, nc)
+	return jetstream.New(nc)
+}
+
+func (c *connections) close() {
+	for _, nc := range c.all {
+		nc.Close()
+	}
+}
+
+// newID is a UUID that sorts by time.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+// newSecret has 130 bits.
+func newSecret() string { return strings.ToLower(rand.Text()) }

@@ -1,0 +1,63 @@
+package payments
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/armlet-pay/armlet/platform/telemetry"
+)
+
+// Config is everything an operator can set.
+type Config struct {
+	Listen      string        `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
+	HTTPListen  string        `conf:"http-listen" help:"TCP address of /healthz and /readyz; empty: none"`
+	DBURL       string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
+	NATSURL     string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
+	AuthAddr    string        `conf:"auth-addr" help:"gRPC address of auth, host:port"`
+	TokenIssuer string        `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
+	JWKSURL     string        `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
+	TLSCert     string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
+	TLSKey      string        `conf:"tls-key" help:"PEM file of its private key"`
+	TLSCA       string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
+	Grace       time.Duration `conf:"confirm-grace" help:"how long after the tap's expiry a payment still waits for a confirmation under way"`
+	ExpireEvery time.Duration `conf:"expire-every" help:"how often payments that nobody tapped are looked for"`
+	Telemetry   telemetry.Config
+}
+
+// DefaultConfig is a service on one machine with its data in the working folder.
+func DefaultConfig() Config {
+	return Config{ //nolint:gosec // no credential: addresses for a first start
+		Listen:      "127.0.0.1:7003",
+		HTTPListen:  "127.0.0.1:8003",
+		DBURL:       "sqlite:data/payments.db",
+		NATSURL:     "nats://127.0.0.1:4222",
+		AuthAddr:    "127.0.0.1:7002",
+		TokenIssuer: "http://127.0.0.1:8002",
+		JWKSURL:     "http://127.0.0.1:8002/.well-known/jwks.json",
+		Grace:       30 * time.Second,
+		ExpireEvery: time.Second,
+	}
+}
+
+// Validate names the first key that has a value it cannot have.
+func (c Config) Validate() error {
+	switch {
+	case c.DBURL == "":
+		return errors.New("db-url: is needed")
+	case c.TokenIssuer == "":
+		return errors.New("token-issuer: is needed")
+	case !strings.HasPrefix(c.JWKSURL, "http://") && !strings.HasPrefix(c.JWKSURL, "https://"):
+		return errors.New("jwks-url: wants http://… or https://…")
+	case (c.TLSCert == "") != (c.TLSKey == ""):
+		return errors.New("tls-cert, tls-key: go together")
+	case c.TLSCA != "" && c.TLSCert == "":
+		return errors.New("tls-ca: is of use with tls-cert and tls-key only")
+	case c.Grace < 0 || c.Grace > time.Hour:
+		return fmt.Errorf("confirm-grace: %s is not between 0 and 1h", c.Grace)
+	case c.ExpireEvery < 10*time.Millisecond:
+		return fmt.Errorf("expire-every: %s is less than 10ms", c.ExpireEvery)
+	}
+	return c.Telemetry.Validate()
+}

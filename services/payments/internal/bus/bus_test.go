@@ -1,0 +1,116 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/testing/protocmp"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/armlet-pay/armlet/platform/events"
+	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/platform/testkit"
+	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
+	"github.com/armlet-pay/armlet/services/payments/internal/bus"
+	"github.com/armlet-pay/armlet/services/payments/internal/payment"
+	"github.com/armlet-pay/armlet/services/payments/internal/store"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func TestEachFactHasItsEvent(t *testing.T) {
+	p := payment.Payment{
+		ID: "p1", Amount: payment.Money{Minor: 1200, Currency: "CNY"}, Merchant: "m1", MerchantDisplayName: "Noodles",
+		Device: "partners/acme/devices/d1", Partner: "acme", Account: "alice", Mode: payment.Live, UpdateTime: noon,
+		Transaction: "x1", DeclineReason: "TAP_DECLINED",
+	}
+	facts := &paymentsv1.PaymentFacts{
+		Payment: "payments/p1", Amount: &typev1.Money{MinorUnits: 1200, CurrencyCode: "CNY"}, Merchant: "merchants/m1",
+		MerchantDisplayName: "Noodles", Device: "partners/acme/devices/d1", Account: "accounts/alice", OccurTime: timestamppb.New(noon),
+	}
+	for name, c := range map[string]struct {
+		fact    payment.Event
+		subject string
+		key     string
+		want    proto.Message
+	}{
+		"created":  {payment.CreatedEvent{Payment: p}, "evt.v1.live.payments.payment.created.acme.p1", "payments/p1", &paymentsv1.PaymentCreated{Payment: facts}},
+		"captured": {payment.CapturedEvent{Payment: p}, "evt.v1.live.payments.payment.captured.acme.p1", "payments/p1", &paymentsv1.PaymentCaptured{Payment: facts, Transaction: "transactions/x1"}},
+		"declined": {payment.DeclinedEvent{Payment: p}, "evt.v1.live.payments.payment.declined.acme.p1", "payments/p1", &paymentsv1.PaymentDeclined{Payment: facts, Reason: "TAP_DECLINED"}},
+		"expired":  {payment.ExpiredEvent{Payment: p}, "evt.v1.live.payments.payment.expired.acme.p1", "payments/p1", &paymentsv1.PaymentExpired{Payment: facts}},
+		"topped up": {
+			payment.ToppedUpEvent{Account: "al.ice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Transaction: "x2", Time: noon},
+			"evt.v1.live.payments.account.topped_up._.al~ice", "accounts/al.ice",
+			&paymentsv1.AccountToppedUp{Account: "accounts/al.ice", Amount: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Transaction: "transactions/x2"},
+		},
+	} {
+		ev, err := bus.Encode(t.Context(), c.fact)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if ev.Subject != c.subject || ev.Key != c.key || ev.Source != "/services/payments" || !ev.Time.Equal(noon) {
+			t.Errorf("%s: got %+v", name, ev)
+		}
+		got := c.want.ProtoReflect().New().Interface()
+		if err := proto.Unmarshal(ev.Data, got); err != nil || ev.Type != string(got.ProtoReflect().Descriptor().FullName()) {
+			t.Fatalf("%s: a %s: %v", name, ev.Type, err)
+		}
+		if diff := cmp.Diff(c.want, got, protocmp.Transform()); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+	if _, err := bus.Encode(t.Context(), nil); err == nil {
+		t.Error("nothing became an event")
+	}
+}
+
+// What is in the outbox reaches the stream, which the relay makes itself.
+func TestTheRelayPublishesTheOutbox(t *testing.T) {
+	db := testkit.OpenDB(t, testkit.DBURL(t, sqldb.SQLite))
+	if err := db.Migrate(t.Context(), store.Migrations()); err != nil {
+		t.Fatal(err)
+	}
+	_, url := testkit.NATS(t)
+	js := testkit.JetStream(t, url)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- bus.NewRelay(db, js, nil).Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	ev, err := bus.Encode(ctx, payment.ToppedUpEvent{Account: "alice", Transaction: "x1", Time: noon})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return events.Append(ctx, tx, ev) }); err != nil {
+		t.Fatal(err)
+	}
+	msg := await(t, js, ev.Subject)
+	if msg.Header.Get(events.HeaderID) != ev.ID || msg.Header.Get(events.HeaderType) != "armlet.payments.v1.AccountToppedUp" {
+		t.Errorf("got %v", msg.Header)
+	}
+}
+
+func await(t *testing.T, js jetstream.JetStream, subject string) *jetstream.RawStreamMsg {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		stream, err := js.Stream(t.Context(), bus.Stream)
+		if err == nil {
+			var msg *jetstream.RawStreamMsg
+			if msg, err = stream.GetLastMsgForSubject(t.Context(), subject); err == nil {
+				return msg
+			}
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("nothing came: %v", err)
+		}
+	}
+}

@@ -1,0 +1,301 @@
+package grpcapi_test
+
+import (
+	"context"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/testing/protocmp"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
+)
+
+type client = paymentsv1.PaymentsServiceClient
+
+// calls has every RPC of the service in a form that everybody can try.
+func (a *api) calls() map[string]func(context.Context, client) error {
+	p := "payments/" + noUUID
+	return map[string]func(context.Context, client) error{
+		"CreateAccount": func(ctx context.Context, c client) error {
+			_, err := c.CreateAccount(ctx, &paymentsv1.CreateAccountRequest{AccountId: "x" + uuid.NewString(), CurrencyCode: "CNY", RequestId: uuid.NewString()})
+			return err
+		},
+		"GetAccount": func(ctx context.Context, c client) error {
+			_, err := c.GetAccount(ctx, &paymentsv1.GetAccountRequest{Name: "accounts/alice"})
+			return err
+		},
+		"TopUpAccount": func(ctx context.Context, c client) error {
+			_, err := c.TopUpAccount(ctx, &paymentsv1.TopUpAccountRequest{Name: "accounts/alice", Amount: amount(1, "CNY"), RequestId: uuid.NewString()})
+			return err
+		},
+		"CreateMerchant": func(ctx context.Context, c client) error {
+			_, err := c.CreateMerchant(ctx, &paymentsv1.CreateMerchantRequest{RequestId: uuid.NewString(), Merchant: &paymentsv1.Merchant{DisplayName: "M", CategoryCode: 1, CurrencyCode: "CNY"}})
+			return err
+		},
+		"GetMerchant": func(ctx context.Context, c client) error {
+			_, err := c.GetMerchant(ctx, &paymentsv1.GetMerchantRequest{Name: a.merchant})
+			return err
+		},
+		"CreateTerminal": func(ctx context.Context, c client) error {
+			_, err := c.CreateTerminal(ctx, &paymentsv1.CreateTerminalRequest{Merchant: a.merchant, DisplayName: "T", RequestId: uuid.NewString()})
+			return err
+		},
+		"CreatePayment": func(ctx context.Context, c client) error {
+			_, err := c.CreatePayment(ctx, a.order())
+			return err
+		},
+		"ConfirmPayment": func(ctx context.Context, c client) error {
+			_, err := c.ConfirmPayment(ctx, &paymentsv1.ConfirmPaymentRequest{Name: p, ResponseFrame: []byte("r")})
+			return err
+		},
+		"GetPayment": func(ctx context.Context, c client) error {
+			_, err := c.GetPayment(ctx, &paymentsv1.GetPaymentRequest{Name: p})
+			return err
+		},
+		"ListPayments": func(ctx context.Context, c client) error {
+			_, err := c.ListPayments(ctx, &paymentsv1.ListPaymentsRequest{})
+			return err
+		},
+		"GetTrialBalance": func(ctx context.Context, c client) error {
+			_, err := c.GetTrialBalance(ctx, &paymentsv1.GetTrialBalanceRequest{})
+			return err
+		},
+	}
+}
+
+func TestWhoMayCallWhat(t *testing.T) {
+	a := newAPI(t)
+	const (
+		ok       = ""
+		barred   = "CALLER_NOT_ALLOWED"
+		scope    = "SCOPE_MISSING"
+		unknown  = "CALLER_UNKNOWN"
+		payment  = "PAYMENT_NOT_FOUND"
+		device   = "DEVICE_NOT_FOUND"
+		account  = "ACCOUNT_NOT_FOUND"
+		merchant = "MERCHANT_NOT_FOUND"
+		terminal = "TERMINAL_NOT_FOUND"
+	)
+	names := []string{"operator", "alice", "bob", "till", "otherTill", "strayTill", "acme", "acmeReader", "acmeTest", "rival", "service", "nobody"}
+	clients := []client{a.operator, a.alice, a.bob, a.till, a.otherTill, a.strayTill, a.acme, a.acmeReader, a.acmeTest, a.rival, a.service, a.nobody}
+	operatorOnly := []string{ok, barred, barred, barred, barred, barred, barred, barred, barred, barred, barred, unknown}
+	want := map[string][]string{
+		"CreateAccount":   operatorOnly,
+		"TopUpAccount":    operatorOnly,
+		"CreateMerchant":  operatorOnly,
+		"CreateTerminal":  operatorOnly,
+		"GetTrialBalance": operatorOnly,
+		"GetAccount":      {ok, ok, account, barred, barred, barred, barred, barred, barred, barred, barred, unknown},
+		"GetMerchant":     {ok, barred, barred, ok, merchant, ok, barred, barred, barred, barred, barred, unknown},
+		"CreatePayment":   {barred, ok, device, ok, barred, terminal, ok, scope, barred, device, barred, unknown},
+		"ConfirmPayment":  {barred, payment, payment, payment, payment, payment, payment, scope, payment, payment, barred, unknown},
+		"GetPayment":      {payment, payment, payment, payment, payment, payment, payment, payment, payment, payment, barred, unknown},
+		"ListPayments":    {ok, ok, ok, ok, ok, ok, ok, ok, ok, ok, barred, unknown},
+	}
+	calls := a.calls()
+	if len(want) != len(calls) {
+		t.Fatalf("the table has %d rows and %d calls, the service %d RPCs", len(want), len(calls), len(paymentsv1.PaymentsService_ServiceDesc.Methods))
+	}
+	for rpc, reasons := range want {
+		for i, reason := range reasons {
+			if err := calls[rpc](t.Context(), clients[i]); fault.ReasonOf(err) != reason || (err == nil) != (reason == ok) {
+				t.Errorf("%s by %s: got %v, want %q", rpc, names[i], err, reason)
+			}
+		}
+	}
+}
+
+func TestWhatEachCallerSeesOfAPayment(t *testing.T) {
+	a := newAPI(t)
+	p := a.waiting(t)
+	for name, c := range map[string]struct {
+		client             client
+		sees, account, tap bool
+	}{
+		"operator":           {a.operator, true, true, false},
+		"its wearer":         {a.alice, true, true, false},
+		"another wearer":     {a.bob, false, false, false},
+		"its terminal":       {a.till, true, false, true},
+		"another terminal":   {a.otherTill, false, false, false},
+		"its partner":        {a.acme, true, false, false},
+		"its partner's test": {a.acmeTest, false, false, false},
+		"another partner":    {a.rival, false, false, false},
+	} {
+		got, err := c.client.GetPayment(t.Context(), &paymentsv1.GetPaymentRequest{Name: p.GetName()})
+		list, listErr := c.client.ListPayments(t.Context(), &paymentsv1.ListPaymentsRequest{})
+		must(t, listErr)
+		if !c.sees {
+			wants{codes.NotFound, "PAYMENT_NOT_FOUND"}.check(t, name, err)
+			if len(list.GetPayments()) != 0 {
+				t.Errorf("%s lists it", name)
+			}
+		} else {
+			must(t, err)
+			if (got.GetAccount() == "accounts/alice") != c.account || (got.GetAccount() == "") == c.account || (got.GetTap() != nil) != c.tap {
+				t.Errorf("%s sees %v", name, got)
+			}
+			if len(list.GetPayments()) != 1 || !cmp.Equal(got, list.GetPayments()[0], protocmp.Transform()) {
+				t.Errorf("%s lists %v", name, list)
+			}
+		}
+	}
+}
+
+// Nobody but its creator confirms a payment, and a stranger does not even learn that it exists.
+func TestOnlyTheCreatorConfirms(t *testing.T) {
+	a := newAPI(t)
+	wearers := a.order()
+	wearers.Payer = &paymentsv1.CreatePaymentRequest_Account{Account: "accounts/alice"}
+	creators := map[string]struct {
+		client client
+		order  *paymentsv1.CreatePaymentRequest
+	}{"till": {a.till, a.order()}, "alice": {a.alice, wearers}, "acme": {a.acme, a.order()}}
+	for creator, c := range creators {
+		p, err := c.client.CreatePayment(t.Context(), c.order)
+		must(t, err)
+		if p.GetTap() == nil || (p.GetTerminal() != "") != (creator == "till") {
+			t.Errorf("%s made %v", creator, p)
+		}
+		confirm := &paymentsv1.ConfirmPaymentRequest{Name: p.GetName(), ResponseFrame: []byte("response")}
+		for other, o := range map[string]client{"till": a.till, "alice": a.alice, "acme": a.acme, "bob": a.bob, "stray": a.strayTill, "rival": a.rival} {
+			if other == creator {
+				continue
+			}
+			_, err := o.ConfirmPayment(t.Context(), confirm)
+			wants{codes.NotFound, "PAYMENT_NOT_FOUND"}.check(t, other+" confirms the payment of "+creator, err)
+		}
+		got, err := c.client.ConfirmPayment(t.Context(), confirm)
+		must(t, err)
+		if got.GetPayment().GetState() != paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED {
+			t.Errorf("%s: %v", creator, got)
+		}
+	}
+	a.balanced(t)
+}
+
+func TestPagesBelongToWhoGotThem(t *testing.T) {
+	a := newAPI(t)
+	var names []string
+	for range 5 {
+		names = append([]string{a.waiting(t).GetName()}, names...)
+	}
+	var got []string
+	var token, first string
+	for {
+		page, err := a.till.ListPayments(t.Context(), &paymentsv1.ListPaymentsRequest{PageSize: 2, PageToken: token})
+		must(t, err)
+		for _, p := range page.GetPayments() {
+			got = append(got, p.GetName())
+		}
+		if token = page.GetNextPageToken(); token == "" {
+			break
+		}
+		if first == "" {
+			first = token
+		}
+	}
+	if diff := cmp.Diff(names, got); diff != "" {
+		t.Errorf("the pages: %s", diff)
+	}
+	flipped := []byte(first)
+	flipped[4] ^= 1
+	for name, c := range map[string]struct {
+		client client
+		token  string
+	}{
+		"another caller's": {a.operator, first}, "a changed one": {a.till, string(flipped)}, "half of one": {a.till, first[:len(first)/2]},
+		"nonsense": {a.till, "nonsense"}, "no base64": {a.till, "%%%"}, "a long one": {a.till, strings.Repeat("A", 512)},
+	} {
+		_, err := c.client.ListPayments(t.Context(), &paymentsv1.ListPaymentsRequest{PageToken: c.token})
+		wants{codes.InvalidArgument, "PAGE_TOKEN_INVALID"}.check(t, name, err)
+	}
+	for _, size := range []int32{-1, 1001} {
+		_, err := a.till.ListPayments(t.Context(), &paymentsv1.ListPaymentsRequest{PageSize: size})
+		wants{codes.InvalidArgument, "INVALID_FIELD"}.check(t, "a page of an impossible size", err)
+	}
+}
+
+func TestAccountsAndTopUps(t *testing.T) {
+	a := newAPI(t)
+	create := func(id, currency string) error {
+		_, err := a.operator.CreateAccount(t.Context(), &paymentsv1.CreateAccountRequest{AccountId: id, CurrencyCode: currency, RequestId: uuid.NewString()})
+		return err
+	}
+	wants{codes.AlreadyExists, "ACCOUNT_EXISTS"}.check(t, "alice again", create("alice", "CNY"))
+	for _, id := range []string{"", "Alice", "-a", "a/b", "a b", strings.Repeat("a", 64)} {
+		wants{codes.InvalidArgument, "INVALID_FIELD"}.check(t, "the account "+id, create(id, "CNY"))
+	}
+	wants{codes.InvalidArgument, "INVALID_FIELD"}.check(t, "a long currency", create("carol", "CNYY"))
+	must(t, create("a.b_c-d", "CNY"))
+	req := &paymentsv1.TopUpAccountRequest{Name: "accounts/a.b_c-d", Amount: amount(10, "CNY"), RequestId: "once"}
+	for range 2 {
+		got, err := a.operator.TopUpAccount(t.Context(), req)
+		must(t, err)
+		if got.GetAccount().GetBalance().GetMinorUnits() != 10 || !strings.HasPrefix(got.GetTransaction(), "transactions/") {
+			t.Errorf("got %v", got)
+		}
+	}
+	for name, c := range map[string]struct {
+		name  string
+		minor int64
+		cur   string
+		want  wants
+	}{
+		"other content": {"accounts/alice", 11, "CNY", wants{codes.FailedPrecondition, "REQUEST_ID_REUSED"}},
+		"an unknown":    {"accounts/nobody", 1, "CNY", wants{codes.NotFound, "ACCOUNT_NOT_FOUND"}},
+		"euros":         {"accounts/alice", 1, "EUR", wants{codes.FailedPrecondition, "CURRENCY_MISMATCH"}},
+		"nothing":       {"accounts/alice", 0, "CNY", wants{codes.InvalidArgument, "AMOUNT_NOT_POSITIVE"}},
+		"less":          {"accounts/alice", -1, "CNY", wants{codes.InvalidArgument, "AMOUNT_NOT_POSITIVE"}},
+		"too much":      {"accounts/alice", math.MaxInt64, "CNY", wants{codes.FailedPrecondition, "BALANCE_OVERFLOW"}},
+		"no currency":   {"accounts/alice", 1, "", wants{codes.InvalidArgument, "INVALID_FIELD"}},
+	} {
+		r := &paymentsv1.TopUpAccountRequest{Name: c.name, Amount: amount(c.minor, c.cur), RequestId: uuid.NewString()}
+		if name == "other content" {
+			r.RequestId = "once"
+		}
+		_, err := a.operator.TopUpAccount(t.Context(), r)
+		c.want.check(t, name, err)
+	}
+	if got := a.balance(t, "alice"); got != 5000 {
+		t.Errorf("alice has %d", got)
+	}
+	a.balanced(t)
+}
+
+func TestMerchantsAndTerminals(t *testing.T) {
+	a := newAPI(t)
+	shop := func(id, name string, code uint32, currency string) (*paymentsv1.Merchant, error) {
+		return a.operator.CreateMerchant(t.Context(), &paymentsv1.CreateMerchantRequest{
+			RequestId: id, Merchant: &paymentsv1.Merchant{Name: "ignored" + uuid.NewString(), DisplayName: name, CategoryCode: code, CurrencyCode: currency},
+		})
+	}
+	first, err := shop("once", "Bakery", 5462, "JPY")
+	must(t, err)
+	again, err := shop("once", "Bakery", 5462, "JPY")
+	must(t, err)
+	if diff := cmp.Diff(first, again, protocmp.Transform()); diff != "" {
+		t.Errorf("the repeat differs: %s", diff)
+	}
+	_, err = shop("once", "Bakery", 5463, "JPY")
+	wants{codes.FailedPrecondition, "REQUEST_ID_REUSED"}.check(t, "other content", err)
+	for name, c := range map[string]struct {
+		name     string
+		code     uint32
+		currency string
+	}{
+		"no name": {"", 1, "CNY"}, "a long name": {strings.Repeat("x", 25), 1, "CNY"}, "no code": {"M", 0, "CNY"}, "a large code": {"M", 10000, "CNY"},
+		"no currency": {"M", 1, ""}, "a bad currency": {"M", 1, "C1Y"},
+	} {
+		_, err := shop(uuid.NewString(), c.name, c.code, c.currency)
+		wants{codes.InvalidArgument, "INVALID_FIELD"}.check(t, name, err)
+	}
+	_, err = a.operator.CreateTerminal(t.Context(), &paymentsv1.CreateTerminalRequest{Merchant: "merchants/" + noUUID, DisplayName: "T", RequestId: "t"})
+	wants{codes.NotFound, "MERCHANT_NOT_FOUND"}.check(t, "a terminal of nobody", err)
+	_, err = a.operator.GetMerchant(t.Context(), &paymentsv1.GetMerchantRequest{Name: "merchants/" + noUUID})
+	wants{codes.NotFound, "MERCHANT_NOT_FOUND"}.check(t, "nobody", err)
+}

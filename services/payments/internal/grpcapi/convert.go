@@ -1,0 +1,107 @@
+package grpcapi
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/platform/rpc"
+	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
+	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/payments/internal/payment"
+)
+
+// id is the last part of a resource name, which the field rules have checked.
+func id(name string) string { return name[strings.LastIndexByte(name, '/')+1:] }
+
+func fromCaller(c rpc.Caller) payment.Caller {
+	out := payment.Caller{
+		Role: payment.Role(c.Role), ID: c.ID, Partner: id(c.Partner), PartnerNo: c.PartnerNo,
+		Account: id(c.Account), Merchant: id(c.Merchant), Terminal: id(c.Terminal), Mode: payment.Live,
+	}
+	if c.Mode != "" {
+		out.Mode = payment.Mode(c.Mode)
+	}
+	return out
+}
+
+// request identifies a call by all it says but its request_id.
+func request(c payment.Caller, method string, in interface {
+	proto.Message
+	GetRequestId() string
+},
+) (payment.Request, error) {
+	content := proto.Clone(in)
+	m := content.ProtoReflect()
+	m.Clear(m.Descriptor().Fields().ByName("request_id"))
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(content)
+	if err != nil {
+		return payment.Request{}, fmt.Errorf("fingerprint: %w", err)
+	}
+	sum := sha256.Sum256(b)
+	return payment.Request{Caller: c.Key(), Method: method, ID: in.GetRequestId(), Fingerprint: sum[:]}, nil
+}
+
+func payer(in *paymentsv1.CreatePaymentRequest) (payment.Payer, error) {
+	if in.GetAccount() != "" {
+		return payment.Payer{Account: id(in.GetAccount())}, nil
+	}
+	uid, err := wire.ParseUID(in.GetDeviceUid())
+	if err != nil {
+		return payment.Payer{}, fault.InvalidField("device_uid", "must be the uid of a band, 26 characters")
+	}
+	return payment.Payer{DeviceUID: uid.String(), DevicePartnerNo: uid.PartnerNo()}, nil
+}
+
+func fromMoney(m *typev1.Money) payment.Money {
+	return payment.Money{Minor: m.GetMinorUnits(), Currency: m.GetCurrencyCode()}
+}
+
+func money(m payment.Money) *typev1.Money {
+	return &typev1.Money{MinorUnits: m.Minor, CurrencyCode: m.Currency}
+}
+
+func account(a payment.Account) *paymentsv1.Account {
+	return &paymentsv1.Account{Name: "accounts/" + a.ID, Balance: money(a.Balance), CreateTime: timestamppb.New(a.CreateTime)}
+}
+
+func merchant(m payment.Merchant) *paymentsv1.Merchant {
+	return &paymentsv1.Merchant{
+		Name: "merchants/" + m.ID, DisplayName: m.DisplayName, CategoryCode: m.CategoryCode, CurrencyCode: m.Currency,
+		CreateTime: timestamppb.New(m.CreateTime),
+	}
+}
+
+var states = map[payment.State]paymentsv1.PaymentState{
+	payment.AwaitingTap: paymentsv1.PaymentState_PAYMENT_STATE_AWAITING_TAP,
+	payment.Captured:    paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED,
+	payment.Declined:    paymentsv1.PaymentState_PAYMENT_STATE_DECLINED,
+	payment.Expired:     paymentsv1.PaymentState_PAYMENT_STATE_EXPIRED,
+}
+
+// view shows a payment to a caller, as far as that caller may see it.
+func view(c payment.Caller, p payment.Payment) *paymentsv1.Payment {
+	out := &paymentsv1.Payment{
+		Name: "payments/" + p.ID, State: states[p.State], Amount: money(p.Amount), Merchant: "merchants/" + p.Merchant,
+		Device: p.Device, DeclineReason: p.DeclineReason,
+		CreateTime: timestamppb.New(p.CreateTime), UpdateTime: timestamppb.New(p.UpdateTime),
+	}
+	if p.Terminal != "" {
+		out.Terminal = "terminals/" + p.Terminal
+	}
+	if c.SeesAccount() {
+		out.Account = "accounts/" + p.Account
+	}
+	if c.SeesTap(p) {
+		out.Tap = &paymentsv1.Tap{
+			ChallengeFrame: p.Tap.Frame, ExpireTime: timestamppb.New(p.Tap.ExpireTime),
+			Requirements: p.Tap.Requirements, PongKey: p.Tap.PongKey,
+		}
+	}
+	return out
+}

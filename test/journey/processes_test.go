@@ -1,0 +1,240 @@
+package journey
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/status"
+
+	"github.com/armlet-pay/armlet/platform/testkit"
+	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
+	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
+	"github.com/armlet-pay/armlet/sdk"
+)
+
+// TestFourProcessesPassTheSameJourney starts each service as a program of its own,
+// with mutual TLS between them, and NATS and Redis as servers of their own.
+func TestFourProcessesPassTheSameJourney(t *testing.T) {
+	t.Parallel()
+	for name, db := range map[string]func(t *testing.T, dir, service string) string{
+		"SQLite":     func(_ *testing.T, dir, service string) string { return "sqlite:" + filepath.Join(dir, service+".db") },
+		"PostgreSQL": func(t *testing.T, _, _ string) string { return testkit.Postgres(t) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := startProcesses(t, func(dir, service string) string { return db(t, dir, service) })
+			w := newWorld(t, d)
+			tapAndPay(t, w)
+			strangersStayOut(t, w)
+		})
+	}
+}
+
+// strangersStayOut calls what only a service may, with everything but a service's certificate.
+func strangersStayOut(t *testing.T, w *world) {
+	_, err := w.operator.Devices.CheckDevice(callCtx(t), &devicesv1.CheckDeviceRequest{Subject: &devicesv1.CheckDeviceRequest_Account{Account: "accounts/x"}})
+	wantRefused(t, err, codes.PermissionDenied, "CALLER_NOT_ALLOWED")
+	bare, err := sdk.Dial(w.d.at)
+	must(t, err)
+	defer bare.Close()
+	_, err = bare.Auth.GetPartner(callCtx(t), &authv1.GetPartnerRequest{Name: w.name})
+	if status.Code(err) != codes.Unavailable {
+		t.Errorf("a client without TLS got %v", err)
+	}
+}
+
+// processes are four services and what they need.
+type processes struct {
+	t     *testing.T
+	dir   string
+	pki   *testkit.Authority
+	at    sdk.Endpoints
+	grpc  map[string]string // service → address
+	redis string
+	nats  string
+	users map[string]string // NATS user → password
+	db    func(dir, service string) string
+	all   []*process
+}
+
+var modules = []string{"device-registry", "auth", "payments", "notify"}
+
+func startProcesses(t *testing.T, db func(dir, service string) string) *deployment {
+	t.Helper()
+	s := &processes{t: t, dir: t.TempDir(), pki: testkit.PKI(t), grpc: map[string]string{}, redis: testkit.Redis(t), db: db}
+	for _, m := range modules {
+		s.grpc[m] = freeAddr(t)
+	}
+	web := freeAddr(t)
+	s.nats = freeAddr(t)
+	s.at = sdk.Endpoints{
+		Devices: s.grpc["device-registry"], Auth: s.grpc["auth"], Payments: s.grpc["payments"], Notify: s.grpc["notify"],
+		TokenURL: "http://" + web + "/oauth2/token", JWKSURL: "http://" + web + "/.well-known/jwks.json", NATSURL: "nats://" + s.nats,
+	}
+	s.settings()
+	// notify writes NATS's configuration and waits for the server to come; so it is first, and the order of the others
+	// does not matter either.
+	for i := len(modules) - 1; i >= 0; i-- {
+		s.launch(modules[i], web)
+	}
+	s.startNATS()
+	s.await("http://" + web)
+	operator, err := sdk.LoadKey(filepath.Join(s.dir, "operator.jwk.json"))
+	must(t, err)
+	roots := x509.NewCertPool()
+	pem, err := os.ReadFile(s.pki.File)
+	must(t, err)
+	roots.AppendCertsFromPEM(pem)
+	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	return &deployment{at: s.at, operator: operator, dir: s.dir, options: []sdk.Option{sdk.WithTLS(config)}, transport: credentials.NewTLS(config)}
+}
+
+// settings writes what NATS and the callout need.
+func (s *processes) settings() {
+	pair, err := nkeys.CreateAccount()
+	must(s.t, err)
+	seed, err := pair.Seed()
+	must(s.t, err)
+	issuer, err := pair.PublicKey()
+	must(s.t, err)
+	s.users = map[string]string{}
+	for _, user := range []string{"sys", "auth", "core", "edge"} {
+		s.users[user] = strings.Repeat(user, 6)
+	}
+	text, err := json.Marshal(map[string]string{
+		"listen": s.nats, "store_dir": filepath.Join(s.dir, "nats"), "callout_issuer": issuer,
+		"system_password": s.users["sys"], "auth_password": s.users["auth"],
+		"core_password": s.users["core"], "edge_password": s.users["edge"],
+	})
+	must(s.t, err)
+	must(s.t, os.WriteFile(filepath.Join(s.dir, "nats-settings.json"), text, 0o600))
+	must(s.t, os.WriteFile(filepath.Join(s.dir, "callout.seed"), append(seed, '\n'), 0o600))
+}
+
+func (s *processes) launch(service, web string) {
+	s.t.Helper()
+	cert, key := s.pki.Service(service)
+	file := func(name string) string { return filepath.Join(s.dir, name) }
+	natsURL := func(user string) string { return fmt.Sprintf("nats://%s:%s@%s", user, s.users[user], s.nats) }
+	config := map[string]string{
+		"listen": s.grpc[service], "http-listen": "127.0.0.1:0", "db-url": s.db(s.dir, service),
+		"token-issuer": "http://" + web, "jwks-url": s.at.JWKSURL,
+		"nats-url": natsURL("core"), "tls-cert": cert, "tls-key": key, "tls-ca": s.pki.File, "log-level": "info",
+	}
+	own := map[string]map[string]string{
+		"device-registry": {},
+		"auth": {
+			"http-listen": web, "registry-addr": s.grpc["device-registry"], "redis-url": "redis://" + s.redis,
+			"key-file": file("master.key"), "operator-jwk-file": file("operator.jwk.json"),
+			"nats-callout-seed-file": file("callout.seed"), "nats-callout-url": natsURL("auth"),
+		},
+		"payments": {"auth-addr": s.grpc["auth"]},
+		"notify": {
+			"nats-edge-url": natsURL("edge"), "nats-sys-url": natsURL("sys"), "public-nats-url": "nats://" + s.nats,
+			"nats-accounts-file": file("nats.conf"), "nats-settings-file": file("nats-settings.json"), "code-key-file": file("code.key"),
+		},
+	}[service]
+	var env []string
+	for _, keys := range []map[string]string{config, own} {
+		for k, v := range keys {
+			env = append(env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)
+		}
+	}
+	p := launch(s.t, env, program(s.t, "services/"+service, "./cmd/"+service))
+	s.all = append(s.all, p)
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("%s:\n%s", service, p.output())
+		}
+		if err := p.stop(); err != nil {
+			s.t.Error(err)
+		}
+	})
+}
+
+func envName(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "-", "_")) }
+
+// startNATS starts the external server from the file that notify writes.
+func (s *processes) startNATS() {
+	file := filepath.Join(s.dir, "nats.conf")
+	var opts *server.Options
+	s.until("notify writes the configuration of NATS", func() (err error) {
+		opts, err = server.ProcessConfigFile(file)
+		return err
+	})
+	opts.NoSigs, opts.NoLog = true, true
+	srv, err := server.NewServer(opts)
+	must(s.t, err)
+	go srv.Start()
+	s.t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(20 * time.Second) {
+		s.t.Fatal("NATS did not start")
+	}
+}
+
+func (s *processes) await(web string) {
+	s.until("auth serves its keys", func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, web+"/.well-known/jwks.json", nil)
+		if err != nil {
+			return err
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return err
+		}
+		return resp.Body.Close()
+	})
+	for name, addr := range s.grpc {
+		s.until(name+" listens", func() error {
+			c, err := net.DialTimeout("tcp", addr, time.Second)
+			if err != nil {
+				return err
+			}
+			return c.Close()
+		})
+	}
+}
+
+// until waits for what must come within a minute; a process that ends says why.
+func (s *processes) until(what string, check func() error) {
+	s.t.Helper()
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+		for _, p := range s.all {
+			if p.exited() {
+				s.t.Fatalf("%s ended while waiting until %s:\n%s", p.name, what, p.output())
+			}
+		}
+	}
+	for _, p := range s.all {
+		s.t.Logf("%s:\n%s", p.name, p.output())
+	}
+	s.t.Fatalf("waited a minute until %s: %v", what, err)
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer l.Close()
+	return l.Addr().String()
+}

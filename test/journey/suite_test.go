@@ -1,0 +1,97 @@
+// Package journey walks through the suite as its users do: by gRPC, HTTP and NATS
+// only, against the all-in-one program and against four processes. With
+// ARMLET_ENDPOINTS naming an endpoints.json (and operator.jwk.json beside it) the
+// journeys run against a suite that is already there.
+package journey
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"google.golang.org/grpc/credentials"
+
+	"github.com/armlet-pay/armlet/sdk"
+)
+
+// deployment is a running suite.
+type deployment struct {
+	at       sdk.Endpoints
+	operator sdk.Key
+	options  []sdk.Option
+	// transport is how a bare grpc connection is made; nil is clear text.
+	transport credentials.TransportCredentials
+	process   *process // the all-in-one program, nil for another deployment
+	dir       string
+}
+
+var shared struct {
+	sync.Mutex
+	suite *deployment
+	err   error
+}
+
+// suite is the deployment that most journeys share; each brings its own partner
+// and accounts.
+func suite(t testing.TB) *deployment {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.suite == nil {
+		if file := os.Getenv("ARMLET_ENDPOINTS"); file != "" {
+			shared.suite = existing(t, file)
+		} else {
+			dir, err := os.MkdirTemp("", "armlet-suite-") //nolint:usetesting // it outlives the test that needs it first
+			must(t, err)
+			shared.suite = up(t, dir)
+		}
+	}
+	return shared.suite
+}
+
+// stopShared says whether the suite ended as it should.
+func stopShared() error {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.suite == nil || shared.suite.process == nil {
+		return nil
+	}
+	return errors.Join(shared.suite.process.stop(), os.RemoveAll(shared.suite.dir))
+}
+
+func existing(t testing.TB, file string) *deployment {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	must(t, err)
+	d := &deployment{dir: filepath.Dir(file)}
+	must(t, json.Unmarshal(text, &d.at))
+	d.operator, err = sdk.LoadKey(filepath.Join(d.dir, "operator.jwk.json"))
+	must(t, err)
+	return d
+}
+
+// up starts the all-in-one program on a folder and waits until it serves.
+func up(t testing.TB, dir string) *deployment {
+	t.Helper()
+	file := filepath.Join(dir, "endpoints.json")
+	_ = os.Remove(file)
+	p := launch(t, nil, program(t, "cmd/armlet", "."), "up", "--data", dir, "--port-base", "0", "-o", "json", "--verbose")
+	deadline := time.Now().Add(60 * time.Second)
+	for {
+		if text, err := os.ReadFile(file); err == nil && json.Valid(text) {
+			break
+		}
+		if p.exited() || time.Now().After(deadline) {
+			p.kill()
+			t.Fatalf("the suite did not come up:\n%s", p.output())
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	d := existing(t, file)
+	d.process = p
+	return d
+}

@@ -190,7 +190,7 @@ var File_armlet_notify_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/events.proto\x12\x10armlet.notify.v1\x1a\x1darmlet/notify/v1/notify.proto\"D\n" +
+	"\x1darmlet/notify/v1/events.proto\x12\x10armlet.notify.v1\x1a\x1farmlet/notify/v1/vouchers.proto\"D\n" +
 	"\rVoucherIssued\x123\n" +
 	"\avoucher\x18\x01 \x01(\v2\x19.armlet.notify.v1.VoucherR\avoucher\"i\n" +
 	"\x0fVoucherRedeemed\x12<\n" +
@@ -238,7 +238,7 @@ func file_armlet_notify_v1_events_proto_init() {
 	if File_armlet_notify_v1_events_proto != nil {
 		return
 	}
-	file_armlet_notify_v1_notify_proto_init()
+	file_armlet_notify_v1_vouchers_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

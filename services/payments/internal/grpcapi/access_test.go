@@ -61,6 +61,10 @@ func (a *api) calls() map[string]func(context.Context, client) error {
 			_, err := c.ListPayments(ctx, &paymentsv1.ListPaymentsRequest{})
 			return err
 		},
+		"VerifyLedger": func(ctx context.Context, c client) error {
+			_, err := c.VerifyLedger(ctx, &paymentsv1.VerifyLedgerRequest{})
+			return err
+		},
 		"GetTrialBalance": func(ctx context.Context, c client) error {
 			_, err := c.GetTrialBalance(ctx, &paymentsv1.GetTrialBalanceRequest{})
 			return err
@@ -90,6 +94,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		"CreateMerchant":  operatorOnly,
 		"CreateTerminal":  operatorOnly,
 		"GetTrialBalance": operatorOnly,
+		"VerifyLedger":    operatorOnly,
 		"GetAccount":      {ok, ok, account, barred, barred, barred, barred, barred, barred, barred, barred, unknown},
 		"GetMerchant":     {ok, barred, barred, ok, merchant, ok, barred, barred, barred, barred, barred, unknown},
 		"CreatePayment":   {barred, ok, device, ok, barred, terminal, ok, scope, barred, device, barred, unknown},

@@ -16,6 +16,7 @@ const defaultPageSize = 50
 // Books is what is read of the ledger as it stands.
 type Books interface {
 	TrialBalance(ctx context.Context) (ledger.TrialBalance, error)
+	VerifyLedger(ctx context.Context) (ledger.Verification, error)
 }
 
 // Server implements the service.

@@ -107,8 +107,6 @@ func (b Break) String() string {
 type Verification struct {
 	// Links and Transactions are how many were found good before the break, or all.
 	Links, Transactions int64
-	// Unchained is how many transactions were posted before there was a chain.
-	Unchained int64
 	// Broken is the first broken link by chain and height, nil when there is none.
 	Broken *Break
 	// Wrong are things that no chain covers and that do not follow from the postings: at most a few, in words.
@@ -176,8 +174,8 @@ func (v *Verifier) breakAt(chain int, height int64, transaction, problem string)
 // Add looks at the next transaction; more is false when no later one can change what was found.
 func (v *Verifier) Add(t Chained) (more bool) {
 	if t.Chain == 0 {
-		v.found.Unchained++
-		return true
+		v.breakAt(0, 0, t.Transaction.ID, "the transaction is in no chain")
+		return false
 	}
 	if highest, ok := v.highest[t.Chain]; ok && t.Height > highest {
 		return true
@@ -191,6 +189,9 @@ func (v *Verifier) Add(t Chained) (more bool) {
 		v.breakAt(t.Chain, t.Height, t.Transaction.ID, "the transaction belongs to a link that is not there")
 		return false
 	}
+	if !v.checkPlace(t) {
+		return false
+	}
 	sum := t.Posted.Hash()
 	if !bytes.Equal(sum[:], t.Hash) {
 		v.breakAt(t.Chain, t.Height, t.Transaction.ID, "what is stored is not what was posted")
@@ -198,6 +199,23 @@ func (v *Verifier) Add(t Chained) (more bool) {
 	}
 	v.hashes = append(v.hashes, sum)
 	return true
+}
+
+// checkPlace finds what was removed from the link or added to it: the places count from 0 without a gap.
+func (v *Verifier) checkPlace(t Chained) bool {
+	switch want := len(v.hashes); {
+	case t.Place > want && want < v.links[v.at].Transactions:
+		v.breakAt(t.Chain, t.Height, "", missing(want, v.links[v.at].Transactions))
+		return false
+	case t.Place != want || want >= v.links[v.at].Transactions:
+		v.breakAt(t.Chain, t.Height, t.Transaction.ID, "the transaction was added to the link")
+		return false
+	}
+	return true
+}
+
+func missing(place, of int) string {
+	return fmt.Sprintf("transaction %d of its %d was removed", place+1, of)
 }
 
 func before(l Link, t Chained) bool {
@@ -213,7 +231,7 @@ func (v *Verifier) close() bool {
 	v.prev = v.prev.Next(v.hashes)
 	switch {
 	case len(v.hashes) != l.Transactions:
-		v.breakAt(l.Chain, l.Height, "", fmt.Sprintf("it has %d transactions and was made of %d", len(v.hashes), l.Transactions))
+		v.breakAt(l.Chain, l.Height, "", missing(len(v.hashes), l.Transactions))
 		return false
 	case !bytes.Equal(v.prev.Hash, l.Hash):
 		v.breakAt(l.Chain, l.Height, "", "its hash does not follow from its transactions and the link before")

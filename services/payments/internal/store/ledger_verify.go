@@ -65,7 +65,13 @@ func (l *Ledger) VerifyLedger(ctx context.Context) (ledger.Verification, error) 
 			found.Wrong = append(found.Wrong, q.what+": "+id)
 		}
 	}
-	return found, nil
+	trial, err := l.TrialBalance(ctx)
+	for _, t := range trial.Totals {
+		if t.Difference != 0 || t.Wrong != 0 {
+			found.Wrong = append(found.Wrong, fmt.Sprintf("%d accounts in %s do not hold what their postings say", t.Wrong, t.Currency))
+		}
+	}
+	return found, err
 }
 
 func (l *Ledger) heads(ctx context.Context) ([]ledger.Head, error) {

@@ -1024,14 +1024,20 @@ func (*VerifyLedgerRequest) Descriptor() ([]byte, []int) {
 // VerifyLedgerResponse says whether the chain of ledger transactions is whole.
 type VerifyLedgerResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// True when every transaction hashes to what its chain says.
+	// True when every transaction hashes to what its chain says, and every balance and hold follows from the transactions.
 	Intact bool `protobuf:"varint,1,opt,name=intact,proto3" json:"intact,omitempty"`
 	// How many transactions were walked.
 	TransactionCount int64 `protobuf:"varint,2,opt,name=transaction_count,json=transactionCount,proto3" json:"transaction_count,omitempty"`
-	// The first transaction that is wrong, `transactions/{uuid}`; empty when all are right.
+	// The first transaction that is wrong, `transactions/{uuid}`; empty when all are right, and when it was removed without a trace.
 	BrokenTransaction string `protobuf:"bytes,3,opt,name=broken_transaction,json=brokenTransaction,proto3" json:"broken_transaction,omitempty"`
 	// What is wrong with it, for people; empty when all are right.
-	Problem       string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	Problem string `protobuf:"bytes,4,opt,name=problem,proto3" json:"problem,omitempty"`
+	// The chain, from 1, in which the first wrong link is; 0 when all are right.
+	BrokenChain int32 `protobuf:"varint,5,opt,name=broken_chain,json=brokenChain,proto3" json:"broken_chain,omitempty"`
+	// The first wrong link of that chain, from 1; 0 when all are right.
+	BrokenLink int64 `protobuf:"varint,6,opt,name=broken_link,json=brokenLink,proto3" json:"broken_link,omitempty"`
+	// What no chain covers and does not follow from the transactions, such as a balance that was changed; at most 100 lines, for people.
+	Discrepancies []string `protobuf:"bytes,7,rep,name=discrepancies,proto3" json:"discrepancies,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1092,6 +1098,27 @@ func (x *VerifyLedgerResponse) GetProblem() string {
 		return x.Problem
 	}
 	return ""
+}
+
+func (x *VerifyLedgerResponse) GetBrokenChain() int32 {
+	if x != nil {
+		return x.BrokenChain
+	}
+	return 0
+}
+
+func (x *VerifyLedgerResponse) GetBrokenLink() int64 {
+	if x != nil {
+		return x.BrokenLink
+	}
+	return 0
+}
+
+func (x *VerifyLedgerResponse) GetDiscrepancies() []string {
+	if x != nil {
+		return x.Discrepancies
+	}
+	return nil
 }
 
 var File_armlet_payments_v1_accounts_proto protoreflect.FileDescriptor
@@ -1170,12 +1197,16 @@ const file_armlet_payments_v1_accounts_proto_rawDesc = "" +
 	"\x05lines\x18\x01 \x03(\v2$.armlet.payments.v1.TrialBalanceLineR\x05lines\x12=\n" +
 	"\x06totals\x18\x02 \x03(\v2%.armlet.payments.v1.TrialBalanceTotalR\x06totals\x12\x1a\n" +
 	"\bbalanced\x18\x03 \x01(\bR\bbalanced\"\x15\n" +
-	"\x13VerifyLedgerRequest\"\xa4\x01\n" +
+	"\x13VerifyLedgerRequest\"\x8e\x02\n" +
 	"\x14VerifyLedgerResponse\x12\x16\n" +
 	"\x06intact\x18\x01 \x01(\bR\x06intact\x12+\n" +
 	"\x11transaction_count\x18\x02 \x01(\x03R\x10transactionCount\x12-\n" +
 	"\x12broken_transaction\x18\x03 \x01(\tR\x11brokenTransaction\x12\x18\n" +
-	"\aproblem\x18\x04 \x01(\tR\aproblemBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
+	"\aproblem\x18\x04 \x01(\tR\aproblem\x12!\n" +
+	"\fbroken_chain\x18\x05 \x01(\x05R\vbrokenChain\x12\x1f\n" +
+	"\vbroken_link\x18\x06 \x01(\x03R\n" +
+	"brokenLink\x12$\n" +
+	"\rdiscrepancies\x18\a \x03(\tR\rdiscrepanciesBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_armlet_payments_v1_accounts_proto_rawDescOnce sync.Once

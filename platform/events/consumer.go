@@ -109,7 +109,7 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 	for pause := streamPoll; ctx.Err() == nil; pause = min(pause*2, maxSessionPause) {
 		started := c.now()
-		c.interrupted(ctx, c.session(ctx))
+		c.interrupted(ctx, c.session(ctx), pause)
 		if c.now().Sub(started) > time.Minute {
 			pause = streamPoll
 		}
@@ -119,10 +119,16 @@ func (c *Consumer) Run(ctx context.Context) error {
 }
 
 // interrupted logs why a session ended, unless that is no trouble: the consumer stops, or the stream's owner has yet to make it.
-func (c *Consumer) interrupted(ctx context.Context, err error) {
-	if ctx.Err() == nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		c.cfg.Log.WarnContext(ctx, "consuming events was interrupted", "stream", c.cfg.Stream, "error", err)
+// A server that reads its configuration again answers nothing for a moment; only what a second try meets too is a warning.
+func (c *Consumer) interrupted(ctx context.Context, err error, pause time.Duration) {
+	if ctx.Err() != nil || errors.Is(err, jetstream.ErrStreamNotFound) {
+		return
 	}
+	level := slog.LevelDebug
+	if pause > streamPoll {
+		level = slog.LevelWarn
+	}
+	c.cfg.Log.Log(ctx, level, "consuming events was interrupted", "stream", c.cfg.Stream, "error", err)
 }
 
 func (cfg ConsumerConfig) validate() error {

@@ -107,17 +107,21 @@ func (r *Relay) Run(ctx context.Context) error {
 			failures++
 			continue
 		}
-		if failures > 0 {
+		if failures > troubleAfter {
 			r.cfg.Log.InfoContext(ctx, "events are published again", "attempts", failures)
-			failures = 0
 		}
+		failures = 0
 		sleep(ctx, r.cfg.Every, woken)
 	}
 	return nil
 }
 
+// troubleAfter is how many failures in a row are no trouble yet: a server that reads its configuration again answers nothing
+// for a moment.
+const troubleAfter = 2
+
 func (r *Relay) interrupted(ctx context.Context, err error, failures int) {
-	if failures == 0 && ctx.Err() == nil {
+	if failures == troubleAfter && ctx.Err() == nil {
 		r.cfg.Log.WarnContext(ctx, "events are kept in the outbox until they can be published", "error", err)
 	}
 }

@@ -112,7 +112,7 @@ func TestBlockedNamesTheMostLastingCause(t *testing.T) {
 		{Retired, nil, Ended},
 		{Revoked, stop, Ended},
 	} {
-		if got := (Device{State: c.state, Suspensions: c.stops}).Blocked(noon); got != c.want {
+		if got := (Device{State: c.state, Suite: HMACSHA256, Suspensions: c.stops}).Blocked(noon); got != c.want {
 			t.Errorf("%s with %d suspensions: %d, want %d", c.state, len(c.stops), got, c.want)
 		}
 	}

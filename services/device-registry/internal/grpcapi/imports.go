@@ -70,6 +70,9 @@ func (s *Server) ImportDevices(stream devicesv1.DeviceRegistryService_ImportDevi
 		if r.err != nil {
 			return r.err
 		}
+		if r.finish {
+			return s.finishImport(ctx, stream, in)
+		}
 		ack, err := in.Apply(ctx, r.chunk, s.now())
 		if err != nil {
 			return err
@@ -78,27 +81,28 @@ func (s *Server) ImportDevices(stream devicesv1.DeviceRegistryService_ImportDevi
 			return err
 		}
 	}
-	return s.finishImport(ctx, stream, in)
+	return errBrokenOff
 }
 
 var errBrokenOff = fault.New(fault.Canceled, "IMPORT_BROKEN_OFF", "the stream ended without finish; take the import up again")
 
-// received is a chunk, or why no more come.
+// received is a chunk, or the client's word that there are no more, or why none come.
 type received struct {
-	chunk imports.Chunk
-	err   error
+	chunk  imports.Chunk
+	finish bool
+	err    error
 }
 
-// receiveChunks hands on what arrives and closes the channel when the client says that it is finished. It ends with the
-// stream, at the latest when the handler has returned.
+// receiveChunks hands on what arrives and closes the channel when nothing more can. It ends with the stream, at the latest
+// when the handler has returned.
 func (s *Server) receiveChunks(ctx context.Context, stream importStream, in *imports.Stream, out chan<- received) {
+	defer close(out)
 	for {
 		var r received
 		msg, err := stream.Recv()
 		switch m := msg.GetMessage().(type) {
 		case *devicesv1.ImportDevicesRequest_Finish:
-			close(out)
-			return
+			r.finish = true
 		case *devicesv1.ImportDevicesRequest_Chunk:
 			rows, bad := importRows(m.Chunk.GetRows())
 			if r.err = bad; bad == nil {
@@ -116,7 +120,7 @@ func (s *Server) receiveChunks(ctx context.Context, stream importStream, in *imp
 		case <-ctx.Done():
 			return
 		}
-		if r.err != nil {
+		if r.err != nil || r.finish {
 			return
 		}
 	}

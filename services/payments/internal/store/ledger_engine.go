@@ -73,8 +73,6 @@ type item struct {
 	wanted []ledger.Transaction
 	// keys are what the cargo writes under unique indexes; decide sets them.
 	keys []string
-	// load is the cargo's own.
-	load any
 
 	posted []ledger.Posted
 	err    error

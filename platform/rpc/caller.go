@@ -24,12 +24,26 @@ const (
 	RoleService Role = "service"
 )
 
+// What an operator may do, by Caller.Operator.
+const (
+	// OperatorAdmin may call everything that is open to operators.
+	OperatorAdmin = "admin"
+	// OperatorSupport helps wearers: it reads, and calls what a rule opens to support.
+	OperatorSupport = "support"
+	// OperatorAuditor only reads.
+	OperatorAuditor = "auditor"
+)
+
+var operatorRoles = []string{OperatorAdmin, OperatorSupport, OperatorAuditor}
+
 // Caller is who makes a call, as the transport or a verified token says. It holds no credential.
 type Caller struct {
 	// Role is empty when the caller is not known.
 	Role Role
 	// ID is the subject of the token, or the name of the service.
 	ID string
+	// Operator says what an operator may do: OperatorAdmin, OperatorSupport or OperatorAuditor; empty is OperatorAdmin.
+	Operator string
 	// Partner is the id of the partner the caller belongs to, where one applies.
 	Partner string
 	// PartnerNo is the number of that partner.
@@ -42,6 +56,8 @@ type Caller struct {
 	Terminal string
 	// Mode is "live" or "test", and empty where the token does not say.
 	Mode string
+	// Certificate is the SHA-256 (x5t#S256 of RFC 8705) of the client certificate that the token is bound to, empty for none.
+	Certificate string
 	// Scopes are what the token grants. The slice is shared between calls: do not change it.
 	Scopes []string
 }
@@ -57,7 +73,7 @@ func (c Caller) String() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s", c.Role, c.ID)
 	for _, p := range [...]struct{ k, v string }{
-		{"partner", c.Partner}, {"account", c.Account}, {"merchant", c.Merchant}, {"terminal", c.Terminal}, {"mode", c.Mode},
+		{"as", c.Operator}, {"partner", c.Partner}, {"account", c.Account}, {"merchant", c.Merchant}, {"terminal", c.Terminal}, {"mode", c.Mode},
 	} {
 		if p.v != "" {
 			fmt.Fprintf(&b, " %s=%s", p.k, p.v)

@@ -2,8 +2,10 @@ package rpc
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"net"
 	"strings"
@@ -98,13 +100,51 @@ func certCaller(state tls.ConnectionState) *Caller {
 }
 
 // serviceName is empty unless the certificate has exactly one URI SAN, as SPIFFE demands, of exactly our form.
-func serviceName(cert *x509.Certificate) string {
+func serviceName(cert *x509.Certificate) string { return nameIn(cert, spiffePrefix) }
+
+func nameIn(cert *x509.Certificate, prefix string) string {
 	if len(cert.URIs) != 1 {
 		return ""
 	}
-	name, ok := strings.CutPrefix(cert.URIs[0].String(), spiffePrefix)
+	name, ok := strings.CutPrefix(cert.URIs[0].String(), prefix)
 	if !ok || name == "" || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
 		return ""
 	}
 	return name
 }
+
+// clientPrefix begins the URI SAN of the certificate of a client that authenticates with TLS (RFC 8705); its id follows.
+const clientPrefix = "spiffe://armlet/client/"
+
+// CertificateClient is the id of the client that a certificate is for, empty when it is for none. The caller has verified
+// the certificate against the installation's authority.
+func CertificateClient(cert *x509.Certificate) string { return nameIn(cert, clientPrefix) }
+
+// Thumbprint is the x5t#S256 of a certificate: the SHA-256 of its DER form in base64url (RFC 8705, section 3.1).
+func Thumbprint(cert *x509.Certificate) string {
+	sum := sha256.Sum256(cert.Raw)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// clientCreds are TLS by a configuration of ClientTLS, whose authority may change between handshakes.
+type clientCreds struct {
+	credentials.TransportCredentials
+	cfg *tls.Config
+}
+
+func newClientCreds(cfg *tls.Config) credentials.TransportCredentials {
+	if cfg.GetConfigForClient == nil {
+		return credentials.NewTLS(cfg)
+	}
+	return clientCreds{credentials.NewTLS(cfg), cfg}
+}
+
+func (c clientCreds) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+	now, err := c.cfg.GetConfigForClient(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	return credentials.NewTLS(now).ClientHandshake(ctx, authority, raw)
+}
+
+func (c clientCreds) Clone() credentials.TransportCredentials { return newClientCreds(c.cfg) }

@@ -12,7 +12,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -43,7 +42,7 @@ type DialConfig struct {
 func Dial(target string, cfg DialConfig) (*grpc.ClientConn, error) {
 	creds := insecure.NewCredentials()
 	if cfg.TLS != nil {
-		creds = credentials.NewTLS(cfg.TLS)
+		creds = newClientCreds(cfg.TLS)
 	}
 	return grpc.NewClient(target, append(cfg.options(),
 		grpc.WithTransportCredentials(creds),

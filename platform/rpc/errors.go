@@ -23,7 +23,7 @@ const (
 	// ReasonDeadlineRequired is INVALID_ARGUMENT: the call has no deadline.
 	ReasonDeadlineRequired = "DEADLINE_REQUIRED"
 	// ReasonCallerUnknown is UNAUTHENTICATED: no credential, or one that is not valid. In the latter case the metadata
-	// `token` says why: "expired" or "invalid".
+	// `token` says why: "expired", "revoked", "unbound" (it is for the holder of another client certificate) or "invalid".
 	ReasonCallerUnknown = "CALLER_UNKNOWN"
 	// ReasonCallerNotAllowed is PERMISSION_DENIED: the policy does not let this caller call this method.
 	ReasonCallerNotAllowed = "CALLER_NOT_ALLOWED"
@@ -31,6 +31,8 @@ const (
 	ReasonScopeMissing = "SCOPE_MISSING"
 	// ReasonKeysUnavailable is UNAVAILABLE: the keys that tokens are verified with cannot be fetched at present.
 	ReasonKeysUnavailable = "KEYS_UNAVAILABLE"
+	// ReasonRevocationsUnavailable is UNAVAILABLE: whether the token was taken back cannot be found out at present.
+	ReasonRevocationsUnavailable = "REVOCATIONS_UNAVAILABLE"
 	// ReasonDependencyTimeout is UNAVAILABLE: something behind the service took too long although the call itself still had time.
 	ReasonDependencyTimeout = "DEPENDENCY_TIMEOUT"
 	// ReasonShuttingDown is UNAVAILABLE: the service is being stopped and has ended this stream; open it again.
@@ -46,6 +48,12 @@ var (
 		"the access token is not valid; get a new one").WithMeta("token", "invalid")
 	errTokenExpired = fault.New(fault.Unauthenticated, ReasonCallerUnknown,
 		"the access token has expired; get a new one").WithMeta("token", "expired")
+	errTokenRevoked = fault.New(fault.Unauthenticated, ReasonCallerUnknown,
+		"the access token was revoked; get a new one").WithMeta("token", "revoked")
+	errTokenUnbound = fault.New(fault.Unauthenticated, ReasonCallerUnknown,
+		"the access token is bound to a client certificate; connect with that certificate").WithMeta("token", "unbound")
+	errRevocationsUnavailable = fault.New(fault.Unavailable, ReasonRevocationsUnavailable,
+		"access tokens cannot be checked against the revocations at present; try again")
 	errCallerNotAllowed = fault.New(fault.PermissionDenied, ReasonCallerNotAllowed,
 		"this caller may not call this method")
 	errDeadlineRequired = fault.New(fault.Invalid, ReasonDeadlineRequired,

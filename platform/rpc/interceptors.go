@@ -2,6 +2,7 @@ package rpc
 
 import (
 	"context"
+	"crypto/subtle"
 	"errors"
 	"log/slog"
 	"runtime/debug"
@@ -14,6 +15,9 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 )
+
+// streamRecheck is how often the token of a running stream is looked at again.
+const streamRecheck = 500 * time.Millisecond
 
 // Verifier turns a bearer token into the caller it stands for. It refuses a token with a fault of kind Unauthenticated, and
 // says Unavailable when it cannot tell.
@@ -121,7 +125,14 @@ func (g *guard) admitStream(srv any, ss grpc.ServerStream, info *grpc.StreamServ
 	if err := g.admit(ss.Context(), info.FullMethod); err != nil {
 		return err
 	}
-	return next(srv, ss)
+	ctx, end := context.WithCancelCause(ss.Context())
+	defer end(nil)
+	g.stillGood(ctx, end)
+	err := next(srv, &serverStream{ServerStream: ss, ctx: ctx})
+	if f, ok := fault.As(context.Cause(ctx)); ok && err != nil && f.Kind == fault.Unauthenticated {
+		return f
+	}
+	return err
 }
 
 // admit notes who calls, or says why the call may not go on.
@@ -138,7 +149,7 @@ func (g *guard) admit(ctx context.Context, method string) error {
 		return err
 	}
 	setCaller(ctx, caller)
-	return rule.authorize(caller)
+	return rule.authorize(caller, method)
 }
 
 // authenticate finds the caller: by the token if there is one, otherwise by the channel. It is nil when nothing names one.
@@ -175,7 +186,47 @@ func (g *guard) verify(ctx context.Context, token string) (*Caller, error) {
 	if c.Role == "" || c.Role == RoleService {
 		return nil, errTokenInvalid
 	}
+	if c.Certificate != "" && subtle.ConstantTimeCompare([]byte(c.Certificate), []byte(peerThumbprint(ctx))) != 1 {
+		return nil, errTokenUnbound
+	}
 	return &c, nil
+}
+
+// peerThumbprint is the x5t#S256 of the connection's client certificate, empty when it has none.
+func peerThumbprint(ctx context.Context) string {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return ""
+	}
+	info, ok := p.AuthInfo.(tlsInfo)
+	if !ok || len(info.State.VerifiedChains) == 0 || len(info.State.PeerCertificates) == 0 {
+		return ""
+	}
+	return Thumbprint(info.State.PeerCertificates[0])
+}
+
+// stillGood ends a stream whose token stops being good while it runs: a stream may last for days and its caller was looked
+// at once.
+func (g *guard) stillGood(ctx context.Context, end context.CancelCauseFunc) {
+	token, err := bearer(ctx)
+	if role := CallerFrom(ctx).Role; err != nil || token == "" || role == "" || role == RoleService {
+		return // it is not by a token that this caller was let in
+	}
+	go func() {
+		tick := time.NewTicker(streamRecheck)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+			if _, err := g.verify(ctx, token); fault.KindOf(err) == fault.Unauthenticated {
+				end(err)
+				return
+			}
+		}
+	}()
 }
 
 // bearer is the call's token, empty when it has none. Two of them, or another scheme, are refused rather than chosen from.

@@ -33,7 +33,9 @@ type JWTConfig struct {
 	Audience string
 	// KeysURL is where the issuer publishes its JWKS (RFC 7517).
 	KeysURL string
-	// Client fetches the keys; nil is one with a timeout that follows no redirects.
+	// RevocationsURL is where the issuer publishes what it took back; see [RevocationsURL]. Empty: nothing is ever taken back.
+	RevocationsURL string
+	// Client fetches the keys and the revocations; nil is one with a timeout that follows no redirects.
 	Client *http.Client
 	// Now is the clock; nil is time.Now.
 	Now func() time.Time
@@ -45,11 +47,12 @@ type JWTConfig struct {
 // An access token comes with every call and an Ed25519 verification costs more than the rest of the interceptors together,
 // so verified callers are kept until their token expires. The cache is bounded and keyed by the SHA-256 of the token: it
 // holds no token, and nothing in it can be presented as one. An entry counts only while the key that signed its token is
-// still published.
+// still published, and every call is checked against what the issuer took back meanwhile.
 type JWTVerifier struct {
-	cfg   JWTConfig
-	keys  *keySet
-	cache *callerCache
+	cfg     JWTConfig
+	keys    *keySet
+	revoked *revokedSet // nil when nothing is ever taken back
+	cache   *callerCache
 }
 
 // NewJWTVerifier makes a verifier. It fetches the keys when it first needs them.
@@ -57,7 +60,11 @@ func NewJWTVerifier(cfg JWTConfig) *JWTVerifier {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &JWTVerifier{cfg: cfg, keys: newKeySet(cfg.KeysURL, cfg.Client, cfg.Now), cache: newCallerCache(maxCachedTokens)}
+	v := &JWTVerifier{cfg: cfg, keys: newKeySet(cfg.KeysURL, cfg.Client, cfg.Now), cache: newCallerCache(maxCachedTokens)}
+	if cfg.RevocationsURL != "" {
+		v.revoked = newRevokedSet(cfg.RevocationsURL, cfg.Client, cfg.Now)
+	}
+	return v
 }
 
 // claims are the claims of an access token.
@@ -70,12 +77,20 @@ type claims struct {
 	IssuedAt  float64  `json:"iat"`
 	Scope     string   `json:"scope"`
 	Role      Role     `json:"role"`
+	Operator  string   `json:"operator_role"`
 	Partner   string   `json:"partner"`
 	PartnerNo uint32   `json:"partner_no"`
 	Account   string   `json:"account"`
 	Merchant  string   `json:"merchant"`
 	Terminal  string   `json:"terminal"`
 	Mode      string   `json:"mode"`
+	// Confirm binds the token to a client certificate (RFC 8705, section 3.1).
+	Confirm struct {
+		Certificate string `json:"x5t#S256"`
+	} `json:"cnf"`
+	// RevocationsSeen is the number of the newest revocation when the token was issued, Handles what voids it.
+	RevocationsSeen int64    `json:"rvs"`
+	Handles         []string `json:"rvh"`
 }
 
 // audience is a string or a list of strings (RFC 7519, section 4.1.3).
@@ -91,11 +106,15 @@ func (a *audience) UnmarshalJSON(b []byte) error {
 }
 
 // Verify checks an access token: signature, type, issuer, audience and times, with 5 s of skew. It refuses with
-// Unauthenticated CALLER_UNKNOWN, and with Unavailable KEYS_UNAVAILABLE when it has no keys to check with.
+// Unauthenticated CALLER_UNKNOWN, and with Unavailable KEYS_UNAVAILABLE or REVOCATIONS_UNAVAILABLE when it has nothing to
+// check with. A token that is bound to a client certificate says so in Caller.Certificate; the server compares it.
 func (v *JWTVerifier) Verify(ctx context.Context, token string) (Caller, error) {
 	sum := sha256.Sum256([]byte(token))
 	now := v.cfg.Now()
 	if e, ok := v.cache.get(sum); ok && now.Before(e.expires) && v.keys.current(e.kid) {
+		if err := v.unrevoked(ctx, e.issued, e.handles); err != nil {
+			return Caller{}, err
+		}
 		return e.caller, nil
 	}
 	payload, kid, err := v.verify(ctx, token, TypeAccessToken)
@@ -110,9 +129,19 @@ func (v *JWTVerifier) Verify(ctx context.Context, token string) (Caller, error) 
 	if err != nil {
 		return Caller{}, err
 	}
+	if err := v.unrevoked(ctx, c.RevocationsSeen, c.Handles); err != nil {
+		return Caller{}, err
+	}
 	caller := c.caller()
-	v.cache.put(sum, cachedCaller{caller: caller, expires: expires, kid: kid})
+	v.cache.put(sum, cachedCaller{caller: caller, expires: expires, kid: kid, issued: c.RevocationsSeen, handles: c.Handles})
 	return caller, nil
+}
+
+func (v *JWTVerifier) unrevoked(ctx context.Context, issued int64, handles []string) error {
+	if v.revoked == nil {
+		return nil
+	}
+	return v.revoked.check(ctx, issued, handles)
 }
 
 // VerifyJWS checks the signature and the type of another kind of token with the same keys and gives its payload, whose
@@ -172,7 +201,7 @@ func (v *JWTVerifier) check(c *claims, now time.Time) (expires time.Time, err er
 func (c *claims) complete() bool {
 	switch c.Role {
 	case RoleOperator:
-		return true
+		return c.Operator == "" || slices.Contains(operatorRoles, c.Operator)
 	case RolePartner:
 		return c.Partner != ""
 	case RoleWearer:
@@ -187,7 +216,7 @@ func (c *claims) complete() bool {
 func (c *claims) caller() Caller {
 	return Caller{
 		Role: c.Role, ID: c.Subject, Partner: c.Partner, PartnerNo: c.PartnerNo, Account: c.Account, Merchant: c.Merchant,
-		Terminal: c.Terminal, Mode: c.Mode, Scopes: strings.Fields(c.Scope),
+		Terminal: c.Terminal, Mode: c.Mode, Scopes: strings.Fields(c.Scope), Operator: c.Operator, Certificate: c.Confirm.Certificate,
 	}
 }
 

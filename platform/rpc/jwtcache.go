@@ -11,6 +11,8 @@ type cachedCaller struct {
 	caller  Caller
 	expires time.Time
 	kid     string
+	issued  int64    // the number of the newest revocation when it was issued
+	handles []string // what voids it when taken back
 }
 
 // callerCache is a bounded map from the SHA-256 of a token to its caller that drops the entry that was not used longest.

@@ -20,6 +20,9 @@ type Rule struct {
 	Services []string
 	// Scope is what a partner's token has to grant; other roles do not need it.
 	Scope string
+	// Support opens a method that changes something to operators whose role is support. Methods that only read, which AIP
+	// names Get…, List…, Watch…, Verify… or Explain…, are open to every operator's role where they are open to operators.
+	Support bool
 	// Public opens the method to anybody. No token is looked at, so a client whose token has expired can still call it.
 	Public bool
 }
@@ -44,7 +47,7 @@ func (p Policy) Validate() error {
 
 func (r Rule) validate() error {
 	if r.Public {
-		if len(r.Roles)+len(r.Services) > 0 || r.Scope != "" {
+		if len(r.Roles)+len(r.Services) > 0 || r.Support || r.Scope != "" {
 			return errors.New("a public method cannot also name roles, services or a scope")
 		}
 		return nil
@@ -56,6 +59,9 @@ func (r Rule) validate() error {
 		if !slices.Contains(knownRoles, role) {
 			return fmt.Errorf("unknown role %q", role)
 		}
+	}
+	if r.Support && !slices.Contains(r.Roles, RoleOperator) {
+		return errors.New("it is open to support but not to operators")
 	}
 	if slices.Contains(r.Roles, RoleService) != (len(r.Services) > 0) {
 		return errors.New("role service and the names of services go together")
@@ -86,15 +92,36 @@ func isInfrastructure(fullMethod string) bool {
 	return strings.HasPrefix(fullMethod, "/grpc.health.v1.") || strings.HasPrefix(fullMethod, "/grpc.reflection.")
 }
 
+// mayOperate says whether an operator's role is enough for the method.
+func (r Rule) mayOperate(role, method string) bool {
+	switch role {
+	case "", OperatorAdmin:
+		return true
+	case OperatorSupport:
+		return r.Support || reads(method)
+	case OperatorAuditor:
+		return reads(method)
+	}
+	return false
+}
+
+func reads(fullMethod string) bool {
+	name := fullMethod[strings.LastIndexByte(fullMethod, '/')+1:]
+	return slices.ContainsFunc(readPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
+}
+
+var readPrefixes = []string{"Get", "List", "Watch", "Verify", "Explain"}
+
 // authorize decides whether the caller may call. The caller is nil when it is not known.
-func (r Rule) authorize(c *Caller) error {
+func (r Rule) authorize(c *Caller, method string) error {
 	switch {
 	case r.Public:
 		return nil
 	case c == nil || c.Role == "":
 		return errCallerUnknown
 	case !slices.Contains(r.Roles, c.Role),
-		c.Role == RoleService && !slices.Contains(r.Services, c.ID):
+		c.Role == RoleService && !slices.Contains(r.Services, c.ID),
+		c.Role == RoleOperator && !r.mayOperate(c.Operator, method):
 		return errCallerNotAllowed
 	case c.Role == RolePartner && r.Scope != "" && !c.HasScope(r.Scope):
 		return fault.New(fault.PermissionDenied, ReasonScopeMissing,

@@ -11,8 +11,8 @@ import (
 )
 
 // ServerTLS is the configuration of a server: TLS 1.3, the certificate and key from PEM files, and client certificates
-// verified against the authority in caFile when one is given; with an empty caFile none is asked for. The certificate is
-// read again when its files change, so that it can be renewed without a restart; the authority is read once.
+// verified against the authority in caFile when one is given; with an empty caFile none is asked for. Certificate and
+// authority are read again when their files change, so that both can be renewed without a restart.
 func ServerTLS(certFile, keyFile, caFile string) (*tls.Config, error) {
 	pair, err := newKeyPair(certFile, keyFile)
 	if err != nil {
@@ -22,18 +22,26 @@ func ServerTLS(certFile, keyFile, caFile string) (*tls.Config, error) {
 		MinVersion:     tls.VersionTLS13,
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return pair.get(), nil },
 	}
-	if caFile != "" {
-		if cfg.ClientCAs, err = readAuthority(caFile); err != nil {
-			return nil, err
-		}
-		cfg.ClientAuth = tls.VerifyClientCertIfGiven
+	if caFile == "" {
+		return cfg, nil
+	}
+	trusted, err := newAuthority(caFile)
+	if err != nil {
+		return nil, err
+	}
+	cfg.ClientCAs, cfg.ClientAuth = trusted.get(), tls.VerifyClientCertIfGiven
+	whole := cfg.Clone()
+	cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		now := whole.Clone()
+		now.ClientCAs = trusted.get()
+		return now, nil
 	}
 	return cfg, nil
 }
 
 // ClientTLS is the configuration of a client: TLS 1.3, servers verified against the authority in caFile (the system's when it
-// is empty), and the client's own certificate and key from PEM files, both empty for a client that has none. The
-// certificate is read again when its files change; the authority is read once.
+// is empty), and the client's own certificate and key from PEM files, both empty for a client that has none. On
+// connections of [Dial] certificate and authority are read again when their files change.
 func ClientTLS(certFile, keyFile, caFile string) (*tls.Config, error) {
 	cfg := &tls.Config{MinVersion: tls.VersionTLS13}
 	if certFile != "" || keyFile != "" {
@@ -44,13 +52,55 @@ func ClientTLS(certFile, keyFile, caFile string) (*tls.Config, error) {
 		cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.get(), nil }
 	}
 	if caFile != "" {
-		roots, err := readAuthority(caFile)
+		trusted, err := newAuthority(caFile)
 		if err != nil {
 			return nil, err
 		}
-		cfg.RootCAs = roots
+		cfg.RootCAs = trusted.get()
+		whole := cfg.Clone()
+		// The library takes a client's roots once and for all, and looks at this function on servers only. Dial calls it
+		// before each handshake; whoever else uses the configuration keeps the roots of the beginning.
+		cfg.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			now := whole.Clone()
+			now.RootCAs = trusted.get()
+			return now, nil
+		}
 	}
 	return cfg, nil
+}
+
+// authority is the certificates of a file that may change.
+type authority struct {
+	file string
+
+	mu      sync.Mutex
+	changed time.Time
+	pool    *x509.CertPool
+}
+
+func newAuthority(file string) (*authority, error) {
+	a := &authority{file: file}
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, fmt.Errorf("certificate authority: %w", err)
+	}
+	a.changed = info.ModTime()
+	a.pool, err = readAuthority(file)
+	return a, err
+}
+
+// get looks at the file on every handshake; while it is damaged or gone what it held before is trusted.
+func (a *authority) get() *x509.CertPool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	info, err := os.Stat(a.file)
+	if err != nil || info.ModTime().Equal(a.changed) {
+		return a.pool
+	}
+	if pool, err := readAuthority(a.file); err == nil {
+		a.pool, a.changed = pool, info.ModTime()
+	}
+	return a.pool
 }
 
 func readAuthority(file string) (*x509.CertPool, error) {

@@ -145,3 +145,28 @@ func answersTCP(addr string) error {
 	}
 	return conn.Close()
 }
+
+func TestAnAddressIsNobodyElsesUntilItsServerStarts(t *testing.T) {
+	mine := map[string]bool{}
+	for range 50 {
+		addr := testkit.Addr(t)
+		if mine[addr] {
+			t.Fatalf("%s was given twice", addr)
+		}
+		mine[addr] = true
+	}
+	// Whoever takes any port gets none of them, though nobody listens there yet.
+	for range 500 {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = l.Close() }()
+		if mine[l.Addr().String()] {
+			t.Fatalf("%s was taken by another", l.Addr())
+		}
+	}
+	if first, second := testkit.PortBlock(t), testkit.PortBlock(t); first == second {
+		t.Errorf("two blocks begin at %d", first)
+	}
+}

@@ -46,7 +46,14 @@ func (w *world) subscribeAs(subscription, filter string) *feed {
 	must(t, err)
 	token, err := w.tokens.Token(ctx)
 	must(t, err)
-	nc, err := nats.Connect(sub.GetNatsUrl(), nats.Token(token), nats.MaxReconnects(-1), nats.Timeout(10*time.Second))
+	var nc *nats.Conn
+	// Neither does it give up when it is not let in at once: auth, which decides, may be busy.
+	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		nc, err = nats.Connect(sub.GetNatsUrl(), nats.Token(token), nats.MaxReconnects(-1), nats.Timeout(10*time.Second))
+		if err == nil || time.Now().After(deadline) {
+			break
+		}
+	}
 	must(t, err)
 	t.Cleanup(nc.Close)
 	js, err := jetstream.NewWithAPIPrefix(nc, sub.GetApiPrefix())

@@ -70,6 +70,7 @@ func (w *world) tapUntilKilled(d *deployment, bands []*virtual.Band, each int, p
 	var mu sync.Mutex
 	acknowledged := map[string]bool{}
 	enough := make(chan struct{})
+	isEnough := sync.OnceFunc(func() { close(enough) }) // a tap that is not captured leaves the count where it was
 	killAt := 20 + rand.IntN(each*len(bands)/2)
 	var wg sync.WaitGroup
 	for _, band := range bands {
@@ -89,7 +90,7 @@ func (w *world) tapUntilKilled(d *deployment, bands []*virtual.Band, each int, p
 					acknowledged[p.GetName()] = true
 				}
 				if len(acknowledged) == killAt {
-					close(enough)
+					isEnough()
 				}
 				mu.Unlock()
 			}

@@ -77,10 +77,10 @@ func startProcesses(t *testing.T, db func(dir, service string) string) *deployme
 	t.Helper()
 	s := &processes{t: t, dir: t.TempDir(), pki: testkit.PKI(t), grpc: map[string]string{}, redis: testkit.Redis(t), db: db}
 	for _, m := range modules {
-		s.grpc[m] = freeAddr(t)
+		s.grpc[m] = testkit.Addr(t)
 	}
-	web := freeAddr(t)
-	s.nats = freeAddr(t)
+	web := testkit.Addr(t)
+	s.nats = testkit.Addr(t)
 	s.at = sdk.Endpoints{
 		Devices: s.grpc["device-registry"], Auth: s.grpc["auth"], Payments: s.grpc["payments"], Notify: s.grpc["notify"],
 		TokenURL: "http://" + web + "/oauth2/token", JWKSURL: "http://" + web + "/.well-known/jwks.json", NATSURL: "nats://" + s.nats,
@@ -229,12 +229,4 @@ func (s *processes) until(what string, check func() error) {
 		s.t.Logf("%s:\n%s", p.name, p.output())
 	}
 	s.t.Fatalf("waited a minute until %s: %v", what, err)
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	must(t, err)
-	defer l.Close()
-	return l.Addr().String()
 }

@@ -9,12 +9,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc/credentials"
 
+	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/sdk"
 )
 
@@ -79,7 +81,7 @@ func up(t testing.TB, dir string) *deployment {
 	t.Helper()
 	file := filepath.Join(dir, "endpoints.json")
 	_ = os.Remove(file)
-	p := launch(t, nil, program(t, "cmd/armlet", "."), "up", "--data", dir, "--port-base", "0", "-o", "json", "--verbose")
+	p := launch(t, nil, program(t, "cmd/armlet", "."), "up", "--data", dir, "--port-base", strconv.Itoa(testkit.PortBlock(t)), "-o", "json", "--verbose")
 	deadline := time.Now().Add(60 * time.Second)
 	for {
 		if text, err := os.ReadFile(file); err == nil && json.Valid(text) {

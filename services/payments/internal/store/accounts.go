@@ -112,6 +112,9 @@ func (s *Store) CreateMerchant(ctx context.Context, req payment.Request, m payme
 		if _, err := s.open(ctx, tx, books, m.CreateTime); err != nil {
 			return idAnswer{}, fmt.Errorf("open a merchant's account: %w", err)
 		}
+		if _, err := s.open(ctx, tx, ledger.Open(ledger.Fee, m.Currency, m.Currency), m.CreateTime); err != nil {
+			return idAnswer{}, fmt.Errorf("open the fee account: %w", err)
+		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO merchants (id, ledger_id, display_name, category_code, currency, created_at)
 			VALUES ($1, $2, $3, $4, $5, $6)`, m.ID, books.ID, m.DisplayName, int64(m.CategoryCode), m.Currency, micros(m.CreateTime))
 		return idAnswer{ID: m.ID}, err

@@ -107,7 +107,8 @@ func (s *Store) write(ctx context.Context, tx *sqldb.Tx, c payment.Change) error
 	}
 	p := c.Payment
 	_, err := tx.ExecContext(ctx, `UPDATE payments SET state = $1, pong_key = $2, decline_reason = $3, transaction_id = $4,
-		response_digest = $5, result_frame = $6, updated_at = $7 WHERE id = $8`,
+		response_digest = $5, result_frame = $6, updated_at = $7, captured = CASE $1 WHEN 'CAPTURED' THEN amount ELSE 0 END,
+		captures = CASE $1 WHEN 'CAPTURED' THEN 1 ELSE 0 END, revision = revision + 1 WHERE id = $8`,
 		string(p.State), p.Tap.PongKey, p.DeclineReason, text(p.Transaction), p.ResponseDigest, p.ResultFrame, micros(p.UpdateTime), p.ID)
 	if err != nil {
 		return fmt.Errorf("change a payment: %w", err)

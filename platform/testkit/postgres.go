@@ -31,6 +31,9 @@ var (
 type postgresServer struct {
 	process *process
 	port    int
+	// program and dir are what it was started with, as whom it runs.
+	program, dir string
+	as           *syscall.Credential
 }
 
 // Postgres returns the URL of an empty database of the test's own. It is on a real server that keeps its defaults for
@@ -53,6 +56,52 @@ func Postgres(t testing.TB) (url string) {
 		}
 	})
 	return pgServer.url(name)
+}
+
+// OwnPostgres is a server of one test's own, with one empty database, that the test may kill and start again.
+type OwnPostgres struct {
+	t      testing.TB
+	server *postgresServer
+}
+
+// NewPostgres starts a server as [Postgres] does; it ends with the test.
+func NewPostgres(t testing.TB) *OwnPostgres {
+	t.Helper()
+	server, err := startPostgres()
+	if err != nil {
+		t.Fatalf("testkit: PostgreSQL: %v", err)
+	}
+	p := &OwnPostgres{t: t, server: server}
+	t.Cleanup(func() {
+		p.server.process.stop()
+		_ = os.RemoveAll(p.server.dir)
+	})
+	return p
+}
+
+// URL is that of the database; it stays the same.
+func (p *OwnPostgres) URL() string { return p.server.url("postgres") }
+
+// Kill ends the server with SIGKILL, as a machine that loses its power would, save for what the system still writes.
+func (p *OwnPostgres) Kill() {
+	_ = p.server.process.cmd.Process.Kill()
+	p.server.process.stop()
+}
+
+// Start starts a killed server on the same data and port.
+func (p *OwnPostgres) Start() {
+	p.t.Helper()
+	// What the killed server leaves behind ends by itself, and until then the data cannot be opened again.
+	for deadline := time.Now().Add(startTimeout); ; time.Sleep(startPoll) {
+		server, err := runPostgres(p.server.program, p.server.dir, p.server.as, p.server.port)
+		if err == nil {
+			p.server = server
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatalf("testkit: start PostgreSQL again: %v", err)
+		}
+	}
 }
 
 func startPostgres() (_ *postgresServer, err error) {
@@ -88,7 +137,11 @@ func startPostgres() (_ *postgresServer, err error) {
 	}
 	// Another program may take the port between its choice and its use.
 	for attempt := 1; ; attempt++ {
-		server, err := runPostgres(filepath.Join(filepath.Dir(initdb), "postgres"), dir, as)
+		port, err := freePort()
+		if err != nil {
+			return nil, err
+		}
+		server, err := runPostgres(filepath.Join(filepath.Dir(initdb), "postgres"), dir, as, port)
 		if err == nil || attempt == 3 {
 			return server, err
 		}
@@ -107,11 +160,7 @@ func initCluster(initdb, dir string, as *syscall.Credential) error {
 	return nil
 }
 
-func runPostgres(postgres, dir string, as *syscall.Credential) (*postgresServer, error) {
-	port, err := freePort()
-	if err != nil {
-		return nil, err
-	}
+func runPostgres(postgres, dir string, as *syscall.Credential, port int) (*postgresServer, error) {
 	cmd := exec.Command(postgres, "-D", filepath.Join(dir, "data"), "-h", "127.0.0.1", "-p", strconv.Itoa(port),
 		"-c", "unix_socket_directories=", "-c", "max_connections=300", "-c", "deadlock_timeout=200ms")
 	cmd.Dir, cmd.Env = dir, postgresEnv(dir)
@@ -126,7 +175,7 @@ func runPostgres(postgres, dir string, as *syscall.Credential) (*postgresServer,
 	if err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
-	server := &postgresServer{process: process, port: port}
+	server := &postgresServer{process: process, port: port, program: postgres, dir: dir, as: as}
 	if err := process.waitFor(func() error { return server.admin("SELECT 1") }); err != nil {
 		process.stop()
 		return nil, fmt.Errorf("%w\n%s", err, logTail(logFile))

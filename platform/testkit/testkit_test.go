@@ -28,6 +28,20 @@ func TestEachCallGetsItsOwnDatabase(t *testing.T) {
 	})
 }
 
+func TestAKilledPostgresStartsAgainWithWhatItAcknowledged(t *testing.T) {
+	p := testkit.NewPostgres(t)
+	db := testkit.OpenDB(t, p.URL())
+	if _, err := db.ExecContext(t.Context(), `CREATE TABLE kept AS SELECT 1 AS n`); err != nil {
+		t.Fatal(err)
+	}
+	p.Kill()
+	p.Start()
+	var n int
+	if err := testkit.OpenDB(t, p.URL()).QueryRowContext(t.Context(), `SELECT n FROM kept`).Scan(&n); err != nil || n != 1 {
+		t.Fatalf("after the restart: %d, %v", n, err)
+	}
+}
+
 func TestPostgresKeepsItsDurability(t *testing.T) {
 	db := testkit.OpenDB(t, testkit.Postgres(t))
 	for _, setting := range []string{"fsync", "synchronous_commit", "full_page_writes"} {

@@ -3,6 +3,7 @@ module github.com/armlet-pay/armlet/services/payments
 go 1.26.0
 
 require (
+	github.com/anishathalye/porcupine v1.3.1
 	github.com/armlet-pay/armlet/platform v0.0.0
 	github.com/armlet-pay/armlet/proto v0.0.0-00010101000000-000000000000
 	github.com/go-jose/go-jose/v4 v4.1.8

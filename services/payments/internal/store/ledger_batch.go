@@ -355,5 +355,5 @@ func (b *batch) acknowledge() {
 			i.over = true
 		}
 	}
-	answer(b.items)
+	b.engine.answer(b.items)
 }

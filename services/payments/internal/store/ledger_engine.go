@@ -47,6 +47,9 @@ type engine struct {
 	mu     sync.Mutex
 	queue  []*item
 	active int
+	// pending are the items without an answer, by the unique keys of their transactions. A repetition waits for the item
+	// whose caller has gone: it must not be refused while that one may still be posted.
+	pending map[string]*item
 
 	memory memory
 }
@@ -84,7 +87,7 @@ type item struct {
 func (i *item) fail(err error) { i.err, i.over = err, true }
 
 func newEngine(db *sqldb.DB, c cargo) *engine {
-	e := &engine{db: db, cargo: c, lanes: 1}
+	e := &engine{db: db, cargo: c, lanes: 1, pending: map[string]*item{}}
 	if db.Dialect() == sqldb.Postgres {
 		e.lanes = postgresLanes
 	}
@@ -135,7 +138,9 @@ func (e *engine) submit(i *item) ([]ledger.Posted, error) {
 	if err := i.ctx.Err(); err != nil {
 		return nil, err
 	}
-	e.mu.Lock()
+	if err := e.register(i); err != nil {
+		return nil, err
+	}
 	e.queue = append(e.queue, i)
 	if e.active < e.lanes {
 		e.active++
@@ -148,6 +153,34 @@ func (e *engine) submit(i *item) ([]ledger.Posted, error) {
 	case <-i.ctx.Done():
 		return nil, i.ctx.Err()
 	}
+}
+
+// register notes what the item wants to post, after those who want the same have their answers. It returns with the engine
+// locked, unless the item's context has ended.
+func (e *engine) register(i *item) error {
+	e.mu.Lock()
+	for {
+		var other *item
+		for _, t := range i.wanted {
+			if other = e.pending[keyOf(t)]; other != nil {
+				break
+			}
+		}
+		if other == nil {
+			break
+		}
+		e.mu.Unlock()
+		select {
+		case <-other.done:
+		case <-i.ctx.Done():
+			return i.ctx.Err()
+		}
+		e.mu.Lock()
+	}
+	for _, t := range i.wanted {
+		e.pending[keyOf(t)] = i
+	}
+	return nil
 }
 
 // lane commits batches until nobody waits.
@@ -192,7 +225,7 @@ func (e *engine) run(items []*item) {
 		}
 	}
 	for stale := 0; ; {
-		if items = answer(items); len(items) == 0 {
+		if items = e.answer(items); len(items) == 0 {
 			return
 		}
 		b := &batch{engine: e, items: items}
@@ -227,8 +260,10 @@ func (e *engine) single(items []*item) {
 }
 
 // answer tells those that are over and returns the others.
-func answer(items []*item) []*item {
+func (e *engine) answer(items []*item) []*item {
 	var left []*item
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	for _, i := range items {
 		if !i.over {
 			left = append(left, i)
@@ -237,6 +272,9 @@ func answer(items []*item) []*item {
 		select {
 		case <-i.done:
 		default:
+			for _, t := range i.wanted {
+				delete(e.pending, keyOf(t))
+			}
 			close(i.done)
 		}
 	}

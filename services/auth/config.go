@@ -5,11 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/telemetry"
+	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 )
 
 // Config is everything an operator can set.
@@ -27,6 +30,10 @@ type Config struct {
 	KeyFile      string        `conf:"key-file" help:"tink keyset that encrypts all keys in the database, made when missing; keep a copy apart from the database"`
 	OperatorJWK  string        `conf:"operator-jwk-file" help:"private JWK of the client named operator, made when missing; empty: no such client is registered"`
 	Life         time.Duration `conf:"challenge-life" help:"how long a band has for its answer, 5s to 10m"`
+	MinWear      time.Duration `conf:"min-wear" help:"how long a band must have been worn where wearing it is required, 0 to 24h"`
+	MaxRTT       time.Duration `conf:"max-rtt" help:"longest round trip between phone and band for payments with bands that can measure it, up to 6s; 0: it is not measured"`
+	Offline      string        `conf:"offline-limits" help:"what an offline grant may be worth, as CURRENCY:TAP/SUM/TAPS in minor units, for example CNY:2000/10000/20,EUR:500/2500/20; empty: no grants"`
+	OfflineLife  time.Duration `conf:"offline-life" help:"how long an offline grant is good, 1m to 24h"`
 	TLSCert      string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
 	TLSKey       string        `conf:"tls-key" help:"PEM file of its private key"`
 	TLSCA        string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
@@ -45,6 +52,8 @@ func DefaultConfig() Config {
 		KeyFile:      "data/auth-keyset.json",
 		OperatorJWK:  "data/operator.jwk",
 		Life:         time.Minute,
+		Offline:      "CNY:2000/10000/20,EUR:500/2500/20,USD:500/2500/20",
+		OfflineLife:  24 * time.Hour,
 	}
 }
 
@@ -57,10 +66,19 @@ func (c Config) Validate() error {
 		return errors.New("key-file: is needed")
 	case c.Life < 5*time.Second || c.Life > 10*time.Minute:
 		return fmt.Errorf("challenge-life: %s is not between 5s and 10m", c.Life)
+	case c.MinWear < 0 || c.MinWear > 24*time.Hour:
+		return fmt.Errorf("min-wear: %s is not between 0 and 24h", c.MinWear)
+	case c.MaxRTT < 0 || c.MaxRTT > 6*time.Second:
+		return fmt.Errorf("max-rtt: %s is not between 0 and 6s", c.MaxRTT)
+	case c.OfflineLife < time.Minute || c.OfflineLife > challenge.MaxGrantLife:
+		return fmt.Errorf("offline-life: %s is not between 1m and 24h", c.OfflineLife)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("tls-cert, tls-key: go together")
 	case c.TLSCA != "" && c.TLSCert == "":
 		return errors.New("tls-ca: is of use with tls-cert and tls-key only")
+	}
+	if _, err := c.offlineLimits(); err != nil {
+		return err
 	}
 	if err := webURL("token-issuer", c.TokenIssuer); err != nil {
 		return err
@@ -69,6 +87,31 @@ func (c Config) Validate() error {
 		return err
 	}
 	return c.Telemetry.Validate()
+}
+
+var offlineLimit = regexp.MustCompile(`^([A-Z]{3}):([0-9]{1,9})/([0-9]{1,9})/([0-9]{1,4})$`)
+
+// offlineLimits reads what offline grants may be worth.
+func (c Config) offlineLimits() (map[string]challenge.OfflineLimit, error) {
+	limits := map[string]challenge.OfflineLimit{}
+	for text := range strings.SplitSeq(c.Offline, ",") {
+		if c.Offline == "" {
+			break
+		}
+		parts := offlineLimit.FindStringSubmatch(strings.TrimSpace(text))
+		if parts == nil {
+			return nil, fmt.Errorf("offline-limits: %q is not of the form CURRENCY:TAP/SUM/TAPS", text)
+		}
+		var n [3]int
+		for i := range n {
+			n[i], _ = strconv.Atoi(parts[i+2]) // the pattern allows nothing else
+		}
+		if n[0] == 0 || n[1] < n[0] || n[2] == 0 {
+			return nil, fmt.Errorf("offline-limits: %q wants a positive tap, a sum that is not less, and a positive number of taps", text)
+		}
+		limits[parts[1]] = challenge.OfflineLimit{MaxTap: uint32(n[0]), Cumulative: uint32(n[1]), MaxTaps: uint16(n[2])}
+	}
+	return limits, nil
 }
 
 func webURL(key, text string) error {

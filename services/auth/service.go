@@ -26,6 +26,7 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 	"github.com/armlet-pay/armlet/services/auth/internal/grpcapi"
 	"github.com/armlet-pay/armlet/services/auth/internal/keys"
+	"github.com/armlet-pay/armlet/services/auth/internal/offline"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
 	"github.com/armlet-pay/armlet/services/auth/internal/peers"
 	"github.com/armlet-pay/armlet/services/auth/internal/store"
@@ -79,6 +80,7 @@ type builder struct {
 	live       challenge.LiveStore
 	partners   *partner.Service
 	challenges *challenge.Service
+	taps       *offline.Service
 	http       *grpcapi.HTTP
 	server     *rpc.Server
 	tokens     *rpc.JWTVerifier
@@ -147,12 +149,18 @@ func (b *builder) openPeers(context.Context) error {
 		return fmt.Errorf("registry-addr: %w", err)
 	}
 	b.closers = append(b.closers, conn.Close)
+	limits, err := b.cfg.offlineLimits()
+	if err != nil {
+		return err
+	}
 	b.challenges = challenge.NewService(challenge.Config{
-		Devices: peers.NewRegistry(conn), Live: b.live, Store: b.store, Claims: b.store, Keys: b.ring,
+		Devices: peers.NewRegistry(conn), Live: b.live, Store: b.store, Claims: b.store, Denials: b.store, Keys: b.ring,
 		Issuer: b.cfg.TokenIssuer, Life: b.cfg.Life,
+		Policy: challenge.Policy{MaxRTT: b.cfg.MaxRTT, MinWear: b.cfg.MinWear, Offline: limits, OfflineLife: b.cfg.OfflineLife},
 	})
+	b.taps = offline.NewService(b.store, b.ring, b.challenges, b.cfg.TokenIssuer)
 	b.workers = append(b.workers, run.Worker{Name: "clones", Run: func(ctx context.Context) error {
-		return settleClones(ctx, b.challenges, b.env.Log)
+		return settleClones(ctx, b.challenges, b.env.Log, b.env.Now)
 	}})
 	return nil
 }
@@ -177,7 +185,7 @@ func (b *builder) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	authv1.RegisterAuthServiceServer(b.server.GRPC(), grpcapi.New(b.partners, b.challenges, b.ring, mint, b.store, env.Now))
+	authv1.RegisterAuthServiceServer(b.server.GRPC(), grpcapi.New(b.partners, b.challenges, b.taps, b.ring, mint, b.store, env.Now))
 	return b.server.Check()
 }
 
@@ -240,12 +248,12 @@ func (b *builder) close(context.Context) error {
 }
 
 // settleClones tells the registry of copies of bands until it has heard of all.
-func settleClones(ctx context.Context, challenges *challenge.Service, log *slog.Logger) error {
+func settleClones(ctx context.Context, challenges *challenge.Service, log *slog.Logger, now func() time.Time) error {
 	tick := time.NewTicker(clonesEvery)
 	defer tick.Stop()
 	for {
 		ask, cancel := context.WithTimeout(ctx, clonesEvery)
-		if err := challenges.SettleClones(ask); err != nil && ctx.Err() == nil {
+		if err := challenges.SettleClones(ask, now()); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "the registry could not be told of a cloned band; it is tried again", "error", err)
 		}
 		cancel()

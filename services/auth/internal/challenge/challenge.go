@@ -36,7 +36,9 @@ type Challenge struct {
 	Body      []byte         `json:"body"` // C of the protocol: the signed bytes
 	Frame     []byte         `json:"frame"`
 	IssuedAt  time.Time      `json:"issued_at"` // to the microsecond; orders the challenges of a device
-	Content   wire.Challenge `json:"-"`         // Body, parsed
+	Refill    *Refill        `json:"refill,omitempty"`
+	Content   wire.Challenge `json:"-"` // Body, parsed
+	PongKey   []byte         `json:"-"` // secret; filled by Create where distance rounds are asked for
 }
 
 // ExpiresAt is the first moment at which an answer comes too late, as signed.
@@ -120,6 +122,8 @@ var (
 		"the device has a live challenge of another purpose; wait until it is answered or has expired")
 	ErrUnavailable = fault.New(fault.Unavailable, "CHALLENGE_STORE_UNAVAILABLE",
 		"challenges cannot be kept or looked up at present; nothing was approved, try again with the same request")
+	ErrChanged = fault.New(fault.Aborted, "DEVICE_CHANGED",
+		"the device changed while its answer was decided on; nothing was approved, send the same response again")
 	ErrDeviceNotFound = fault.New(fault.NotFound, "DEVICE_NOT_FOUND", "there is no such device")
 	ErrNotBound       = fault.New(fault.FailedPrecondition, "DEVICE_NOT_BOUND", "the device is not bound to this account; claim it first")
 	ErrSuspended      = fault.New(fault.FailedPrecondition, "DEVICE_SUSPENDED", "the device is suspended or was taken out of use; it cannot be used")
@@ -130,7 +134,7 @@ var (
 )
 
 // refusals finds the fault of a reason that was recorded.
-var refusals = byReason(ErrDeclined, ErrRequirement, ErrClone, ErrSuperseded, ErrExpired, ErrSuspended, ErrAlreadyBound, ErrDeviceLimit)
+var refusals = byReason(ErrDeclined, ErrRequirement, ErrClone, ErrSuperseded, ErrExpired, ErrSuspended, ErrAlreadyBound, ErrDeviceLimit, ErrTransferCode)
 
 func byReason(faults ...*fault.Error) map[string]*fault.Error {
 	m := make(map[string]*fault.Error, len(faults))

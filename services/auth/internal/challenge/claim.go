@@ -2,6 +2,10 @@ package challenge
 
 import (
 	"context"
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -73,6 +77,8 @@ var (
 		"the band belongs to another account; its owner has to release it first")
 	ErrDeviceLimit = fault.New(fault.ResourceExhausted, "DEVICE_LIMIT_REACHED",
 		"the account has as many devices as it may; release one first")
+	ErrTransferCode = fault.New(fault.FailedPrecondition, "TRANSFER_CODE_INVALID",
+		"the code is not that of a transfer which is under way; ask the owner for a new one and begin another claim")
 	errTryAgain = fault.New(fault.Unavailable, "UNAVAILABLE_TRY_AGAIN",
 		"the claim cannot be begun at present; try again with the same request_id")
 )
@@ -100,11 +106,11 @@ func (s *Service) BeginClaim(ctx context.Context, req request.ID, account string
 		State: ClaimPending, BegunAt: now.Truncate(time.Microsecond).UTC(),
 	}
 	c.Content = wire.Challenge{
-		Suite: d.Suite, Purpose: wire.PurposeClaim, Require: requirements(wire.PurposeClaim, d), Nonce: b.Nonce, BindingID: b.ID,
+		Suite: d.Suite, Purpose: wire.PurposeClaim, Require: wire.RequireGesture, Nonce: b.Nonce, BindingID: b.ID,
 		Currency: wire.NoCurrency, Merchant: s.keys.AccountRef(account), Epoch: d.Epoch,
 	}
 	c.Content.IssuedAt, c.Content.TTL = s.signedTimes(now)
-	session, err := sessionKeys(master, uid, d.Epoch, d.Suite, b.ID, b.Nonce)
+	session, err := SessionKeys(master, uid, d.Epoch, d.Suite, b.ID, b.Nonce)
 	if err != nil {
 		return Claim{}, fmt.Errorf("challenge: keys of %s: %w", uid, err)
 	}
@@ -139,6 +145,32 @@ func strangerBinding(uid wire.UID) (Binding, Device, []byte, error) {
 	return b, Device{UID: uid, Suite: wire.SuiteHMAC, Epoch: 1}, master, nil
 }
 
+// strangerKey is a public key whose private half nobody has; it only has to take as long to verify under as any other.
+func strangerKey(suite wire.Suite) []byte {
+	var key crypto.PublicKey
+	switch suite { //nolint:exhaustive // the others have none
+	case wire.SuiteP256:
+		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil
+		}
+		key = private.Public()
+	case wire.SuiteEd25519:
+		public, _, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
+			return nil
+		}
+		key = public
+	default:
+		return nil
+	}
+	credential, err := wire.NewCredential(key)
+	if err != nil {
+		return nil
+	}
+	return credential.Bytes()
+}
+
 func bindingRequest(req request.ID) string {
 	sum := sha256.Sum256([]byte(req.Caller + "\x00" + req.ID))
 	return "claim-" + hex.EncodeToString(sum[:16])
@@ -146,7 +178,7 @@ func bindingRequest(req request.ID) string {
 
 // CompleteClaim takes the band's answer. Repeated with the same bytes it returns the same RESULT frame, so that a band
 // that missed it can still commit.
-func (s *Service) CompleteClaim(ctx context.Context, account, id string, answer []byte, now time.Time) (Claim, error) {
+func (s *Service) CompleteClaim(ctx context.Context, account, id string, answer []byte, transferCode string, now time.Time) (Claim, error) {
 	digest := sha256.Sum256(answer)
 	response, authenticator, parseErr := wire.ParseResponse(answer)
 	c, err := s.claims.Claim(ctx, id)
@@ -162,11 +194,23 @@ func (s *Service) CompleteClaim(ctx context.Context, account, id string, answer 
 	if err := c.standing(digest, now); err != nil {
 		return Claim{}, err
 	}
+	if c.State == ClaimPending {
+		standing, err := s.store.Standing(ctx, c.UID, account)
+		if err != nil {
+			return Claim{}, err
+		}
+		if err := standing.Lockout.refusal(now); err != nil {
+			return Claim{}, err
+		}
+	}
 	if c.State == ClaimBound {
 		return c, nil
 	}
 	session, err := s.authenticateClaim(ctx, c, response, authenticator)
 	if fault.ReasonOf(err) == ErrRejected.Reason {
+		if err := s.store.UpdateLockout(ctx, c.UID, account, func(l Lockout) Lockout { return l.missed(now) }); err != nil {
+			return Claim{}, err
+		}
 		return Claim{}, s.missClaim(ctx, c, now)
 	}
 	if err != nil {
@@ -176,12 +220,12 @@ func (s *Service) CompleteClaim(ctx context.Context, account, id string, answer 
 		return Claim{}, err
 	}
 	if c.State == ClaimProven {
-		if c, err = s.bind(ctx, c, session, now); err != nil {
+		if c, err = s.bind(ctx, c, session, transferCode, now); err != nil {
 			return Claim{}, err
 		}
 	}
 	if c.State == ClaimRefused && c.Reason == ErrSuspended.Reason {
-		_ = s.SettleClones(ctx) // as in answer
+		_ = s.SettleClones(ctx, now) // as in answer
 	}
 	return c, c.standing(digest, now)
 }
@@ -238,15 +282,15 @@ func (s *Service) authenticateClaim(ctx context.Context, c Claim, r wire.Respons
 	if err != nil {
 		return wire.SessionKeys{}, fmt.Errorf("challenge: master key of %s: %w", c.UID, hide(err))
 	}
-	session, err := sessionKeys(master, c.UID, c.Content.Epoch, c.Content.Suite, c.Content.BindingID, c.Content.Nonce)
+	session, err := SessionKeys(master, c.UID, c.Content.Epoch, c.Content.Suite, c.Content.BindingID, c.Content.Nonce)
 	if err != nil {
 		return wire.SessionKeys{}, fmt.Errorf("challenge: keys of %s: %w", c.UID, err)
 	}
-	v, err := verifier(c.Content.Suite, c.PublicKey, session)
+	verifiers, err := Verifiers(c.Content.Suite, c.PublicKey, session)
 	if err != nil {
 		return wire.SessionKeys{}, fmt.Errorf("challenge: credential of %s: %w", c.UID, err)
 	}
-	if wire.VerifyResponse(v, c.UID, c.Content, r, authenticator) != nil {
+	if !authentic(verifiers, c.UID, c.Content, r, authenticator) {
 		return wire.SessionKeys{}, ErrRejected
 	}
 	return session, nil
@@ -286,11 +330,20 @@ func (c Claim) refused(f *fault.Error) Claim {
 }
 
 // bind has the registry make the pending binding the active one, and makes the frame that tells the band.
-func (s *Service) bind(ctx context.Context, c Claim, session wire.SessionKeys, now time.Time) (Claim, error) {
-	next := c
-	switch err := s.devices.ConfirmBinding(ctx, c.Content.BindingID); fault.ReasonOf(err) {
+func (s *Service) bind(ctx context.Context, c Claim, session wire.SessionKeys, transferCode string, now time.Time) (Claim, error) {
+	next, err := c, error(nil)
+	if transferCode == "" {
+		err = s.devices.ConfirmBinding(ctx, c.Content.BindingID)
+	} else {
+		err = s.devices.CompleteTransfer(ctx, c.Content.BindingID, transferCode)
+	}
+	switch fault.ReasonOf(err) {
 	case "":
 		if err != nil {
+			return c, err
+		}
+		// What was granted under an earlier binding of the band ends with it.
+		if err := s.denials.Deny(ctx, c.UID, now); err != nil {
 			return c, err
 		}
 		next.State = ClaimBound
@@ -306,6 +359,8 @@ func (s *Service) bind(ctx context.Context, c Claim, session wire.SessionKeys, n
 		next = c.refused(ErrDeviceLimit)
 	case ErrSuspended.Reason, "ILLEGAL_TRANSITION":
 		next = c.refused(ErrSuspended)
+	case ErrTransferCode.Reason:
+		next = c.refused(ErrTransferCode)
 	case "BINDING_NOT_FOUND", "BINDING_SUPERSEDED":
 		next = c.refused(ErrExpired)
 	default:

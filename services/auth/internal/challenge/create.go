@@ -31,9 +31,18 @@ type Config struct {
 	Live    LiveStore
 	Store   Store
 	Claims  ClaimStore
+	Denials Denials
 	Keys    Keys
 	Issuer  string        // of assertions
 	Life    time.Duration // of challenges, whole seconds
+	Policy  Policy
+}
+
+// Denials stop what was granted for use where nobody asks.
+type Denials interface {
+	// Deny puts every offline grant of a device that is in its time on the deny-list, from the moment at on. Repeated, it
+	// changes nothing.
+	Deny(ctx context.Context, uid wire.UID, at time.Time) error
 }
 
 // Service makes challenges and decides on answers.
@@ -42,14 +51,16 @@ type Service struct {
 	live    LiveStore
 	store   Store
 	claims  ClaimStore
+	denials Denials
 	keys    Keys
 	issuer  string
 	life    time.Duration
+	policy  Policy
 }
 
 // NewService makes a Service.
 func NewService(c Config) *Service {
-	return &Service{c.Devices, c.Live, c.Store, c.Claims, c.Keys, c.Issuer, c.Life.Truncate(time.Second)}
+	return &Service{c.Devices, c.Live, c.Store, c.Claims, c.Denials, c.Keys, c.Issuer, c.Life.Truncate(time.Second), c.Policy}
 }
 
 // Wanted is what a band is to sign. Either UID or Account names the band.
@@ -63,6 +74,10 @@ type Wanted struct {
 	MCC        uint16
 	Intent     [16]byte
 	Display    string
+	// MinAssurance is the level that the caller needs, 0 to 3.
+	MinAssurance int
+	// OfflineRefill has the approval of a payment bring a grant too, as far as one may be given.
+	OfflineRefill bool
 }
 
 // Create makes the device's live challenge. The same request gives the same challenge until it expires.
@@ -72,6 +87,9 @@ func (s *Service) Create(ctx context.Context, caller Caller, req request.ID, w W
 	}
 	if err := checkAmount(w.Purpose, w.MinorUnits, w.Currency); err != nil {
 		return Challenge{}, err
+	}
+	if w.OfflineRefill && w.Purpose != wire.PurposePay {
+		return Challenge{}, fault.InvalidField("offline_refill", "only a payment brings a grant along; leave it unset")
 	}
 	if caller.Role == RoleWearer && w.Account != "" && w.Account != caller.Account {
 		return Challenge{}, ErrDeviceNotFound
@@ -102,7 +120,33 @@ func (s *Service) Create(ctx context.Context, caller Caller, req request.ID, w W
 		}
 		return Challenge{}, err
 	}
-	return kept.Challenge, nil
+	return s.withPongKey(ctx, kept.Challenge)
+}
+
+// withPongKey fills in what the phone needs for distance rounds.
+func (s *Service) withPongKey(ctx context.Context, c Challenge) (Challenge, error) {
+	if !c.Content.Require.Has(wire.RequireRTT) {
+		return c, nil
+	}
+	session, err := s.session(ctx, c)
+	if err != nil {
+		return Challenge{}, err
+	}
+	c.PongKey = pongKey(session, c.Nonce)
+	return c, nil
+}
+
+// session derives the keys of the binding that a challenge was made under.
+func (s *Service) session(ctx context.Context, c Challenge) (wire.SessionKeys, error) {
+	master, err := s.keys.Master(ctx, c.Partner, int(c.Content.Epoch))
+	if err != nil {
+		return wire.SessionKeys{}, fmt.Errorf("challenge: master key of %s: %w", c.Device, hide(err))
+	}
+	session, err := SessionKeys(master, c.UID, c.Content.Epoch, c.Content.Suite, c.Content.BindingID, c.BindNonce)
+	if err != nil {
+		return wire.SessionKeys{}, fmt.Errorf("challenge: keys of %s: %w", c.Device, err)
+	}
+	return session, nil
 }
 
 func reservationKey(req request.ID) string {
@@ -121,23 +165,45 @@ func (s *Service) fresh(ctx context.Context, caller Caller, w Wanted, now time.T
 	if err := d.usable(); err != nil {
 		return Challenge{}, err
 	}
-	master, err := s.keys.Master(ctx, d.Partner, int(d.Epoch))
-	if err != nil {
-		return Challenge{}, fmt.Errorf("challenge: master key of %s: %w", d.Name, hide(err))
-	}
-	keys, err := sessionKeys(master, d.UID, d.Epoch, d.Suite, d.BindingID, d.BindNonce)
-	if err != nil {
-		return Challenge{}, fmt.Errorf("challenge: keys of %s: %w", d.Name, err)
-	}
 	c := Challenge{
 		Owner: caller.Key(), Device: d.Name, Partner: d.Partner, UID: d.UID, Account: d.Account, BindNonce: d.BindNonce,
 		IssuedAt: now.Truncate(time.Microsecond).UTC(), Content: s.content(w, d, now),
 	}
 	c.Nonce = c.Content.Nonce
+	if c.Content.Require, c.Refill, err = s.terms(ctx, w, d, now); err != nil {
+		return Challenge{}, err
+	}
+	keys, err := s.session(ctx, c)
+	if err != nil {
+		return Challenge{}, err
+	}
 	if c.Body, c.Frame, err = frame(keys, d.UID, c.Content); err != nil {
 		return Challenge{}, fmt.Errorf("challenge: frame for %s: %w", d.Name, err)
 	}
 	return c, nil
+}
+
+// terms says what the band will be asked for and what an approval brings besides.
+func (s *Service) terms(ctx context.Context, w Wanted, d Device, now time.Time) (wire.Require, *Refill, error) {
+	standing, err := s.store.Standing(ctx, d.UID, d.Account)
+	if err != nil {
+		return 0, nil, err
+	}
+	if err := standing.Lockout.refusal(now); err != nil {
+		return 0, nil, err
+	}
+	need, err := s.policy.requirements(w.Purpose, w.MinAssurance, standing.Risk, d)
+	if err != nil {
+		return 0, nil, err
+	}
+	open := 0
+	if w.OfflineRefill || w.Purpose == wire.PurposeOfflineRefill {
+		if open, err = s.store.OpenGrants(ctx, d.UID, now); err != nil {
+			return 0, nil, err
+		}
+	}
+	refill, err := s.policy.refill(w, open)
+	return need, refill, err
 }
 
 // hide drops the meaning of an error that is no business of the caller's: a missing master key is our trouble.
@@ -162,7 +228,7 @@ func (s *Service) content(w Wanted, d Device, now time.Time) wire.Challenge {
 	}
 	// The conversion is sound: checkAmount has refused negative amounts.
 	c := wire.Challenge{
-		Suite: d.Suite, Purpose: w.Purpose, Require: requirements(w.Purpose, d), Nonce: newNonce(), BindingID: d.BindingID,
+		Suite: d.Suite, Purpose: w.Purpose, Nonce: newNonce(), BindingID: d.BindingID,
 		Amount: uint64(w.MinorUnits), Currency: currency, Merchant: w.Merchant, MCC: w.MCC, Intent: w.Intent,
 		Epoch: d.Epoch, Display: w.Display,
 	}

@@ -29,6 +29,11 @@ type Decision struct {
 	Amount    uint64 // minor units
 	Currency  string
 	Merchant  [16]byte
+	Risk      Risk
+	AuthEpoch int64 // of the registry's answer that the decision rests on
+	BindingID wire.BindingID
+	// Grant is the offline grant that Approved brings; only on its way into the store.
+	Grant *Grant
 	// Approved and Declined are RESULT frames; empty when refused.
 	Approved, Declined []byte
 	ExpiresAt          time.Time
@@ -44,6 +49,11 @@ type Mark struct {
 	// Clone names the challenge that showed a copy of the band and whose suspension the registry has not confirmed yet;
 	// empty when there is none.
 	Clone string
+	// AuthEpoch is the highest that any decision or notice of the registry came with: an answer that was looked up before
+	// does not count.
+	AuthEpoch int64
+	// Risk is that of the answers since the last one that showed assurance level 2.
+	Risk Risk
 }
 
 // DecisionMade is the event of a decision.
@@ -70,11 +80,19 @@ type Store interface {
 	Decision(ctx context.Context, nonce wire.Nonce) (d Decision, found bool, err error)
 	// Record returns the decision on d's challenge if there is one. Otherwise it lets settle complete d under a lock on the
 	// device's mark and commits decision, mark and events together.
-	Record(ctx context.Context, d Decision, settle func(Decision, Mark) (Decision, Mark, []any)) (Decision, error)
+	Record(ctx context.Context, d Decision, settle func(Decision, Mark) (Decision, Mark, []any, error)) (Decision, error)
 	// OpenClones lists marks with a Clone.
 	OpenClones(ctx context.Context) ([]OpenClone, error)
 	// CloseClone clears the mark's Clone if it still is this one.
 	CloseClone(ctx context.Context, c OpenClone) error
+	// Standing is what speaks against a device for an account.
+	Standing(ctx context.Context, uid wire.UID, account string) (Standing, error)
+	// UpdateLockout changes the lockout of a device for an account under a lock.
+	UpdateLockout(ctx context.Context, uid wire.UID, account string, change func(Lockout) Lockout) error
+	// OpenGrants counts the offline grants of a device that are in their time.
+	OpenGrants(ctx context.Context, uid wire.UID, now time.Time) (int, error)
+	// NextGrantID is a number that no grant had before.
+	NextGrantID(ctx context.Context) (uint32, error)
 }
 
 // moveMark holds a counter against the mark. It returns the reason why it does not count, or none and the moved mark.
@@ -99,18 +117,31 @@ func moveMark(m Mark, counter uint32, issuedAt time.Time) (Mark, *fault.Error) {
 }
 
 // settle completes a decision with what only the mark can tell.
-func settle(issuedAt time.Time) func(Decision, Mark) (Decision, Mark, []any) {
-	return func(d Decision, m Mark) (Decision, Mark, []any) {
+func settle(issuedAt time.Time) func(Decision, Mark) (Decision, Mark, []any, error) {
+	return func(d Decision, m Mark) (Decision, Mark, []any, error) {
+		if d.AuthEpoch < m.AuthEpoch {
+			return d, m, nil, ErrChanged
+		}
 		moved, refusal := moveMark(m, d.Counter, issuedAt)
+		moved.AuthEpoch = d.AuthEpoch
+		if m.HighWater >= 0 && int64(d.Counter)-m.HighWater > MaxGap {
+			d.Risk |= RiskCounterGap
+		}
+		switch {
+		case d.Risk != 0:
+			moved.Risk |= d.Risk
+		case refusal == nil && d.Reason == "" && d.Assurance >= 2:
+			moved.Risk = 0
+		}
 		var evs []any
 		if refusal != nil {
-			d.Reason, d.Approved, d.Declined = refusal.Reason, nil, nil
+			d.Reason, d.Approved, d.Declined, d.Grant = refusal.Reason, nil, nil, nil
 			if refusal == ErrClone && m.Clone == "" {
 				moved.Clone = hex.EncodeToString(d.Nonce[:])
 				evs = append(evs, CloneSuspected{d.Device, d.Partner, d.UID, d.Counter, uint32(m.HighWater)})
 			}
 		}
-		return d, moved, append(evs, DecisionMade{d})
+		return d, moved, append(evs, DecisionMade{d}), nil
 	}
 }
 
@@ -131,6 +162,7 @@ type Assertion struct {
 	Merchant  string `json:"merchant"` // UUID
 	Assurance int    `json:"assurance"`
 	Counter   uint32 `json:"counter"`
+	Risk      int    `json:"risk"` // bits: 1 the counter leapt
 }
 
 // AssertionType is the header typ of assertions.
@@ -143,7 +175,7 @@ const AssertionLife = 30 * time.Second
 func (s *Service) assert(d Decision, now time.Time) (string, error) {
 	var audience string
 	switch d.Purpose {
-	case wire.PurposePay:
+	case wire.PurposePay, wire.PurposeStepUp:
 		audience = "payments"
 	case wire.PurposeVoucher:
 		audience = "notify"
@@ -155,7 +187,7 @@ func (s *Service) assert(d Decision, now time.Time) (string, error) {
 	return s.keys.Sign(AssertionType, Assertion{
 		Issuer: s.issuer, Audience: audience, IssuedAt: now.Unix(), ExpiresAt: now.Add(AssertionLife).Unix(), ID: d.JTI,
 		Purpose: d.Purpose.String(), Account: d.Account, Device: d.Device, Partner: "partners/" + d.Partner, Intent: uuidText(d.Intent),
-		Amount: d.Amount, Currency: d.Currency, Merchant: uuidText(d.Merchant), Assurance: d.Assurance, Counter: d.Counter,
+		Amount: d.Amount, Currency: d.Currency, Merchant: uuidText(d.Merchant), Assurance: d.Assurance, Counter: d.Counter, Risk: int(d.Risk),
 	})
 }
 

@@ -52,7 +52,10 @@ func TestNoCounterIsEverAcceptedTwice(t *testing.T) {
 			return [2]uint32{rapid.Uint32Range(0, 20).Draw(t, "counter"), rapid.Uint32Range(0, 10).Draw(t, "second")}
 		}), 1, 60).Draw(t, "answers") {
 			before := m
-			d, next, evs := settle(noon.Add(time.Duration(step[1])*time.Second))(Decision{Counter: step[0], Approved: []byte{1}}, m)
+			d, next, evs, err := settle(noon.Add(time.Duration(step[1])*time.Second))(Decision{Counter: step[0], Approved: []byte{1}}, m)
+			if err != nil {
+				t.Fatal(err)
+			}
 			m = next
 			if m.HighWater < before.HighWater || m.MovedBy.Before(before.MovedBy) {
 				t.Fatalf("the mark fell from %+v to %+v", before, m)
@@ -91,16 +94,28 @@ func TestAssuranceGrowsWithWhatTheBandSigned(t *testing.T) {
 
 func TestAPaymentNeedsAWornBandWhereTheModelCanTell(t *testing.T) {
 	const knock = wire.RequireGesture
+	const worn = knock | wire.RequireOnWrist | wire.RequireUnlocked
 	for _, c := range []struct {
 		purpose wire.Purpose
 		aware   bool
-		want    wire.Require
+		display bool
+		level   int
+		risk    Risk
+		want    wire.Require // 0: the band cannot show it
 	}{
-		{wire.PurposePay, true, knock | wire.RequireOnWrist}, {wire.PurposePay, false, knock},
-		{wire.PurposePresence, true, knock | wire.RequireOnWrist}, {wire.PurposeVoucher, true, knock}, {wire.PurposeClaim, true, knock},
+		{purpose: wire.PurposePay, aware: true, want: knock | wire.RequireOnWrist}, {purpose: wire.PurposePay, want: knock},
+		{purpose: wire.PurposePay, aware: true, level: 1, want: knock | wire.RequireOnWrist},
+		{purpose: wire.PurposePay, aware: true, level: 2, want: worn}, {purpose: wire.PurposePay, level: 2}, {purpose: wire.PurposePay, aware: true, level: 3},
+		{purpose: wire.PurposePay, aware: true, display: true, level: 3, want: worn | wire.RequireDisplayConfirm},
+		{purpose: wire.PurposePay, display: true, level: 3},
+		{purpose: wire.PurposePay, aware: true, risk: RiskCounterGap, want: worn}, {purpose: wire.PurposePay, risk: RiskCounterGap, want: knock},
+		{purpose: wire.PurposePresence, aware: true, want: knock | wire.RequireOnWrist}, {purpose: wire.PurposeVoucher, aware: true, want: knock},
+		{purpose: wire.PurposeVoucher, aware: true, level: 2, want: worn},
+		{purpose: wire.PurposeStepUp, aware: true, want: worn}, {purpose: wire.PurposeUnbind, aware: true, want: worn},
+		{purpose: wire.PurposeOfflineRefill, aware: true, want: worn}, {purpose: wire.PurposeUnbind, want: knock},
 	} {
-		if got := requirements(c.purpose, Device{WristAware: c.aware}); got != c.want {
-			t.Errorf("%s, aware %t: %s, want %s", c.purpose, c.aware, got, c.want)
+		if got, err := (Policy{}).requirements(c.purpose, c.level, c.risk, Device{WristAware: c.aware, HasDisplay: c.display}); got != c.want || (err == nil) != (c.want != 0) {
+			t.Errorf("%+v: %s, %v", c, got, err)
 		}
 	}
 }
@@ -114,7 +129,8 @@ func TestWhoMayHaveABandSignWhat(t *testing.T) {
 	}
 	allowed := map[wire.Purpose]map[string]bool{
 		wire.PurposePay: {"payments": true}, wire.PurposeVoucher: {"terminal": true, "wearer": true, "redeemer": true},
-		wire.PurposePresence: {"verifier": true},
+		wire.PurposePresence: {"verifier": true}, wire.PurposeStepUp: {"payments": true}, wire.PurposeUnbind: {"wearer": true},
+		wire.PurposeOfflineRefill: {"payments": true, "wearer": true},
 	}
 	for p := wire.PurposePay; p <= wire.PurposePresence; p++ {
 		for name, c := range callers {
@@ -167,7 +183,7 @@ func TestAnAmountBelongsToAPaymentAlone(t *testing.T) {
 }
 
 func TestEveryReasonThatIsRecordedCanBeTold(t *testing.T) {
-	for _, f := range []*fault.Error{ErrDeclined, ErrRequirement, ErrClone, ErrSuperseded, ErrExpired, ErrSuspended, ErrAlreadyBound, ErrDeviceLimit} {
+	for _, f := range []*fault.Error{ErrDeclined, ErrRequirement, ErrClone, ErrSuperseded, ErrExpired, ErrSuspended, ErrAlreadyBound, ErrDeviceLimit, ErrTransferCode} {
 		if got := fault.ReasonOf(refusalOf(f.Reason)); got != f.Reason {
 			t.Errorf("%s is told as %q", f.Reason, got)
 		}

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,8 +22,9 @@ type Verdict struct {
 // Verify decides on a band's answer. The checks stand in the order of the text below, and each is made on what was
 // stored when the challenge was made, never on what the phone says:
 //
-//	parse · load · expiry · may the device be used · suite · authenticator · status · requirements · firmware ·
-//	take the challenge · record the decision and move the counter · sign
+//	parse · load · expiry · may the device be used · suite · authenticator · status · requirements, distance rounds,
+//	firmware, wear · take the challenge · record the decision and move the counter, if the device is still as it was ·
+//	sign
 //
 // An answer that is no frame and one whose authenticator is wrong are refused alike. Up to there an answer leaves
 // nothing behind but a try; from there on it uses the challenge up, whatever is decided. The same bytes get the same
@@ -49,33 +51,59 @@ func (s *Service) Verify(ctx context.Context, caller Caller, nonce wire.Nonce, a
 	if !now.Before(c.ExpiresAt()) {
 		return Verdict{}, ErrExpired
 	}
-	d, err := s.stillUsable(ctx, c)
-	if err != nil {
-		return Verdict{}, err
+	var decision Decision
+	for range changesStood {
+		decision, err = s.judge(ctx, c, response, authenticator, digest, now)
+		if fault.ReasonOf(err) != ErrChanged.Reason {
+			break
+		}
 	}
-	session, err := s.authenticate(ctx, c, d, response, authenticator)
 	if fault.ReasonOf(err) == ErrRejected.Reason {
-		return Verdict{}, s.miss(ctx, caller, nonce, now)
+		return Verdict{}, s.missed(ctx, c, now)
 	}
-	if err != nil {
-		return Verdict{}, err
-	}
-	decision, err := decide(c, d, response, digest, session, now)
-	if err != nil {
-		return Verdict{}, err
-	}
-	taken, err := s.live.Take(ctx, nonce, digest, now)
-	if err != nil {
-		return Verdict{}, err
-	}
-	if refusal := taken.refusal(); refusal != nil {
-		return Verdict{}, refusal
-	}
-	decision, err = s.store.Record(ctx, decision, settle(c.IssuedAt))
 	if err != nil {
 		return Verdict{}, err
 	}
 	return s.answer(ctx, caller, decision, digest, now)
+}
+
+// changesStood is how often an answer is looked at again because the device changed meanwhile.
+const changesStood = 3
+
+// judge looks at an answer as far as the record. It fails with RESPONSE_REJECTED for one that is not authentic, and with
+// DEVICE_CHANGED when the registry's answer was overtaken.
+func (s *Service) judge(ctx context.Context, c Challenge, r wire.Response, authenticator []byte, digest [32]byte, now time.Time) (Decision, error) {
+	d, err := s.stillUsable(ctx, c)
+	if fault.KindOf(err) == fault.NotFound {
+		// Whoever asks about a device that is not there learns nothing, not even from the time it takes.
+		d, err = Device{Suite: c.Content.Suite, UID: c.UID}, s.pretend(c, r, authenticator)
+	}
+	if err != nil {
+		return Decision{}, err
+	}
+	standing, err := s.store.Standing(ctx, c.UID, c.Account)
+	if err != nil {
+		return Decision{}, err
+	}
+	if err := standing.Lockout.refusal(now); err != nil {
+		return Decision{}, err
+	}
+	session, err := s.authenticate(ctx, c, d, r, authenticator)
+	if err != nil {
+		return Decision{}, err
+	}
+	decision, err := s.decide(ctx, c, d, r, digest, session, now)
+	if err != nil {
+		return Decision{}, err
+	}
+	taken, err := s.live.Take(ctx, c.Nonce, digest, now)
+	if err != nil {
+		return Decision{}, err
+	}
+	if refusal := taken.refusal(); refusal != nil {
+		return Decision{}, refusal
+	}
+	return s.store.Record(ctx, decision, settle(c.IssuedAt))
 }
 
 // miss counts a refused answer, unless a stranger presents it, and refuses it.
@@ -88,6 +116,17 @@ func (s *Service) miss(ctx context.Context, caller Caller, nonce wire.Nonce, now
 		if err := s.live.Miss(ctx, nonce, now); err != nil {
 			return err
 		}
+	}
+	return ErrRejected
+}
+
+// missed counts an answer with a wrong authenticator, against the challenge and against the device for the account.
+func (s *Service) missed(ctx context.Context, c Challenge, now time.Time) error {
+	if err := s.live.Miss(ctx, c.Nonce, now); err != nil {
+		return err
+	}
+	if err := s.store.UpdateLockout(ctx, c.UID, c.Account, func(l Lockout) Lockout { return l.missed(now) }); err != nil {
+		return err
 	}
 	return ErrRejected
 }
@@ -125,13 +164,28 @@ func (s *Service) answer(ctx context.Context, caller Caller, d Decision, digest 
 	if d.Reason == ErrClone.Reason {
 		// The decision stands and the mark refuses the device until the registry has heard of it, so a failure here is not
 		// the caller's: SettleClones tries again.
-		_ = s.SettleClones(ctx)
+		_ = s.SettleClones(ctx, now)
 	}
 	if d.Reason != "" {
 		return Verdict{}, refusalOf(d.Reason)
 	}
+	switch d.Purpose { //nolint:exhaustive // all others are asserted
+	case wire.PurposeUnbind:
+		return Verdict{Decision: d}, s.release(ctx, d, now)
+	case wire.PurposeOfflineRefill:
+		return Verdict{Decision: d}, nil
+	}
 	assertion, err := s.assert(d, now)
 	return Verdict{d, assertion}, err
+}
+
+// release has the registry end the binding that an answer gave up, and stops what was granted under it. Each part may be
+// repeated, so an answer that was decided on while the registry was away is sent again.
+func (s *Service) release(ctx context.Context, d Decision, now time.Time) error {
+	if err := s.devices.ReleaseBinding(ctx, d.BindingID, d.Account, nonceText(d.Nonce)); err != nil {
+		return err
+	}
+	return s.denials.Deny(ctx, d.UID, now)
 }
 
 func refusalOf(reason string) error {
@@ -161,52 +215,92 @@ func (s *Service) authenticate(ctx context.Context, c Challenge, d Device, r wir
 	if d.Suite != c.Content.Suite || r.Suite != d.Suite {
 		return wire.SessionKeys{}, ErrRejected
 	}
-	master, err := s.keys.Master(ctx, c.Partner, int(c.Content.Epoch))
+	session, err := s.session(ctx, c)
 	if err != nil {
-		return wire.SessionKeys{}, fmt.Errorf("challenge: master key of %s: %w", c.Device, hide(err))
+		return wire.SessionKeys{}, err
 	}
-	session, err := sessionKeys(master, c.UID, c.Content.Epoch, d.Suite, c.Content.BindingID, c.BindNonce)
-	if err != nil {
-		return wire.SessionKeys{}, fmt.Errorf("challenge: keys of %s: %w", c.Device, err)
-	}
-	v, err := verifier(d.Suite, d.PublicKey, session)
+	verifiers, err := Verifiers(d.Suite, d.PublicKey, session)
 	if err != nil {
 		return wire.SessionKeys{}, fmt.Errorf("challenge: credential of %s: %w", c.Device, err)
 	}
-	if wire.VerifyResponse(v, c.UID, c.Content, r, authenticator) != nil {
+	if !authentic(verifiers, c.UID, c.Content, r, authenticator) {
 		return wire.SessionKeys{}, ErrRejected
 	}
 	return session, nil
 }
 
+// pretend takes as long as authenticate for a device that is not there, under a key that nobody has.
+func (s *Service) pretend(c Challenge, r wire.Response, authenticator []byte) error {
+	_, stranger, master, err := strangerBinding(c.UID)
+	if err != nil {
+		return err
+	}
+	session, err := SessionKeys(master, c.UID, stranger.Epoch, c.Content.Suite, c.Content.BindingID, c.BindNonce)
+	if err != nil {
+		return err
+	}
+	verifiers, err := Verifiers(c.Content.Suite, strangerKey(c.Content.Suite), session)
+	if err != nil {
+		return err
+	}
+	authentic(verifiers, c.UID, c.Content, r, authenticator)
+	return ErrRejected
+}
+
 // decide reads an authentic answer. Only the counter is left open, for settle.
-func decide(c Challenge, d Device, r wire.Response, digest [32]byte, session wire.SessionKeys, now time.Time) (Decision, error) {
+func (s *Service) decide(ctx context.Context, c Challenge, d Device, r wire.Response, digest [32]byte, session wire.SessionKeys, now time.Time,
+) (Decision, error) {
 	decision := Decision{
 		Nonce: c.Nonce, Owner: c.Owner, Device: c.Device, UID: c.UID, Partner: c.Partner, Account: c.Account,
 		Purpose: c.Content.Purpose, Digest: digest, JTI: newJTI(), Assurance: assurance(r.Flags), Counter: r.Counter,
 		Intent: c.Content.Intent, Amount: c.Content.Amount, Currency: c.Content.Currency, Merchant: c.Content.Merchant,
-		ExpiresAt: c.ExpiresAt(), DecidedAt: now,
+		ExpiresAt: c.ExpiresAt(), DecidedAt: now, AuthEpoch: d.AuthEpoch, BindingID: c.Content.BindingID,
 	}
 	switch {
 	case r.Status != wire.StatusOK:
 		decision.Reason = ErrDeclined.Reason
-	case c.Content.Require.Unmet(r.Flags) != 0, r.Firmware < d.MinSVN:
+	case s.policy.missing(c.Content, d, r, pongKey(session, c.Nonce)):
 		decision.Reason = ErrRequirement.Reason
 	}
 	if decision.Reason != "" {
 		return decision, nil
 	}
-	var err error
-	frameOf := func(o wire.Outcome, buzz uint8) []byte {
-		f, e := result(session, c.UID, c.Nonce, wire.Result{Suite: d.Suite, Outcome: o, AlertPattern: buzz, CounterEcho: r.Counter})
-		if e != nil {
-			err = fmt.Errorf("challenge: result for %s: %w", c.Device, e)
+	if c.Refill != nil {
+		id, err := s.store.NextGrantID(ctx)
+		if err != nil {
+			return Decision{}, err
 		}
-		return f
+		decision.Grant = c.Refill.grant(id, c, d, now)
 	}
-	decision.Approved = frameOf(wire.OutcomeApproved, buzzApproved)
-	decision.Declined = frameOf(wire.OutcomeDeclined, buzzDeclined)
-	return decision, err
+	return decision.framed(session, d.Suite)
+}
+
+// framed makes the RESULT frames of an approval.
+func (d Decision) framed(session wire.SessionKeys, suite wire.Suite) (Decision, error) {
+	yes := wire.Result{Suite: suite, Outcome: wire.OutcomeApproved, AlertPattern: buzzApproved, CounterEcho: d.Counter}
+	if d.Purpose == wire.PurposeUnbind {
+		yes.Outcome, yes.AlertPattern = wire.OutcomeUnbound, buzzUnbound
+	}
+	if d.Grant != nil {
+		yes.Grant = &d.Grant.Grant
+	}
+	no := wire.Result{Suite: suite, Outcome: wire.OutcomeDeclined, AlertPattern: buzzDeclined, CounterEcho: d.Counter}
+	var errs [2]error
+	d.Approved, errs[0] = result(session, d.UID, d.Nonce, yes)
+	d.Declined, errs[1] = result(session, d.UID, d.Nonce, no)
+	if err := errors.Join(errs[:]...); err != nil {
+		return Decision{}, fmt.Errorf("challenge: result for %s: %w", d.Device, err)
+	}
+	return d, nil
+}
+
+// OfflineGrant is the grant that the approved frame brings, or nil.
+func (d Decision) OfflineGrant() *wire.Grant {
+	r, _, err := wire.ParseResult(d.Approved)
+	if err != nil { // a refusal has no frame
+		return nil
+	}
+	return r.Grant
 }
 
 // refusal is nil when the answer may go on to be recorded.
@@ -223,13 +317,16 @@ func (t Taken) refusal() error {
 }
 
 // SettleClones tells the registry of copies it has not confirmed yet.
-func (s *Service) SettleClones(ctx context.Context) error {
+func (s *Service) SettleClones(ctx context.Context, now time.Time) error {
 	open, err := s.store.OpenClones(ctx)
 	if err != nil {
 		return err
 	}
 	for _, c := range open {
 		if err := s.devices.SuspendClone(ctx, c.Device, "clone-"+c.Nonce, "a valid answer came with a counter that was passed already"); err != nil {
+			return err
+		}
+		if err := s.denials.Deny(ctx, c.UID, now); err != nil {
 			return err
 		}
 		if err := s.store.CloseClone(ctx, c); err != nil {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -111,6 +112,7 @@ func wantedOf(in *authv1.CreateChallengeRequest) (challenge.Wanted, error) {
 		Purpose: wire.Purpose(in.GetPurpose()), Account: in.GetAccount(),
 		MinorUnits: in.GetAmount().GetMinorUnits(), Currency: in.GetAmount().GetCurrencyCode(),
 		MCC: uint16(in.GetMerchantCategoryCode()), Display: in.GetDisplay(),
+		MinAssurance: int(in.GetMinAssuranceLevel()), OfflineRefill: in.GetOfflineRefill(),
 	}
 	copy(w.Merchant[:], in.GetMerchantUid())
 	copy(w.Intent[:], in.GetIntentUid())
@@ -139,7 +141,7 @@ var requirementMessage = []struct {
 func challengeMessage(ctx context.Context, c challenge.Challenge) *authv1.Challenge {
 	out := &authv1.Challenge{
 		Name: "challenges/" + hex.EncodeToString(c.Nonce[:]), ChallengeFrame: c.Frame,
-		ExpireTime: timestamppb.New(c.ExpiresAt()), Device: c.Device, Account: forServices(ctx, c.Account),
+		ExpireTime: timestamppb.New(c.ExpiresAt()), Device: c.Device, Account: forServices(ctx, c.Account), PongKey: c.PongKey,
 	}
 	for _, r := range requirementMessage {
 		if c.Content.Require.Has(r.bit) {
@@ -157,10 +159,24 @@ func forServices(ctx context.Context, account string) string {
 }
 
 func decisionMessage(ctx context.Context, v challenge.Verdict) *authv1.Decision {
-	return &authv1.Decision{
+	out := &authv1.Decision{
 		Assertion: v.Assertion, Device: v.Device, Account: forServices(ctx, v.Account), AssuranceLevel: int32(v.Assurance),
 		ResultFrame: v.Approved, DeclinedFrame: v.Declined,
 	}
+	if v.Risk&challenge.RiskCounterGap != 0 {
+		out.RiskFlags = append(out.RiskFlags, authv1.RiskFlag_RISK_FLAG_COUNTER_GAP)
+	}
+	if g := v.OfflineGrant(); g != nil {
+		out.OfflineGrant = &authv1.OfflineGrant{
+			GrantId: g.ID, MaxTap: money(g.MaxTap, g.Currency), CumulativeLimit: money(g.CumulativeLimit, g.Currency),
+			MaxTaps: uint32(g.MaxTaps), ExpireTime: timestamppb.New(time.Unix(int64(g.ValidUntil), 0)),
+		}
+	}
+	return out
+}
+
+func money(minor uint32, currency string) *typev1.Money {
+	return &typev1.Money{MinorUnits: int64(minor), CurrencyCode: currency}
 }
 
 func nonceOf(name string) (n wire.Nonce, err error) {

@@ -23,6 +23,7 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 	"github.com/armlet-pay/armlet/services/auth/internal/grpcapi"
 	"github.com/armlet-pay/armlet/services/auth/internal/keys"
+	"github.com/armlet-pay/armlet/services/auth/internal/offline"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
 	"github.com/armlet-pay/armlet/services/auth/internal/store"
 	"github.com/armlet-pay/armlet/services/auth/internal/store/live"
@@ -65,7 +66,8 @@ func newFixture(t *testing.T) *fixture {
 	must(t, err)
 	partners, mint := partner.NewService(s, f.ring), token.NewMint(issuer, f.ring)
 	challenges := challenge.NewService(challenge.Config{
-		Devices: f.registry, Live: live.NewMemory(), Store: s, Claims: s, Keys: f.ring, Issuer: issuer, Life: time.Minute,
+		Devices: f.registry, Live: live.NewMemory(), Store: s, Claims: s, Denials: s, Keys: f.ring, Issuer: issuer, Life: time.Minute,
+		Policy: challenge.Policy{Offline: map[string]challenge.OfflineLimit{"CNY": {MaxTap: 500, Cumulative: 2000, MaxTaps: 5}}},
 	})
 	h := grpcapi.NewHTTP(token.NewEndpoint(s, mint, issuer, issuer+grpcapi.TokenPath), f.ring, issuer, issuer, slog.New(slog.DiscardHandler), f.clock.Now)
 	f.http = httptest.NewServer(h)
@@ -77,7 +79,7 @@ func newFixture(t *testing.T) *fixture {
 		}),
 	})
 	must(t, err)
-	authv1.RegisterAuthServiceServer(f.server.GRPC(), grpcapi.New(partners, challenges, f.ring, mint, s, f.clock.Now))
+	authv1.RegisterAuthServiceServer(f.server.GRPC(), grpcapi.New(partners, challenges, offline.NewService(s, f.ring, challenges, issuer), f.ring, mint, s, f.clock.Now))
 	f.operator = newClient(t, "operator")
 	must(t, partners.EnsureOperator(t.Context(), "operator", f.operator.public(t), start))
 	return f

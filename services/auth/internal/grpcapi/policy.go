@@ -13,6 +13,7 @@ func Policy() rpc.Policy {
 	operator := rpc.Rule{Roles: []rpc.Role{rpc.RoleOperator}}
 	self := rpc.Rule{Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}}
 	wearer := rpc.Rule{Roles: []rpc.Role{rpc.RoleWearer}}
+	payments := rpc.Rule{Roles: []rpc.Role{rpc.RoleService}, Services: []string{"payments"}}
 	tap := rpc.Rule{
 		Roles: []rpc.Role{rpc.RoleService, rpc.RoleTerminal, rpc.RoleWearer, rpc.RolePartner}, Services: []string{"payments"},
 	}
@@ -32,5 +33,6 @@ func Policy() rpc.Policy {
 		authv1.AuthService_CompleteClaim_FullMethodName:         wearer,
 		authv1.AuthService_CreateChallenge_FullMethodName:       tap,
 		authv1.AuthService_VerifyResponse_FullMethodName:        tap,
+		authv1.AuthService_VerifyOfflineTaps_FullMethodName:     payments,
 	}
 }

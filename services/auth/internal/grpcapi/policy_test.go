@@ -39,6 +39,11 @@ var mayCall = map[string][]string{
 	"VerifyResponse":        {"payments", "terminal", "wearer", "partner"},
 }
 
+// mayStream is mayCall of the streams.
+var mayStream = map[string][]string{
+	"VerifyOfflineTaps": {"payments"},
+}
+
 func TestEveryMethodIsOpenToItsCallersAndToNobodyElse(t *testing.T) {
 	f := newFixture(t)
 	c := f.partner("acme", "devices.provision", "vouchers.redeem", "presence.verify")
@@ -58,8 +63,8 @@ func TestEveryMethodIsOpenToItsCallersAndToNobodyElse(t *testing.T) {
 		"device-registry": testkit.Client(t, f.server, "device-registry"), "nobody": testkit.Client(t, f.server, ""),
 	}
 	methods := authv1.AuthService_ServiceDesc.Methods
-	if len(methods) != len(mayCall) {
-		t.Fatalf("the contract has %d methods, this test knows %d", len(methods), len(mayCall))
+	if n := len(authv1.AuthService_ServiceDesc.Streams); len(methods) != len(mayCall) || n != len(mayStream) {
+		t.Fatalf("the contract has %d methods, %d of them streams, which this test does not all know", len(methods)+n, n)
 	}
 	for _, m := range methods {
 		for name, conn := range callers {
@@ -79,6 +84,39 @@ func TestEveryMethodIsOpenToItsCallersAndToNobodyElse(t *testing.T) {
 	}
 }
 
+func TestEveryStreamIsOpenToItsCallersAndToNobodyElse(t *testing.T) {
+	f := newFixture(t)
+	wearer, err := f.asOperator().CreateWearerSession(t.Context(), &authv1.CreateWearerSessionRequest{Account: "accounts/ann"})
+	must(t, err)
+	callers := map[string]*grpc.ClientConn{
+		"operator": testkit.ClientWithToken(t, f.server, f.tokenOf(f.operator)),
+		"wearer":   testkit.ClientWithToken(t, f.server, wearer.GetAccessToken()),
+		"payments": testkit.Client(t, f.server, "payments"), "notify": testkit.Client(t, f.server, "notify"),
+		"nobody": testkit.Client(t, f.server, ""),
+	}
+	for i := range authv1.AuthService_ServiceDesc.Streams {
+		desc := &authv1.AuthService_ServiceDesc.Streams[i]
+		for name, conn := range callers {
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+			stream, err := conn.NewStream(ctx, desc, "/armlet.auth.v1.AuthService/"+desc.StreamName)
+			must(t, err)
+			must(t, stream.CloseSend())
+			err = stream.RecvMsg(&emptypb.Empty{})
+			cancel()
+			wanted := rpc.ReasonCallerNotAllowed
+			switch {
+			case name == "nobody":
+				wanted = rpc.ReasonCallerUnknown
+			case slices.Contains(mayStream[desc.StreamName], name):
+				wanted = ""
+			}
+			if got := fault.ReasonOf(err); got != wanted {
+				t.Errorf("%s by %s: %q (%v), want %q", desc.StreamName, name, got, err, wanted)
+			}
+		}
+	}
+}
+
 func TestTheTableNamesEveryMethod(t *testing.T) {
 	policy := grpcapi.Policy()
 	must(t, policy.Validate())
@@ -87,7 +125,7 @@ func TestTheTableNamesEveryMethod(t *testing.T) {
 			t.Errorf("%s is missing", m.MethodName)
 		}
 	}
-	if len(policy) != len(authv1.AuthService_ServiceDesc.Methods) {
+	if len(policy) != len(authv1.AuthService_ServiceDesc.Methods)+len(authv1.AuthService_ServiceDesc.Streams) {
 		t.Errorf("the table has %d rules", len(policy))
 	}
 }

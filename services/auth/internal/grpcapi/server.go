@@ -14,6 +14,7 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/bus"
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 	"github.com/armlet-pay/armlet/services/auth/internal/keys"
+	"github.com/armlet-pay/armlet/services/auth/internal/offline"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
 	"github.com/armlet-pay/armlet/services/auth/internal/token"
 )
@@ -29,6 +30,7 @@ type Server struct {
 	authv1.UnimplementedAuthServiceServer
 	partners   *partner.Service
 	challenges *challenge.Service
+	offline    *offline.Service
 	ring       *keys.Ring
 	mint       *token.Mint
 	reader     Reader
@@ -36,8 +38,10 @@ type Server struct {
 }
 
 // New makes a Server.
-func New(partners *partner.Service, challenges *challenge.Service, ring *keys.Ring, mint *token.Mint, reader Reader, now func() time.Time) *Server {
-	return &Server{partners: partners, challenges: challenges, ring: ring, mint: mint, reader: reader, now: now}
+func New(partners *partner.Service, challenges *challenge.Service, taps *offline.Service, ring *keys.Ring, mint *token.Mint, reader Reader,
+	now func() time.Time,
+) *Server {
+	return &Server{partners: partners, challenges: challenges, offline: taps, ring: ring, mint: mint, reader: reader, now: now}
 }
 
 // CreatePartner implements authv1.AuthServiceServer.
@@ -186,7 +190,7 @@ func (s *Server) BeginClaim(ctx context.Context, in *authv1.BeginClaimRequest) (
 
 // CompleteClaim implements authv1.AuthServiceServer.
 func (s *Server) CompleteClaim(ctx context.Context, in *authv1.CompleteClaimRequest) (*authv1.CompleteClaimResponse, error) {
-	c, err := s.challenges.CompleteClaim(ctx, callerOf(ctx).Account, id(in.GetName()), in.GetResponseFrame(), s.now())
+	c, err := s.challenges.CompleteClaim(ctx, callerOf(ctx).Account, id(in.GetName()), in.GetResponseFrame(), in.GetTransferCode(), s.now())
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ package peers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"google.golang.org/grpc"
@@ -64,6 +65,27 @@ func (r *Registry) ConfirmBinding(ctx context.Context, id wire.BindingID) error 
 		challenge.ErrAlreadyBound.Reason, challenge.ErrSuspended.Reason, challenge.ErrDeviceLimit.Reason)
 }
 
+// CompleteTransfer implements challenge.Devices.
+func (r *Registry) CompleteTransfer(ctx context.Context, id wire.BindingID, code string) error {
+	_, err := r.client.CompleteTransfer(ctx, &devicesv1.CompleteTransferRequest{BindingId: id[:], TransferCode: code})
+	return passOn(err, "BINDING_NOT_FOUND", "BINDING_SUPERSEDED", "ILLEGAL_TRANSITION",
+		challenge.ErrTransferCode.Reason, challenge.ErrSuspended.Reason, challenge.ErrDeviceLimit.Reason)
+}
+
+// ReleaseBinding implements challenge.Devices.
+func (r *Registry) ReleaseBinding(ctx context.Context, id wire.BindingID, account, proof string) error {
+	_, err := r.client.ReleaseBinding(ctx, &devicesv1.ReleaseBindingRequest{
+		BindingId: id[:], Account: account, Proof: proof, RequestId: "release-" + proof,
+	})
+	switch fault.ReasonOf(err) {
+	case "BINDING_SUPERSEDED", "BINDING_NOT_FOUND":
+		return nil // it has ended already
+	case "ILLEGAL_TRANSITION":
+		return challenge.ErrSuspended.WithCause(err)
+	}
+	return passOn(err, challenge.ErrSuspended.Reason)
+}
+
 // SuspendClone implements challenge.Devices.
 func (r *Registry) SuspendClone(ctx context.Context, name, requestID, note string) error {
 	_, err := r.client.SuspendDevice(ctx, &devicesv1.SuspendDeviceRequest{
@@ -113,9 +135,11 @@ func device(in *devicesv1.CheckDeviceResponse) (challenge.Device, error) {
 		return challenge.Device{}, fmt.Errorf("the registry answered with an incomplete device %s", uid)
 	}
 	out := challenge.Device{
-		Name: d.GetName(), Partner: partner, UID: uid, Suite: suite, Epoch: uint16(epoch), PublicKey: in.GetPublicKey(),
+		Name: d.GetName(), Partner: partner, UID: uid, Suite: suite, Epoch: uint16(epoch), PublicKey: publicKeys(in),
 		Account: d.GetAccount(), MinSVN: uint16(min(max(in.GetModel().GetMinSvn(), 0), 65535)),
-		WristAware: in.GetModel().GetHasWristDetection(), Block: block(in),
+		WristAware: in.GetModel().GetHasWristDetection(), HasDisplay: in.GetModel().GetHasDisplay(),
+		CanRange:  slices.Contains(in.GetModel().GetProximityMethods(), devicesv1.ProximityMethod_PROXIMITY_METHOD_RTT),
+		AuthEpoch: d.GetAuthEpoch(), Block: block(in),
 	}
 	if b := in.GetBinding(); b != nil {
 		if copy(out.BindingID[:], b.GetBindingId()) != len(out.BindingID) || copy(out.BindNonce[:], b.GetBindNonce()) != len(out.BindNonce) {
@@ -126,6 +150,18 @@ func device(in *devicesv1.CheckDeviceResponse) (challenge.Device, error) {
 		}
 	}
 	return out, nil
+}
+
+// publicKeys are all that count now. A registry of the first release names one only.
+func publicKeys(in *devicesv1.CheckDeviceResponse) []byte {
+	if len(in.GetCredentials()) == 0 {
+		return in.GetPublicKey()
+	}
+	var all []byte
+	for _, c := range in.GetCredentials() {
+		all = append(all, c.GetPublicKey()...)
+	}
+	return all
 }
 
 // block errs on the side of refusing: only a clear yes lets a device pay.

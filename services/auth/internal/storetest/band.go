@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 
 	"github.com/armlet-pay/armlet/proto/wire"
@@ -18,6 +19,8 @@ type Band struct {
 	Flags    wire.Flags
 	Status   wire.Status
 	Firmware uint16
+	// Change, when it is set, changes an answer before it is signed.
+	Change func(r *wire.Response)
 
 	Public []byte // of suites 3 and 4
 	dev    wire.Key
@@ -114,6 +117,9 @@ func (b *Band) seal(session wire.SessionKeys, c wire.Challenge) ([]byte, error) 
 	r := wire.Response{
 		Suite: b.Suite, Status: b.Status, Flags: b.Flags, Counter: b.Counter, MinutesWorn: 7, Firmware: b.Firmware, MinRTT: wire.NoRTT,
 	}
+	if b.Change != nil {
+		b.Change(&r)
+	}
 	signer, err := b.sign(session)
 	if err != nil {
 		return nil, err
@@ -124,4 +130,44 @@ func (b *Band) seal(session wire.SessionKeys, c wire.Challenge) ([]byte, error) 
 	}
 	body, err := r.MarshalBinary()
 	return append(body, authenticator...), err
+}
+
+// Pocket is what a band keeps of an offline grant.
+type Pocket struct {
+	wire.Grant
+	session wire.SessionKeys
+	counter uint32
+	spent   uint32
+}
+
+// Grant takes the offline grant out of a RESULT frame, under the binding with this nonce. Counters of offline taps go on
+// behind the one that is given.
+func (b *Band) Grant(frame []byte, id wire.BindingID, bindNonce wire.Nonce, counter uint32) (*Pocket, error) {
+	r, _, err := wire.ParseResult(frame)
+	if err != nil {
+		return nil, err
+	}
+	if r.Grant == nil {
+		return nil, errors.New("the frame brings no grant")
+	}
+	session, err := b.Session(id, bindNonce)
+	return &Pocket{Grant: *r.Grant, session: session, counter: counter}, err
+}
+
+// Tap answers a terminal with the next counter. It asks nothing of the grant, as a band that was tampered with would.
+func (b *Band) Tap(p *Pocket, t wire.TerminalTap) (terminalFrame, tapFrame []byte, err error) {
+	p.counter++
+	p.spent += t.FareCap
+	o := wire.OfflineTap{
+		Suite: b.Suite, Status: b.Status, Flags: b.Flags, Counter: p.counter, GrantID: p.ID, Alias: p.Alias, Cumulative: p.spent,
+	}
+	signer, err := b.sign(p.session)
+	if err != nil {
+		return nil, nil, err
+	}
+	if tapFrame, err = wire.SealOffline(signer, b.UID, t, o); err != nil {
+		return nil, nil, err
+	}
+	terminalFrame, err = t.MarshalBinary()
+	return terminalFrame, tapFrame, err
 }

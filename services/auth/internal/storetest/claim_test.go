@@ -12,7 +12,7 @@ import (
 )
 
 func (w *world) complete(account string, c challenge.Claim, answer []byte) (challenge.Claim, error) {
-	return w.service.CompleteClaim(w.t.Context(), account, c.ID, answer, w.clock.Now())
+	return w.service.CompleteClaim(w.t.Context(), account, c.ID, answer, "", w.clock.Now())
 }
 
 func TestAClaimBindsABandAndRepeatsItsResult(t *testing.T) {

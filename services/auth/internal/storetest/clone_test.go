@@ -60,7 +60,7 @@ func TestACopyIsRefusedWhileTheRegistryCannotBeTold(t *testing.T) {
 		c = w.create(b, tea)
 		deaf := &deafRegistry{Registry: w.registry, deaf: true}
 		w.service = challenge.NewService(challenge.Config{
-			Devices: deaf, Live: w.live, Store: w.store, Claims: w.store, Keys: w.ring, Issuer: issuer, Life: life,
+			Devices: deaf, Live: w.live, Store: w.store, Claims: w.store, Denials: w.store, Keys: w.ring, Issuer: issuer, Life: life,
 		})
 		_, err = w.verify(c, w.answer(&twin, c.Frame))
 		wantReason(t, err, "CLONE_SUSPECTED")
@@ -72,11 +72,11 @@ func TestACopyIsRefusedWhileTheRegistryCannotBeTold(t *testing.T) {
 		c = w.create(b, tea)
 		_, err = w.verify(c, w.answer(b, c.Frame))
 		wantReason(t, err, "CLONE_SUSPECTED")
-		if err := w.service.SettleClones(t.Context()); err == nil {
+		if err := w.service.SettleClones(t.Context(), w.clock.Now()); err == nil {
 			t.Error("settling reports nothing although the registry is deaf")
 		}
 		deaf.deaf = false
-		must(t, w.service.SettleClones(t.Context()))
+		must(t, w.service.SettleClones(t.Context(), w.clock.Now()))
 		if w.registry.Get(b.UID).Block != challenge.Suspended || w.events("CloneSuspected") != 1 {
 			t.Error("the device is not suspended once")
 		}

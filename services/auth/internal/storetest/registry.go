@@ -51,6 +51,13 @@ func (r *Registry) Put(d challenge.Device) {
 	r.devices[d.UID] = d
 }
 
+// Remove drops a device.
+func (r *Registry) Remove(uid wire.UID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.devices, uid)
+}
+
 // Get is a device as it is now.
 func (r *Registry) Get(uid wire.UID) challenge.Device {
 	r.mu.Lock()
@@ -129,6 +136,48 @@ func (r *Registry) ConfirmBinding(_ context.Context, id wire.BindingID) error {
 	r.devices[b.uid] = d
 	return nil
 }
+
+// CompleteTransfer implements challenge.Devices; the code of every transfer is TransferCode.
+func (r *Registry) CompleteTransfer(ctx context.Context, id wire.BindingID, code string) error {
+	if code != TransferCode {
+		return challenge.ErrTransferCode
+	}
+	r.mu.Lock()
+	if b, ok := r.bindings[id]; ok {
+		d := r.devices[b.uid]
+		d.Account = ""
+		r.devices[b.uid] = d
+	}
+	r.mu.Unlock()
+	return r.ConfirmBinding(ctx, id)
+}
+
+// ReleaseBinding implements challenge.Devices.
+func (r *Registry) ReleaseBinding(_ context.Context, id wire.BindingID, account, _ string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.down {
+		return errDown
+	}
+	b, ok := r.bindings[id]
+	if !ok {
+		return nil
+	}
+	d := r.devices[b.uid]
+	switch {
+	case d.BindingID != id || d.Account != account:
+		return nil
+	case d.Block == challenge.Suspended:
+		return challenge.ErrSuspended
+	}
+	d.Account, d.BindingID, d.BindNonce, d.Block = "", wire.BindingID{}, wire.Nonce{}, challenge.NotBound
+	d.AuthEpoch++
+	r.devices[b.uid] = d
+	return nil
+}
+
+// TransferCode is the code of every transfer in this registry.
+const TransferCode = "0123456789abcdefghjkmnpqrs"
 
 // SuspendClone implements challenge.Devices.
 func (r *Registry) SuspendClone(_ context.Context, device, _, _ string) error {

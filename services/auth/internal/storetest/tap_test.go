@@ -95,6 +95,7 @@ func TestAFlippedBitAnywhereIsRejectedAndHarmsNothing(t *testing.T) {
 					if _, err := w.verify(c, answer); err != nil {
 						t.Fatalf("%s: the true answer after two flipped ones: %v", suite, err)
 					}
+					w.forgive()
 					c = w.create(b, tea)
 					answer = w.answer(b, c.Frame)
 				}

@@ -17,6 +17,7 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/bus"
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 	"github.com/armlet-pay/armlet/services/auth/internal/keys"
+	"github.com/armlet-pay/armlet/services/auth/internal/offline"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
 	"github.com/armlet-pay/armlet/services/auth/internal/request"
 	"github.com/armlet-pay/armlet/services/auth/internal/store"
@@ -36,6 +37,8 @@ type world struct {
 	live     challenge.LiveStore
 	registry *Registry
 	service  *challenge.Service
+	taps     *offline.Service
+	policy   challenge.Policy
 	clock    *testkit.FakeClock
 	serial   uint64
 }
@@ -43,6 +46,7 @@ type world struct {
 func newWorld(t *testing.T, db *sqldb.DB, l challenge.LiveStore) *world {
 	t.Helper()
 	w := &world{t: t, db: db, live: l, registry: NewRegistry(), clock: testkit.Clock(start)}
+	w.policy.Offline = map[string]challenge.OfflineLimit{"CNY": {MaxTap: 500, Cumulative: 2000, MaxTaps: 5}}
 	var err error
 	w.store, err = store.New(t.Context(), db, bus.Encode)
 	must(t, err)
@@ -60,8 +64,9 @@ func newWorld(t *testing.T, db *sqldb.DB, l challenge.LiveStore) *world {
 func (w *world) use(l challenge.LiveStore) {
 	w.live = l
 	w.service = challenge.NewService(challenge.Config{
-		Devices: w.registry, Live: l, Store: w.store, Claims: w.store, Keys: w.ring, Issuer: issuer, Life: life,
+		Devices: w.registry, Live: l, Store: w.store, Claims: w.store, Denials: w.store, Keys: w.ring, Issuer: issuer, Life: life, Policy: w.policy,
 	})
+	w.taps = offline.NewService(w.store, w.ring, w.service, issuer)
 }
 
 // eachWorld runs test on SQLite with challenges in memory, and on PostgreSQL with challenges in Redis.
@@ -108,7 +113,7 @@ func (w *world) band(suite wire.Suite) *Band {
 	must(w.t, err)
 	w.registry.Put(challenge.Device{
 		Name: "partners/acme/devices/" + uid.String(), Partner: "acme", UID: uid, Suite: suite, Epoch: 1, PublicKey: b.Public,
-		MinSVN: 2, WristAware: true, Block: challenge.NotBound,
+		MinSVN: 2, WristAware: true, HasDisplay: true, CanRange: true, Block: challenge.NotBound,
 	})
 	return b
 }
@@ -118,7 +123,7 @@ func (w *world) bound(suite wire.Suite, account string) *Band {
 	w.t.Helper()
 	b := w.band(suite)
 	c := w.begin(b, account)
-	_, err := w.service.CompleteClaim(w.t.Context(), account, c.ID, w.answer(b, c.Frame), w.clock.Now())
+	_, err := w.service.CompleteClaim(w.t.Context(), account, c.ID, w.answer(b, c.Frame), "", w.clock.Now())
 	must(w.t, err)
 	w.clock.Advance(time.Second)
 	return b

@@ -270,6 +270,55 @@ func (Requirement) EnumDescriptor() ([]byte, []int) {
 	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{3}
 }
 
+// RiskFlag is something odd about an answer that is no reason to refuse it.
+type RiskFlag int32
+
+const (
+	// Never sent.
+	RiskFlag_RISK_FLAG_UNSPECIFIED RiskFlag = 0
+	// The band's counter leapt by more than 1,024.
+	RiskFlag_RISK_FLAG_COUNTER_GAP RiskFlag = 1
+)
+
+// Enum value maps for RiskFlag.
+var (
+	RiskFlag_name = map[int32]string{
+		0: "RISK_FLAG_UNSPECIFIED",
+		1: "RISK_FLAG_COUNTER_GAP",
+	}
+	RiskFlag_value = map[string]int32{
+		"RISK_FLAG_UNSPECIFIED": 0,
+		"RISK_FLAG_COUNTER_GAP": 1,
+	}
+)
+
+func (x RiskFlag) Enum() *RiskFlag {
+	p := new(RiskFlag)
+	*p = x
+	return p
+}
+
+func (x RiskFlag) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (RiskFlag) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_auth_v1_auth_proto_enumTypes[4].Descriptor()
+}
+
+func (RiskFlag) Type() protoreflect.EnumType {
+	return &file_armlet_auth_v1_auth_proto_enumTypes[4]
+}
+
+func (x RiskFlag) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use RiskFlag.Descriptor instead.
+func (RiskFlag) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{4}
+}
+
 // Partner is a hardware maker.
 type Partner struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1339,6 +1388,8 @@ type CompleteClaimRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The RESPONSE frame with its authenticator.
 	ResponseFrame []byte `protobuf:"bytes,2,opt,name=response_frame,json=responseFrame,proto3" json:"response_frame,omitempty"`
+	// The code of an owner who hands the band on, see BeginTransfer of the device registry; empty for a band that is free.
+	TransferCode  string `protobuf:"bytes,3,opt,name=transfer_code,json=transferCode,proto3" json:"transfer_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1385,6 +1436,13 @@ func (x *CompleteClaimRequest) GetResponseFrame() []byte {
 		return x.ResponseFrame
 	}
 	return nil
+}
+
+func (x *CompleteClaimRequest) GetTransferCode() string {
+	if x != nil {
+		return x.TransferCode
+	}
+	return ""
 }
 
 // CompleteClaimResponse says that the band is bound.
@@ -1454,7 +1512,7 @@ func (x *CompleteClaimResponse) GetResultFrame() []byte {
 // CreateChallengeRequest says what the band is to sign.
 type CreateChallengeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// What for: PAY, VOUCHER or PRESENCE.
+	// What for; CLAIM comes from BeginClaim only.
 	Purpose Purpose `protobuf:"varint,1,opt,name=purpose,proto3,enum=armlet.auth.v1.Purpose" json:"purpose,omitempty"`
 	// Whose band.
 	//
@@ -1463,7 +1521,7 @@ type CreateChallengeRequest struct {
 	//	*CreateChallengeRequest_DeviceUid
 	//	*CreateChallengeRequest_Account
 	Subject isCreateChallengeRequest_Subject `protobuf_oneof:"subject"`
-	// The amount: positive for PAY, unset otherwise.
+	// The amount: positive for PAY and STEP_UP; for OFFLINE_REFILL what all taps of the grant together may come to; unset otherwise.
 	Amount *v1.Money `protobuf:"bytes,4,opt,name=amount,proto3" json:"amount,omitempty"`
 	// The 16 bytes of the merchant's UUID; for PRESENCE the partner's audience id.
 	MerchantUid []byte `protobuf:"bytes,5,opt,name=merchant_uid,json=merchantUid,proto3" json:"merchant_uid,omitempty"`
@@ -1474,7 +1532,12 @@ type CreateChallengeRequest struct {
 	// What the band shows: at most 24 bytes of UTF-8.
 	Display string `protobuf:"bytes,8,opt,name=display,proto3" json:"display,omitempty"`
 	// Makes the call safe to repeat.
-	RequestId     string `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,9,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The assurance level that the caller needs, 0 to 3. The band is asked for what belongs to it, and a response that shows less is refused
+	// with REQUIREMENT_MISSING. Auth may ask for more.
+	MinAssuranceLevel uint32 `protobuf:"varint,10,opt,name=min_assurance_level,json=minAssuranceLevel,proto3" json:"min_assurance_level,omitempty"`
+	// With PAY: have the RESULT frame of an approval bring the band a new offline grant in the payment's currency, as far as one may be given.
+	OfflineRefill bool `protobuf:"varint,11,opt,name=offline_refill,json=offlineRefill,proto3" json:"offline_refill,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1581,6 +1644,20 @@ func (x *CreateChallengeRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *CreateChallengeRequest) GetMinAssuranceLevel() uint32 {
+	if x != nil {
+		return x.MinAssuranceLevel
+	}
+	return 0
+}
+
+func (x *CreateChallengeRequest) GetOfflineRefill() bool {
+	if x != nil {
+		return x.OfflineRefill
+	}
+	return false
 }
 
 type isCreateChallengeRequest_Subject interface {
@@ -1760,7 +1837,8 @@ func (x *VerifyResponseRequest) GetResponseFrame() []byte {
 type Decision struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// A JWS (RFC 7515, EdDSA, typ "armlet-assertion+jwt") of at most 30 seconds, bound to account, device, intent, amount, currency and merchant.
-	// Its claims: iss, aud, iat, exp, jti, purpose, account, device, partner, intent, amount, currency, merchant, assurance, counter.
+	// Its claims: iss, aud, iat, exp, jti, purpose, account, device, partner, intent, amount, currency, merchant, assurance, counter, risk.
+	// Empty for UNBIND and OFFLINE_REFILL, where the RESULT frame is all there is.
 	Assertion string `protobuf:"bytes,1,opt,name=assertion,proto3" json:"assertion,omitempty"`
 	// `partners/{partner}/devices/{uid}`.
 	Device string `protobuf:"bytes,2,opt,name=device,proto3" json:"device,omitempty"`
@@ -1768,10 +1846,14 @@ type Decision struct {
 	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
 	// 0 to 3: 1 gesture, 2 also on-wrist and unlocked, 3 also display confirmed.
 	AssuranceLevel int32 `protobuf:"varint,4,opt,name=assurance_level,json=assuranceLevel,proto3" json:"assurance_level,omitempty"`
-	// The RESULT frame (approved), for the band.
+	// The RESULT frame, for the band: approved, or for UNBIND unbound. After OFFLINE_REFILL it carries the grant.
 	ResultFrame []byte `protobuf:"bytes,5,opt,name=result_frame,json=resultFrame,proto3" json:"result_frame,omitempty"`
 	// The RESULT frame (declined), for the band when the approved thing is refused after all, such as a payment without funds.
 	DeclinedFrame []byte `protobuf:"bytes,6,opt,name=declined_frame,json=declinedFrame,proto3" json:"declined_frame,omitempty"`
+	// What is odd about the answer without being a reason to refuse it.
+	RiskFlags []RiskFlag `protobuf:"varint,7,rep,packed,name=risk_flags,json=riskFlags,proto3,enum=armlet.auth.v1.RiskFlag" json:"risk_flags,omitempty"`
+	// The offline grant that result_frame brings, if it does.
+	OfflineGrant  *OfflineGrant `protobuf:"bytes,8,opt,name=offline_grant,json=offlineGrant,proto3" json:"offline_grant,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1848,11 +1930,25 @@ func (x *Decision) GetDeclinedFrame() []byte {
 	return nil
 }
 
+func (x *Decision) GetRiskFlags() []RiskFlag {
+	if x != nil {
+		return x.RiskFlags
+	}
+	return nil
+}
+
+func (x *Decision) GetOfflineGrant() *OfflineGrant {
+	if x != nil {
+		return x.OfflineGrant
+	}
+	return nil
+}
+
 var File_armlet_auth_v1_auth_proto protoreflect.FileDescriptor
 
 const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\n" +
-	"\x19armlet/auth/v1/auth.proto\x12\x0earmlet.auth.v1\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n" +
+	"\x19armlet/auth/v1/auth.proto\x12\x0earmlet.auth.v1\x1a\x1carmlet/auth/v1/offline.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n" +
 	"\aPartner\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
 	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1d\n" +
@@ -1935,17 +2031,18 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
 	"\x0fchallenge_frame\x18\x02 \x01(\fR\x0echallengeFrame\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"\xab\x01\n" +
+	"expireTime\"\xf7\x01\n" +
 	"\x14CompleteClaimRequest\x12`\n" +
 	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^claims/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x121\n" +
 	"\x0eresponse_frame\x18\x02 \x01(\fB\n" +
-	"\xbaH\az\x05\x10\x01\x18\x80\x02R\rresponseFrame\"l\n" +
+	"\xbaH\az\x05\x10\x01\x18\x80\x02R\rresponseFrame\x12J\n" +
+	"\rtransfer_code\x18\x03 \x01(\tB%\xbaH\x1fr\x1d2\x1b^([0-9a-hjkmnp-tv-z]{26})?$\x80\x01\x01R\ftransferCode\"l\n" +
 	"\x15CompleteClaimResponse\x12\x16\n" +
 	"\x06device\x18\x01 \x01(\tR\x06device\x12\x18\n" +
 	"\aaccount\x18\x02 \x01(\tR\aaccount\x12!\n" +
-	"\fresult_frame\x18\x03 \x01(\fR\vresultFrame\"\x9b\x04\n" +
-	"\x16CreateChallengeRequest\x12?\n" +
-	"\apurpose\x18\x01 \x01(\x0e2\x17.armlet.auth.v1.PurposeB\f\xbaH\t\x82\x01\x06\x18\x01\x18\x03\x18\aR\apurpose\x12@\n" +
+	"\fresult_frame\x18\x03 \x01(\fR\vresultFrame\"\x81\x05\n" +
+	"\x16CreateChallengeRequest\x12E\n" +
+	"\apurpose\x18\x01 \x01(\x0e2\x17.armlet.auth.v1.PurposeB\x12\xbaH\x0f\x82\x01\f\x18\x01\x18\x03\x18\x04\x18\x05\x18\x06\x18\aR\apurpose\x12@\n" +
 	"\n" +
 	"device_uid\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^[0-9a-hjkmnp-tv-z]{26}$H\x00R\tdeviceUid\x12G\n" +
 	"\aaccount\x18\x03 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$H\x00R\aaccount\x12-\n" +
@@ -1956,7 +2053,10 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"intent_uid\x18\a \x01(\fB\a\xbaH\x04z\x02h\x10R\tintentUid\x12!\n" +
 	"\adisplay\x18\b \x01(\tB\a\xbaH\x04r\x02(\x18R\adisplay\x12=\n" +
 	"\n" +
-	"request_id\x18\t \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestIdB\x10\n" +
+	"request_id\x18\t \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x127\n" +
+	"\x13min_assurance_level\x18\n" +
+	" \x01(\rB\a\xbaH\x04*\x02\x18\x03R\x11minAssuranceLevel\x12%\n" +
+	"\x0eoffline_refill\x18\v \x01(\bR\rofflineRefillB\x10\n" +
 	"\asubject\x12\x05\xbaH\x02\b\x01\"\x98\x02\n" +
 	"\tChallenge\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12'\n" +
@@ -1970,14 +2070,17 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x15VerifyResponseRequest\x12>\n" +
 	"\tchallenge\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^challenges/[0-9a-f]{32}$R\tchallenge\x121\n" +
 	"\x0eresponse_frame\x18\x02 \x01(\fB\n" +
-	"\xbaH\az\x05\x10\x01\x18\x80\x02R\rresponseFrame\"\xd2\x01\n" +
+	"\xbaH\az\x05\x10\x01\x18\x80\x02R\rresponseFrame\"\xce\x02\n" +
 	"\bDecision\x12!\n" +
 	"\tassertion\x18\x01 \x01(\tB\x03\x80\x01\x01R\tassertion\x12\x16\n" +
 	"\x06device\x18\x02 \x01(\tR\x06device\x12\x18\n" +
 	"\aaccount\x18\x03 \x01(\tR\aaccount\x12'\n" +
 	"\x0fassurance_level\x18\x04 \x01(\x05R\x0eassuranceLevel\x12!\n" +
 	"\fresult_frame\x18\x05 \x01(\fR\vresultFrame\x12%\n" +
-	"\x0edeclined_frame\x18\x06 \x01(\fR\rdeclinedFrame*\\\n" +
+	"\x0edeclined_frame\x18\x06 \x01(\fR\rdeclinedFrame\x127\n" +
+	"\n" +
+	"risk_flags\x18\a \x03(\x0e2\x18.armlet.auth.v1.RiskFlagR\triskFlags\x12A\n" +
+	"\roffline_grant\x18\b \x01(\v2\x1c.armlet.auth.v1.OfflineGrantR\fofflineGrant*\\\n" +
 	"\n" +
 	"ClientRole\x12\x1b\n" +
 	"\x17CLIENT_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -2003,7 +2106,10 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x13REQUIREMENT_GESTURE\x10\x02\x12\x18\n" +
 	"\x14REQUIREMENT_UNLOCKED\x10\x03\x12\x13\n" +
 	"\x0fREQUIREMENT_RTT\x10\x04\x12\x1f\n" +
-	"\x1bREQUIREMENT_DISPLAY_CONFIRM\x10\x052\xcc\b\n" +
+	"\x1bREQUIREMENT_DISPLAY_CONFIRM\x10\x05*@\n" +
+	"\bRiskFlag\x12\x19\n" +
+	"\x15RISK_FLAG_UNSPECIFIED\x10\x00\x12\x19\n" +
+	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\xba\t\n" +
 	"\vAuthService\x12N\n" +
 	"\rCreatePartner\x12$.armlet.auth.v1.CreatePartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12H\n" +
 	"\n" +
@@ -2020,7 +2126,8 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"BeginClaim\x12!.armlet.auth.v1.BeginClaimRequest\x1a\x15.armlet.auth.v1.Claim\x12\\\n" +
 	"\rCompleteClaim\x12$.armlet.auth.v1.CompleteClaimRequest\x1a%.armlet.auth.v1.CompleteClaimResponse\x12T\n" +
 	"\x0fCreateChallenge\x12&.armlet.auth.v1.CreateChallengeRequest\x1a\x19.armlet.auth.v1.Challenge\x12Q\n" +
-	"\x0eVerifyResponse\x12%.armlet.auth.v1.VerifyResponseRequest\x1a\x18.armlet.auth.v1.DecisionB>Z<github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1;authv1b\x06proto3"
+	"\x0eVerifyResponse\x12%.armlet.auth.v1.VerifyResponseRequest\x1a\x18.armlet.auth.v1.Decision\x12l\n" +
+	"\x11VerifyOfflineTaps\x12(.armlet.auth.v1.VerifyOfflineTapsRequest\x1a).armlet.auth.v1.VerifyOfflineTapsResponse(\x010\x01B>Z<github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1;authv1b\x06proto3"
 
 var (
 	file_armlet_auth_v1_auth_proto_rawDescOnce sync.Once
@@ -2034,88 +2141,96 @@ func file_armlet_auth_v1_auth_proto_rawDescGZIP() []byte {
 	return file_armlet_auth_v1_auth_proto_rawDescData
 }
 
-var file_armlet_auth_v1_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_armlet_auth_v1_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
 var file_armlet_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
 var file_armlet_auth_v1_auth_proto_goTypes = []any{
 	(ClientRole)(0),                      // 0: armlet.auth.v1.ClientRole
 	(GrantState)(0),                      // 1: armlet.auth.v1.GrantState
 	(Purpose)(0),                         // 2: armlet.auth.v1.Purpose
 	(Requirement)(0),                     // 3: armlet.auth.v1.Requirement
-	(*Partner)(nil),                      // 4: armlet.auth.v1.Partner
-	(*Client)(nil),                       // 5: armlet.auth.v1.Client
-	(*Grant)(nil),                        // 6: armlet.auth.v1.Grant
-	(*CreatePartnerRequest)(nil),         // 7: armlet.auth.v1.CreatePartnerRequest
-	(*GetPartnerRequest)(nil),            // 8: armlet.auth.v1.GetPartnerRequest
-	(*CreateClientRequest)(nil),          // 9: armlet.auth.v1.CreateClientRequest
-	(*CreateGrantRequest)(nil),           // 10: armlet.auth.v1.CreateGrantRequest
-	(*RevokeGrantRequest)(nil),           // 11: armlet.auth.v1.RevokeGrantRequest
-	(*ListGrantsRequest)(nil),            // 12: armlet.auth.v1.ListGrantsRequest
-	(*ListGrantsResponse)(nil),           // 13: armlet.auth.v1.ListGrantsResponse
-	(*ExportMasterKeyRequest)(nil),       // 14: armlet.auth.v1.ExportMasterKeyRequest
-	(*ExportMasterKeyResponse)(nil),      // 15: armlet.auth.v1.ExportMasterKeyResponse
-	(*CreateWearerSessionRequest)(nil),   // 16: armlet.auth.v1.CreateWearerSessionRequest
-	(*CreateTerminalSessionRequest)(nil), // 17: armlet.auth.v1.CreateTerminalSessionRequest
-	(*Session)(nil),                      // 18: armlet.auth.v1.Session
-	(*BeginClaimRequest)(nil),            // 19: armlet.auth.v1.BeginClaimRequest
-	(*Claim)(nil),                        // 20: armlet.auth.v1.Claim
-	(*CompleteClaimRequest)(nil),         // 21: armlet.auth.v1.CompleteClaimRequest
-	(*CompleteClaimResponse)(nil),        // 22: armlet.auth.v1.CompleteClaimResponse
-	(*CreateChallengeRequest)(nil),       // 23: armlet.auth.v1.CreateChallengeRequest
-	(*Challenge)(nil),                    // 24: armlet.auth.v1.Challenge
-	(*VerifyResponseRequest)(nil),        // 25: armlet.auth.v1.VerifyResponseRequest
-	(*Decision)(nil),                     // 26: armlet.auth.v1.Decision
-	(*timestamppb.Timestamp)(nil),        // 27: google.protobuf.Timestamp
-	(v1.Mode)(0),                         // 28: armlet.type.v1.Mode
-	(*v1.Money)(nil),                     // 29: armlet.type.v1.Money
+	(RiskFlag)(0),                        // 4: armlet.auth.v1.RiskFlag
+	(*Partner)(nil),                      // 5: armlet.auth.v1.Partner
+	(*Client)(nil),                       // 6: armlet.auth.v1.Client
+	(*Grant)(nil),                        // 7: armlet.auth.v1.Grant
+	(*CreatePartnerRequest)(nil),         // 8: armlet.auth.v1.CreatePartnerRequest
+	(*GetPartnerRequest)(nil),            // 9: armlet.auth.v1.GetPartnerRequest
+	(*CreateClientRequest)(nil),          // 10: armlet.auth.v1.CreateClientRequest
+	(*CreateGrantRequest)(nil),           // 11: armlet.auth.v1.CreateGrantRequest
+	(*RevokeGrantRequest)(nil),           // 12: armlet.auth.v1.RevokeGrantRequest
+	(*ListGrantsRequest)(nil),            // 13: armlet.auth.v1.ListGrantsRequest
+	(*ListGrantsResponse)(nil),           // 14: armlet.auth.v1.ListGrantsResponse
+	(*ExportMasterKeyRequest)(nil),       // 15: armlet.auth.v1.ExportMasterKeyRequest
+	(*ExportMasterKeyResponse)(nil),      // 16: armlet.auth.v1.ExportMasterKeyResponse
+	(*CreateWearerSessionRequest)(nil),   // 17: armlet.auth.v1.CreateWearerSessionRequest
+	(*CreateTerminalSessionRequest)(nil), // 18: armlet.auth.v1.CreateTerminalSessionRequest
+	(*Session)(nil),                      // 19: armlet.auth.v1.Session
+	(*BeginClaimRequest)(nil),            // 20: armlet.auth.v1.BeginClaimRequest
+	(*Claim)(nil),                        // 21: armlet.auth.v1.Claim
+	(*CompleteClaimRequest)(nil),         // 22: armlet.auth.v1.CompleteClaimRequest
+	(*CompleteClaimResponse)(nil),        // 23: armlet.auth.v1.CompleteClaimResponse
+	(*CreateChallengeRequest)(nil),       // 24: armlet.auth.v1.CreateChallengeRequest
+	(*Challenge)(nil),                    // 25: armlet.auth.v1.Challenge
+	(*VerifyResponseRequest)(nil),        // 26: armlet.auth.v1.VerifyResponseRequest
+	(*Decision)(nil),                     // 27: armlet.auth.v1.Decision
+	(*timestamppb.Timestamp)(nil),        // 28: google.protobuf.Timestamp
+	(v1.Mode)(0),                         // 29: armlet.type.v1.Mode
+	(*v1.Money)(nil),                     // 30: armlet.type.v1.Money
+	(*OfflineGrant)(nil),                 // 31: armlet.auth.v1.OfflineGrant
+	(*VerifyOfflineTapsRequest)(nil),     // 32: armlet.auth.v1.VerifyOfflineTapsRequest
+	(*VerifyOfflineTapsResponse)(nil),    // 33: armlet.auth.v1.VerifyOfflineTapsResponse
 }
 var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
-	27, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
+	28, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: armlet.auth.v1.Client.role:type_name -> armlet.auth.v1.ClientRole
-	28, // 2: armlet.auth.v1.Client.mode:type_name -> armlet.type.v1.Mode
-	27, // 3: armlet.auth.v1.Client.create_time:type_name -> google.protobuf.Timestamp
+	29, // 2: armlet.auth.v1.Client.mode:type_name -> armlet.type.v1.Mode
+	28, // 3: armlet.auth.v1.Client.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 4: armlet.auth.v1.Grant.state:type_name -> armlet.auth.v1.GrantState
-	27, // 5: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	28, // 5: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
 	0,  // 6: armlet.auth.v1.CreateClientRequest.role:type_name -> armlet.auth.v1.ClientRole
-	28, // 7: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
-	27, // 8: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
-	6,  // 9: armlet.auth.v1.ListGrantsResponse.grants:type_name -> armlet.auth.v1.Grant
-	27, // 10: armlet.auth.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	27, // 11: armlet.auth.v1.Claim.expire_time:type_name -> google.protobuf.Timestamp
+	29, // 7: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
+	28, // 8: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
+	7,  // 9: armlet.auth.v1.ListGrantsResponse.grants:type_name -> armlet.auth.v1.Grant
+	28, // 10: armlet.auth.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
+	28, // 11: armlet.auth.v1.Claim.expire_time:type_name -> google.protobuf.Timestamp
 	2,  // 12: armlet.auth.v1.CreateChallengeRequest.purpose:type_name -> armlet.auth.v1.Purpose
-	29, // 13: armlet.auth.v1.CreateChallengeRequest.amount:type_name -> armlet.type.v1.Money
-	27, // 14: armlet.auth.v1.Challenge.expire_time:type_name -> google.protobuf.Timestamp
+	30, // 13: armlet.auth.v1.CreateChallengeRequest.amount:type_name -> armlet.type.v1.Money
+	28, // 14: armlet.auth.v1.Challenge.expire_time:type_name -> google.protobuf.Timestamp
 	3,  // 15: armlet.auth.v1.Challenge.requirements:type_name -> armlet.auth.v1.Requirement
-	7,  // 16: armlet.auth.v1.AuthService.CreatePartner:input_type -> armlet.auth.v1.CreatePartnerRequest
-	8,  // 17: armlet.auth.v1.AuthService.GetPartner:input_type -> armlet.auth.v1.GetPartnerRequest
-	9,  // 18: armlet.auth.v1.AuthService.CreateClient:input_type -> armlet.auth.v1.CreateClientRequest
-	10, // 19: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
-	11, // 20: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
-	12, // 21: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
-	14, // 22: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
-	16, // 23: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
-	17, // 24: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
-	19, // 25: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
-	21, // 26: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
-	23, // 27: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
-	25, // 28: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
-	4,  // 29: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
-	4,  // 30: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
-	5,  // 31: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
-	6,  // 32: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
-	6,  // 33: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
-	13, // 34: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
-	15, // 35: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
-	18, // 36: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
-	18, // 37: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
-	20, // 38: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
-	22, // 39: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
-	24, // 40: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
-	26, // 41: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
-	29, // [29:42] is the sub-list for method output_type
-	16, // [16:29] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	4,  // 16: armlet.auth.v1.Decision.risk_flags:type_name -> armlet.auth.v1.RiskFlag
+	31, // 17: armlet.auth.v1.Decision.offline_grant:type_name -> armlet.auth.v1.OfflineGrant
+	8,  // 18: armlet.auth.v1.AuthService.CreatePartner:input_type -> armlet.auth.v1.CreatePartnerRequest
+	9,  // 19: armlet.auth.v1.AuthService.GetPartner:input_type -> armlet.auth.v1.GetPartnerRequest
+	10, // 20: armlet.auth.v1.AuthService.CreateClient:input_type -> armlet.auth.v1.CreateClientRequest
+	11, // 21: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
+	12, // 22: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
+	13, // 23: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
+	15, // 24: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
+	17, // 25: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
+	18, // 26: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
+	20, // 27: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
+	22, // 28: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
+	24, // 29: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
+	26, // 30: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
+	32, // 31: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
+	5,  // 32: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
+	5,  // 33: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
+	6,  // 34: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
+	7,  // 35: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
+	7,  // 36: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
+	14, // 37: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
+	16, // 38: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
+	19, // 39: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
+	19, // 40: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
+	21, // 41: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
+	23, // 42: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
+	25, // 43: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
+	27, // 44: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
+	33, // 45: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
+	32, // [32:46] is the sub-list for method output_type
+	18, // [18:32] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_auth_proto_init() }
@@ -2123,6 +2238,7 @@ func file_armlet_auth_v1_auth_proto_init() {
 	if File_armlet_auth_v1_auth_proto != nil {
 		return
 	}
+	file_armlet_auth_v1_offline_proto_init()
 	file_armlet_auth_v1_auth_proto_msgTypes[19].OneofWrappers = []any{
 		(*CreateChallengeRequest_DeviceUid)(nil),
 		(*CreateChallengeRequest_Account)(nil),
@@ -2132,7 +2248,7 @@ func file_armlet_auth_v1_auth_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_auth_v1_auth_proto_rawDesc), len(file_armlet_auth_v1_auth_proto_rawDesc)),
-			NumEnums:      4,
+			NumEnums:      5,
 			NumMessages:   23,
 			NumExtensions: 0,
 			NumServices:   1,

@@ -34,6 +34,7 @@ const (
 	AuthService_CompleteClaim_FullMethodName         = "/armlet.auth.v1.AuthService/CompleteClaim"
 	AuthService_CreateChallenge_FullMethodName       = "/armlet.auth.v1.AuthService/CreateChallenge"
 	AuthService_VerifyResponse_FullMethodName        = "/armlet.auth.v1.AuthService/VerifyResponse"
+	AuthService_VerifyOfflineTaps_FullMethodName     = "/armlet.auth.v1.AuthService/VerifyOfflineTaps"
 )
 
 // AuthServiceClient is the client API for AuthService service.
@@ -74,18 +75,27 @@ type AuthServiceClient interface {
 	BeginClaim(ctx context.Context, in *BeginClaimRequest, opts ...grpc.CallOption) (*Claim, error)
 	// CompleteClaim takes the band's answer and returns the RESULT frame that makes the band commit the binding. Repeated, it returns the same frame.
 	// Callers: the wearer who began it. Safe to repeat with the same response.
-	// Reasons: CLAIM_NOT_FOUND, CHALLENGE_EXPIRED, CHALLENGE_USED, RESPONSE_REJECTED, TAP_DECLINED, ALREADY_BOUND, DEVICE_SUSPENDED, DEVICE_LIMIT_REACHED.
+	// Reasons: CLAIM_NOT_FOUND, CHALLENGE_EXPIRED, CHALLENGE_USED, RESPONSE_REJECTED, TAP_DECLINED, ALREADY_BOUND, DEVICE_SUSPENDED, DEVICE_LIMIT_REACHED,
+	// DEVICE_LOCKED (too many bad answers for this account), TRANSFER_CODE_INVALID.
 	CompleteClaim(ctx context.Context, in *CompleteClaimRequest, opts ...grpc.CallOption) (*CompleteClaimResponse, error)
-	// CreateChallenge makes the frame that a band signs. Purpose PAY is for service payments; VOUCHER is for terminals, wearers (their own device)
-	// and partners with scope vouchers.redeem; PRESENCE is for partners with scope presence.verify. Safe to repeat with the same request_id until it expires.
+	// CreateChallenge makes the frame that a band signs. Purposes PAY and STEP_UP are for service payments; VOUCHER is for terminals, wearers (their
+	// own device) and partners with scope vouchers.redeem; OFFLINE_REFILL is for wearers (their own device) and service payments; UNBIND for wearers
+	// (their own device); PRESENCE for partners with scope presence.verify. Safe to repeat with the same request_id until it expires.
 	// A new challenge of the same purpose supersedes the device's live one.
-	// Reasons: DEVICE_NOT_FOUND, DEVICE_NOT_BOUND, DEVICE_SUSPENDED, CHALLENGE_BUSY, REQUEST_ID_REUSED, PURPOSE_NOT_ALLOWED, CHALLENGE_STORE_UNAVAILABLE.
+	// Reasons: DEVICE_NOT_FOUND, DEVICE_NOT_BOUND, DEVICE_SUSPENDED, DEVICE_LOCKED (too many bad answers), ASSURANCE_NOT_SUPPORTED (the band cannot
+	// show what min_assurance_level asks for), OFFLINE_NOT_AVAILABLE (no grants in this currency), OFFLINE_LIMIT_REACHED (too many grants are open),
+	// CHALLENGE_BUSY, REQUEST_ID_REUSED, PURPOSE_NOT_ALLOWED, CHALLENGE_STORE_UNAVAILABLE.
 	CreateChallenge(ctx context.Context, in *CreateChallengeRequest, opts ...grpc.CallOption) (*Challenge, error)
 	// VerifyResponse decides on a band's response and uses the challenge up. The same bytes get the same decision until the challenge expires.
 	// Callers: whoever the challenge was made for. Safe to repeat with the same response.
+	// Of purpose UNBIND the binding has ended when it answers; there is no assertion, and result_frame tells the band.
 	// Reasons: RESPONSE_REJECTED, CHALLENGE_EXPIRED, CHALLENGE_USED, CHALLENGE_SUPERSEDED, TAP_DECLINED, REQUIREMENT_MISSING, DEVICE_SUSPENDED,
 	// DEVICE_NOT_BOUND, DEVICE_LOCKED, CLONE_SUSPECTED, CHALLENGE_STORE_UNAVAILABLE.
 	VerifyResponse(ctx context.Context, in *VerifyResponseRequest, opts ...grpc.CallOption) (*Decision, error)
+	// VerifyOfflineTaps verifies taps that were taken offline, in any order, one answer for each in the order of the requests. A tap is verified once:
+	// the same tap again is a DUPLICATE with everything that the first answer had. Taps of one counter that differ prove a copy of the band, which is
+	// suspended. Callers: service payments. Safe to repeat. Reasons: none of its own; what is wrong with a tap is in its answer.
+	VerifyOfflineTaps(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse], error)
 }
 
 type authServiceClient struct {
@@ -226,6 +236,19 @@ func (c *authServiceClient) VerifyResponse(ctx context.Context, in *VerifyRespon
 	return out, nil
 }
 
+func (c *authServiceClient) VerifyOfflineTaps(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AuthService_ServiceDesc.Streams[0], AuthService_VerifyOfflineTaps_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuthService_VerifyOfflineTapsClient = grpc.BidiStreamingClient[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]
+
 // AuthServiceServer is the server API for AuthService service.
 // All implementations must embed UnimplementedAuthServiceServer
 // for forward compatibility.
@@ -264,18 +287,27 @@ type AuthServiceServer interface {
 	BeginClaim(context.Context, *BeginClaimRequest) (*Claim, error)
 	// CompleteClaim takes the band's answer and returns the RESULT frame that makes the band commit the binding. Repeated, it returns the same frame.
 	// Callers: the wearer who began it. Safe to repeat with the same response.
-	// Reasons: CLAIM_NOT_FOUND, CHALLENGE_EXPIRED, CHALLENGE_USED, RESPONSE_REJECTED, TAP_DECLINED, ALREADY_BOUND, DEVICE_SUSPENDED, DEVICE_LIMIT_REACHED.
+	// Reasons: CLAIM_NOT_FOUND, CHALLENGE_EXPIRED, CHALLENGE_USED, RESPONSE_REJECTED, TAP_DECLINED, ALREADY_BOUND, DEVICE_SUSPENDED, DEVICE_LIMIT_REACHED,
+	// DEVICE_LOCKED (too many bad answers for this account), TRANSFER_CODE_INVALID.
 	CompleteClaim(context.Context, *CompleteClaimRequest) (*CompleteClaimResponse, error)
-	// CreateChallenge makes the frame that a band signs. Purpose PAY is for service payments; VOUCHER is for terminals, wearers (their own device)
-	// and partners with scope vouchers.redeem; PRESENCE is for partners with scope presence.verify. Safe to repeat with the same request_id until it expires.
+	// CreateChallenge makes the frame that a band signs. Purposes PAY and STEP_UP are for service payments; VOUCHER is for terminals, wearers (their
+	// own device) and partners with scope vouchers.redeem; OFFLINE_REFILL is for wearers (their own device) and service payments; UNBIND for wearers
+	// (their own device); PRESENCE for partners with scope presence.verify. Safe to repeat with the same request_id until it expires.
 	// A new challenge of the same purpose supersedes the device's live one.
-	// Reasons: DEVICE_NOT_FOUND, DEVICE_NOT_BOUND, DEVICE_SUSPENDED, CHALLENGE_BUSY, REQUEST_ID_REUSED, PURPOSE_NOT_ALLOWED, CHALLENGE_STORE_UNAVAILABLE.
+	// Reasons: DEVICE_NOT_FOUND, DEVICE_NOT_BOUND, DEVICE_SUSPENDED, DEVICE_LOCKED (too many bad answers), ASSURANCE_NOT_SUPPORTED (the band cannot
+	// show what min_assurance_level asks for), OFFLINE_NOT_AVAILABLE (no grants in this currency), OFFLINE_LIMIT_REACHED (too many grants are open),
+	// CHALLENGE_BUSY, REQUEST_ID_REUSED, PURPOSE_NOT_ALLOWED, CHALLENGE_STORE_UNAVAILABLE.
 	CreateChallenge(context.Context, *CreateChallengeRequest) (*Challenge, error)
 	// VerifyResponse decides on a band's response and uses the challenge up. The same bytes get the same decision until the challenge expires.
 	// Callers: whoever the challenge was made for. Safe to repeat with the same response.
+	// Of purpose UNBIND the binding has ended when it answers; there is no assertion, and result_frame tells the band.
 	// Reasons: RESPONSE_REJECTED, CHALLENGE_EXPIRED, CHALLENGE_USED, CHALLENGE_SUPERSEDED, TAP_DECLINED, REQUIREMENT_MISSING, DEVICE_SUSPENDED,
 	// DEVICE_NOT_BOUND, DEVICE_LOCKED, CLONE_SUSPECTED, CHALLENGE_STORE_UNAVAILABLE.
 	VerifyResponse(context.Context, *VerifyResponseRequest) (*Decision, error)
+	// VerifyOfflineTaps verifies taps that were taken offline, in any order, one answer for each in the order of the requests. A tap is verified once:
+	// the same tap again is a DUPLICATE with everything that the first answer had. Taps of one counter that differ prove a copy of the band, which is
+	// suspended. Callers: service payments. Safe to repeat. Reasons: none of its own; what is wrong with a tap is in its answer.
+	VerifyOfflineTaps(grpc.BidiStreamingServer[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]) error
 	mustEmbedUnimplementedAuthServiceServer()
 }
 
@@ -324,6 +356,9 @@ func (UnimplementedAuthServiceServer) CreateChallenge(context.Context, *CreateCh
 }
 func (UnimplementedAuthServiceServer) VerifyResponse(context.Context, *VerifyResponseRequest) (*Decision, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyResponse not implemented")
+}
+func (UnimplementedAuthServiceServer) VerifyOfflineTaps(grpc.BidiStreamingServer[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]) error {
+	return status.Error(codes.Unimplemented, "method VerifyOfflineTaps not implemented")
 }
 func (UnimplementedAuthServiceServer) mustEmbedUnimplementedAuthServiceServer() {}
 func (UnimplementedAuthServiceServer) testEmbeddedByValue()                     {}
@@ -580,6 +615,13 @@ func _AuthService_VerifyResponse_Handler(srv interface{}, ctx context.Context, d
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthService_VerifyOfflineTaps_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(AuthServiceServer).VerifyOfflineTaps(&grpc.GenericServerStream[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuthService_VerifyOfflineTapsServer = grpc.BidiStreamingServer[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]
+
 // AuthService_ServiceDesc is the grpc.ServiceDesc for AuthService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -640,6 +682,13 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AuthService_VerifyResponse_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "VerifyOfflineTaps",
+			Handler:       _AuthService_VerifyOfflineTaps_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "armlet/auth/v1/auth.proto",
 }

@@ -1,0 +1,52 @@
+package offline
+
+import (
+	"context"
+	"encoding/hex"
+	"time"
+)
+
+// DenyListType is the header typ of a signed piece of the deny-list.
+const DenyListType = "armlet-denylist+jwt"
+
+// pageLen is how many entries a piece has at most.
+const pageLen = 1000
+
+// Piece is a part of the deny-list: the entries with numbers after From up to UpTo. A terminal that holds the list up to
+// From holds it up to UpTo when it has added them. Entries are never taken back; they expire.
+type Piece struct {
+	From, UpTo int64
+	Entries    []Entry
+	IssuedAt   time.Time
+	Signed     string // a JWS of type DenyListType that says all of this
+}
+
+// claims are the payload of a signed piece.
+type claims struct {
+	Issuer   string  `json:"iss"`
+	IssuedAt int64   `json:"iat"` // Unix seconds
+	From     int64   `json:"from"`
+	UpTo     int64   `json:"up_to"`
+	Entries  []entry `json:"entries"`
+}
+
+type entry struct {
+	Alias     string `json:"alias"` // 16 hex digits
+	ExpiresAt int64  `json:"exp"`   // Unix seconds
+}
+
+// DenyList is the next piece of the list after a number, signed; without entries it says that there is nothing new at the
+// moment now. More is true when the next piece can be read at once.
+func (s *Service) DenyList(ctx context.Context, after int64, now time.Time) (p Piece, more bool, err error) {
+	entries, upTo, err := s.store.DenyList(ctx, after, now, pageLen)
+	if err != nil {
+		return Piece{}, false, err
+	}
+	p = Piece{From: after, UpTo: max(upTo, after), Entries: entries, IssuedAt: now}
+	c := claims{Issuer: s.issuer, IssuedAt: now.Unix(), From: p.From, UpTo: p.UpTo, Entries: []entry{}}
+	for _, e := range entries {
+		c.Entries = append(c.Entries, entry{hex.EncodeToString(e.Alias[:]), e.ExpiresAt.Unix()})
+	}
+	p.Signed, err = s.keys.Sign(DenyListType, c)
+	return p, len(entries) == pageLen, err
+}

@@ -24,6 +24,7 @@ type Config struct {
 	QuotaModels  int64  `conf:"quota-models" help:"how many models one partner may have; 0: any number"`
 	QuotaLots    int64  `conf:"quota-lots" help:"how many lots one partner may have; 0: any number"`
 	QuotaDevices int64  `conf:"quota-devices" help:"how many devices one partner may have; 0: any number"`
+	AuditKeyFile string `conf:"audit-key-file" help:"PEM file of the Ed25519 private key that signs audit checkpoints, made when it is not there; empty: no checkpoints"`
 	Telemetry    telemetry.Config
 }
 

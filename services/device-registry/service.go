@@ -66,18 +66,23 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err != nil {
 		return nil, err
 	}
-	server, err := newServer(ctx, cfg, env, store.New(db, bus.Outbox{}, cfg.quota()))
+	st := store.New(db, bus.Outbox{}, cfg.quota())
+	server, err := newServer(ctx, cfg, env, st)
 	if err != nil {
 		return nil, err
 	}
 	return &run.Service{
 		Name: Name, Server: server, Listen: cfg.Listen, Network: env.Network, HTTPListen: cfg.HTTPListen,
-		Workers: []run.Worker{{Name: "outbox", Run: relay.Run}}, Check: db.Ping, Close: release,
+		Workers: []run.Worker{{Name: "outbox", Run: relay.Run}, {Name: "audit-log", Run: st.KeepLog}}, Check: db.Ping, Close: release,
 	}, nil
 }
 
 func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store) (*rpc.Server, error) {
 	key, err := st.Secret(ctx, pageKey)
+	if err != nil {
+		return nil, err
+	}
+	notary, err := cfg.notary()
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +103,7 @@ func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store) (*
 	devicesv1.RegisterDeviceRegistryServiceServer(server.GRPC(), grpcapi.New(grpcapi.Config{
 		Devices: device.NewService(st), Lots: lot.NewService(st), Bindings: binding.NewService(st, cfg.DeviceLimit),
 		Imports: imports.NewService(st, grpcapi.ParseUID, grpcapi.ParseKey),
-		Catalog: st, Reader: st, Record: st, Repeater: st, PageKey: key, Now: env.Now,
+		Catalog: st, Reader: st, Record: st, Feed: st, Notary: notary, Repeater: st, PageKey: key, Now: env.Now,
 	}))
 	if err := server.Check(); err != nil {
 		return nil, err

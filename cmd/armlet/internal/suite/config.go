@@ -36,6 +36,7 @@ func configs(dir string, p ports, at sdk.Endpoints) serviceConfigs {
 	c.devices.Listen, c.devices.HTTPListen = at.Devices, ""
 	c.devices.DBURL = "sqlite:" + file("device-registry.db")
 	c.devices.TokenIssuer, c.devices.JWKSURL = issuer, at.JWKSURL
+	c.devices.AuditKeyFile = file("audit-checkpoints.key")
 
 	c.auth.Listen, c.auth.HTTPListen = at.Auth, p.addr(p.http)
 	c.auth.DBURL, c.auth.RedisURL = "sqlite:"+file("auth.db"), ""

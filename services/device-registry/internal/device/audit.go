@@ -28,6 +28,9 @@ type Entry struct {
 	// Content is the hash of the thing after the change; zero in entries that are older than it.
 	Content [sha256.Size]byte
 	Hash    [sha256.Size]byte
+	// Previous is the hash of the entry before; of the first entry, of where the chain began: zero, or the Genesis of a device that
+	// was imported.
+	Previous [sha256.Size]byte
 	// Position is the entry's place in the log and LogHash the log's hash there; zero until it has one.
 	Position int64
 	LogHash  [sha256.Size]byte
@@ -39,7 +42,7 @@ func Record(head Head, ev Event) (Entry, Head) {
 		UID: ev.Device.UID, Sequence: head.Sequence + 1, Actor: ev.By.String(), Action: ev.Action(), State: ev.Device.State,
 		AuthEpoch: ev.Device.AuthEpoch, At: ev.At.UTC().Truncate(time.Microsecond), Note: ev.Note, Content: ev.Device.Content(),
 	}
-	e.Hash = e.sum(head.Hash)
+	e.Hash, e.Previous = e.sum(head.Hash), head.Hash
 	return e, Head{Sequence: e.Sequence, Hash: e.Hash}
 }
 
@@ -47,7 +50,7 @@ func Record(head Head, ev Event) (Entry, Head) {
 // AuthEpoch, At, Note and Content.
 func RecordOf(head Head, e Entry) (Entry, Head) {
 	e.Sequence, e.At = head.Sequence+1, e.At.UTC().Truncate(time.Microsecond)
-	e.Hash = e.sum(head.Hash)
+	e.Hash, e.Previous = e.sum(head.Hash), head.Hash
 	return e, Head{Sequence: e.Sequence, Hash: e.Hash}
 }
 

@@ -2,6 +2,7 @@ package grpcapi_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"testing"
 	"time"
 
@@ -39,6 +40,8 @@ var tokens = testkit.Tokens{
 	"bob":      {Role: rpc.RoleWearer, ID: "accounts/bob", Account: "accounts/bob"}, // the claim as a name is understood too
 	"terminal": {Role: rpc.RoleTerminal, ID: "t", Merchant: "m", Terminal: "t"},
 }
+
+var notaryKey = ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
 
 const (
 	service = "service " // and its name
@@ -79,7 +82,7 @@ func newWorldOn(t testing.TB, dialect sqldb.Dialect, limits quota.Amounts) *worl
 	devicesv1.RegisterDeviceRegistryServiceServer(server.GRPC(), grpcapi.New(grpcapi.Config{
 		Devices: device.NewService(st), Lots: lot.NewService(st), Bindings: binding.NewService(st, 2),
 		Imports: imports.NewService(st, grpcapi.ParseUID, grpcapi.ParseKey),
-		Catalog: st, Reader: st, Record: st, Repeater: st, PageKey: key, Now: clock.Now,
+		Catalog: st, Reader: st, Record: st, Feed: st, Notary: device.NewNotary(notaryKey), Repeater: st, PageKey: key, Now: clock.Now,
 	}))
 	w := &world{t: t, store: st, server: server, db: db, clock: clock, conns: map[string]devicesv1.DeviceRegistryServiceClient{}}
 	testkit.Client(t, server, nobody) // the first client starts the server and has to outlive subtests

@@ -48,7 +48,7 @@ type Repeater interface {
 	Once(ctx context.Context, r store.Request, do func(ctx context.Context) ([]byte, error)) ([]byte, error)
 }
 
-// Config is what a Server is made of. Every field is needed.
+// Config is what a Server is made of. Every field but Notary is needed.
 type Config struct {
 	Devices  *device.Service
 	Lots     *lot.Service
@@ -57,6 +57,8 @@ type Config struct {
 	Catalog  Catalog
 	Reader   Reader
 	Record   Record
+	Feed     Feed
+	Notary   device.Notary // signs checkpoints; the zero one has no key
 	Repeater Repeater
 	PageKey  []byte // signs page tokens; the same in all processes of the service
 	Now      func() time.Time

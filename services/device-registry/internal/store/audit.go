@@ -14,11 +14,21 @@ import (
 // insertEntry adds an entry without a place in the log, and has Place woken once it is committed.
 func (s *Store) insertEntry(ctx context.Context, tx *sqldb.Tx, e device.Entry) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO audit_entries
-		(subject, seq, actor, action, state, auth_epoch, note, created_at, hash, content_hash)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		subjectText(e), e.Sequence, e.Actor, e.Action, int(e.State), e.AuthEpoch, e.Note, micros(e.At), e.Hash[:], e.Content[:])
+		(subject, seq, actor, action, state, auth_epoch, note, created_at, hash, content_hash, first_previous)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		subjectText(e), e.Sequence, e.Actor, e.Action, int(e.State), e.AuthEpoch, e.Note, micros(e.At), e.Hash[:], e.Content[:],
+		firstPrevious(e))
 	tx.OnCommit(s.wake)
 	return err
+}
+
+// firstPrevious is where the chain began, kept with its first entry; null for one that began with nothing. The hash before any
+// other entry is that of the entry before.
+func firstPrevious(e device.Entry) any {
+	if e.Sequence != 1 || e.Previous == (device.Head{}).Hash {
+		return nil
+	}
+	return e.Previous[:]
 }
 
 func subjectText(e device.Entry) string {
@@ -28,7 +38,8 @@ func subjectText(e device.Entry) string {
 	return uidText(e.UID)
 }
 
-const entryColumns = `subject, seq, actor, action, state, auth_epoch, note, created_at, hash, content_hash, coalesce(position, 0), log_hash`
+const entryColumns = `e.subject, e.seq, e.actor, e.action, e.state, e.auth_epoch, e.note, e.created_at, e.hash, e.content_hash,
+	coalesce(e.position, 0), e.log_hash, coalesce(p.hash, e.first_previous)`
 
 // Entries lists at most limit audit entries of a device whose numbers are above after, oldest first.
 func (s *Store) Entries(ctx context.Context, uid device.UID, after int64, limit int) ([]device.Entry, error) {
@@ -37,16 +48,17 @@ func (s *Store) Entries(ctx context.Context, uid device.UID, after int64, limit 
 
 // EntriesOf is Entries of a device, by its uid, a lot or a model.
 func (s *Store) EntriesOf(ctx context.Context, subject string, after int64, limit int) ([]device.Entry, error) {
-	return s.entries(ctx, `subject = $1 AND seq > $2 ORDER BY seq LIMIT $3`, subject, after, limit)
+	return s.entries(ctx, `e.subject = $1 AND e.seq > $2 ORDER BY e.seq LIMIT $3`, subject, after, limit)
 }
 
 // Log lists at most limit entries of the log whose positions are above after.
 func (s *Store) Log(ctx context.Context, after int64, limit int) ([]device.Entry, error) {
-	return s.entries(ctx, `position > $1 ORDER BY position LIMIT $2`, after, limit)
+	return s.entries(ctx, `e.position > $1 ORDER BY e.position LIMIT $2`, after, limit)
 }
 
 func (s *Store) entries(ctx context.Context, where string, args ...any) ([]device.Entry, error) {
-	rows, err := s.read(ctx).QueryContext(ctx, `SELECT `+entryColumns+` FROM audit_entries WHERE `+where, args...)
+	rows, err := s.read(ctx).QueryContext(ctx, `SELECT `+entryColumns+` FROM audit_entries e
+		LEFT JOIN audit_entries p ON p.subject = e.subject AND p.seq = e.seq - 1 WHERE `+where, args...)
 	if err != nil {
 		return nil, err
 	}
@@ -66,8 +78,9 @@ func scanEntry(rows *sql.Rows) (device.Entry, error) {
 	var e device.Entry
 	var subject string
 	var at int64
-	var hash, content, logged []byte
-	err := rows.Scan(&subject, &e.Sequence, &e.Actor, &e.Action, &e.State, &e.AuthEpoch, &e.Note, &at, &hash, &content, &e.Position, &logged)
+	var hash, content, logged, previous []byte
+	err := rows.Scan(&subject, &e.Sequence, &e.Actor, &e.Action, &e.State, &e.AuthEpoch, &e.Note, &at, &hash, &content, &e.Position, &logged,
+		&previous)
 	if err != nil {
 		return e, err
 	}
@@ -76,6 +89,7 @@ func scanEntry(rows *sql.Rows) (device.Entry, error) {
 	}
 	copy(e.Content[:], content) // null in old entries
 	copy(e.LogHash[:], logged)  // null until it has a place
+	copy(e.Previous[:], previous)
 	e.At = fromMicros(at)
 	if len(subject) == wire.UIDTextLen && !strings.Contains(subject, "/") {
 		e.UID, err = parseUID(subject)

@@ -71,6 +71,32 @@ func insertDevices(ctx context.Context, tx *sqldb.Tx, rows []device.Device, crea
 	return nil
 }
 
+// writePlaces writes the entries' places in the log.
+func writePlaces(ctx context.Context, tx *sqldb.Tx, entries []device.Entry) error {
+	if tx.Dialect() == sqldb.SQLite {
+		for i := range entries {
+			e := &entries[i]
+			_, err := tx.ExecContext(ctx, `UPDATE audit_entries SET position = $3, log_hash = $4 WHERE subject = $1 AND seq = $2`,
+				subjectText(*e), e.Sequence, e.Position, e.LogHash[:])
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	n := len(entries)
+	subjects, hashes := make([]string, n), make([][]byte, n)
+	sequences, positions := make([]int64, n), make([]int64, n)
+	for i := range entries {
+		e := &entries[i]
+		subjects[i], sequences[i], positions[i], hashes[i] = subjectText(*e), e.Sequence, e.Position, e.LogHash[:]
+	}
+	_, err := tx.ExecContext(ctx, `UPDATE audit_entries e SET position = v.position, log_hash = v.log_hash
+		FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bytea[]) AS v (subject, seq, position, log_hash)
+		WHERE e.subject = v.subject AND e.seq = v.seq`, subjects, sequences, positions, hashes)
+	return err
+}
+
 func insertStatement(dialect sqldb.Dialect, batch []device.Device) (string, []any, error) {
 	d := batch[0]
 	args := make([]any, 4, 4+valueColumns*len(batch))

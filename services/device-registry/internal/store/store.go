@@ -11,6 +11,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -36,11 +37,14 @@ type Store struct {
 	outbox Outbox
 	limits quota.Amounts
 	placed chan struct{} // has an item when there may be entries without a place in the log
+
+	grownMu sync.Mutex
+	grown   chan struct{} // closed and made anew when the log has grown
 }
 
 // New makes a Store on a database whose schema Migrate has brought up to date. limits are each partner's quota.
 func New(db *sqldb.DB, outbox Outbox, limits quota.Amounts) *Store {
-	return &Store{db: db, outbox: outbox, limits: limits, placed: make(chan struct{}, 1)}
+	return &Store{db: db, outbox: outbox, limits: limits, placed: make(chan struct{}, 1), grown: make(chan struct{})}
 }
 
 func (s *Store) wake() {

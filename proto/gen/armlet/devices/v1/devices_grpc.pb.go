@@ -196,7 +196,7 @@ type DeviceRegistryServiceClient interface {
 	ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error)
 	// VerifyAuditRange recomputes a piece of the record and says whether it is untouched, and if not, where it breaks first.
 	// Callers: its partner with scope devices.read, operator (`partners/-` too). Safe to repeat.
-	// Reasons: DEVICE_NOT_FOUND, LOT_NOT_FOUND, MODEL_NOT_FOUND.
+	// Reasons: DEVICE_NOT_FOUND, LOT_NOT_FOUND, MODEL_NOT_FOUND, CALLER_NOT_ALLOWED (`partners/-` by a partner).
 	VerifyAuditRange(ctx context.Context, in *VerifyAuditRangeRequest, opts ...grpc.CallOption) (*VerifyAuditRangeResponse, error)
 	// GetAuditCheckpoint signs the end of the log of all entries. Whoever keeps checkpoints can later prove that nothing before them was
 	// changed. Callers: partner with scope devices.read, operator. Safe to repeat. Reasons: AUDIT_KEY_MISSING (no key is configured).
@@ -711,7 +711,7 @@ type DeviceRegistryServiceServer interface {
 	ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error)
 	// VerifyAuditRange recomputes a piece of the record and says whether it is untouched, and if not, where it breaks first.
 	// Callers: its partner with scope devices.read, operator (`partners/-` too). Safe to repeat.
-	// Reasons: DEVICE_NOT_FOUND, LOT_NOT_FOUND, MODEL_NOT_FOUND.
+	// Reasons: DEVICE_NOT_FOUND, LOT_NOT_FOUND, MODEL_NOT_FOUND, CALLER_NOT_ALLOWED (`partners/-` by a partner).
 	VerifyAuditRange(context.Context, *VerifyAuditRangeRequest) (*VerifyAuditRangeResponse, error)
 	// GetAuditCheckpoint signs the end of the log of all entries. Whoever keeps checkpoints can later prove that nothing before them was
 	// changed. Callers: partner with scope devices.read, operator. Safe to repeat. Reasons: AUDIT_KEY_MISSING (no key is configured).

@@ -40,6 +40,9 @@ const Name = "auth"
 // operatorClient is the id of the client whose key is in operator-jwk-file.
 const operatorClient = "operator"
 
+// denyEvery is how often the devices that hold offline grants are looked at.
+const denyEvery = 5 * time.Second
+
 // clonesEvery is how often the registry is told again of copies of bands that it has not confirmed.
 const clonesEvery = 5 * time.Second
 
@@ -153,14 +156,17 @@ func (b *builder) openPeers(context.Context) error {
 	if err != nil {
 		return err
 	}
+	registry := peers.NewRegistry(conn)
 	b.challenges = challenge.NewService(challenge.Config{
-		Devices: peers.NewRegistry(conn), Live: b.live, Store: b.store, Claims: b.store, Denials: b.store, Keys: b.ring,
+		Devices: registry, Live: b.live, Store: b.store, Claims: b.store, Denials: b.store, Keys: b.ring,
 		Issuer: b.cfg.TokenIssuer, Life: b.cfg.Life,
 		Policy: challenge.Policy{MaxRTT: b.cfg.MaxRTT, MinWear: b.cfg.MinWear, Offline: limits, OfflineLife: b.cfg.OfflineLife},
 	})
-	b.taps = offline.NewService(b.store, b.ring, b.challenges, b.cfg.TokenIssuer)
+	b.taps = offline.NewService(b.store, registry, b.ring, b.challenges, b.cfg.TokenIssuer)
 	b.workers = append(b.workers, run.Worker{Name: "clones", Run: func(ctx context.Context) error {
 		return settleClones(ctx, b.challenges, b.env.Log, b.env.Now)
+	}}, run.Worker{Name: "deny-list", Run: func(ctx context.Context) error {
+		return denyBlocked(ctx, b.taps, b.env.Log, b.env.Now)
 	}})
 	return nil
 }
@@ -245,6 +251,22 @@ func (b *builder) close(context.Context) error {
 	}
 	b.closers = nil
 	return errors.Join(errs...)
+}
+
+// denyBlocked keeps the deny-list.
+func denyBlocked(ctx context.Context, taps *offline.Service, log *slog.Logger, now func() time.Time) error {
+	tick := time.NewTicker(denyEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := taps.DenyBlocked(ctx, now); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "the deny-list could not be brought up to date; it is tried again", "error", err)
+		}
+	}
 }
 
 // settleClones tells the registry of copies of bands until it has heard of all.

@@ -42,6 +42,7 @@ type fixture struct {
 	db       *sqldb.DB
 	ring     *keys.Ring
 	registry *storetest.Registry
+	taps     *offline.Service
 	server   *rpc.Server
 	http     *httptest.Server
 	operator *client
@@ -79,7 +80,8 @@ func newFixture(t *testing.T) *fixture {
 		}),
 	})
 	must(t, err)
-	authv1.RegisterAuthServiceServer(f.server.GRPC(), grpcapi.New(partners, challenges, offline.NewService(s, f.ring, challenges, issuer), f.ring, mint, s, f.clock.Now))
+	f.taps = offline.NewService(s, f.registry, f.ring, challenges, issuer)
+	authv1.RegisterAuthServiceServer(f.server.GRPC(), grpcapi.New(partners, challenges, f.taps, f.ring, mint, s, f.clock.Now))
 	f.operator = newClient(t, "operator")
 	must(t, partners.EnsureOperator(t.Context(), "operator", f.operator.public(t), start))
 	return f

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -33,6 +34,48 @@ func (s *Server) VerifyOfflineTaps(stream grpc.BidiStreamingServer[authv1.Verify
 			return err
 		}
 	}
+}
+
+// How often the list is looked at, and after how long without news it is said that there is none.
+const (
+	denyListPoll  = 500 * time.Millisecond
+	denyListAlive = 30 * time.Second
+)
+
+// StreamDenyList implements authv1.AuthServiceServer.
+func (s *Server) StreamDenyList(in *authv1.StreamDenyListRequest, stream grpc.ServerStreamingServer[authv1.StreamDenyListResponse]) error {
+	ctx, after := stream.Context(), in.GetAfterNumber()
+	tick := time.NewTicker(denyListPoll)
+	defer tick.Stop()
+	var said time.Time // the zero time: the first piece is sent even when it is empty
+	for {
+		piece, more, err := s.offline.DenyList(ctx, after, s.now())
+		if err != nil {
+			return err
+		}
+		if len(piece.Entries) > 0 || piece.UpTo > after || s.now().Sub(said) >= denyListAlive {
+			if err := stream.Send(pieceMessage(piece)); err != nil {
+				return err
+			}
+			after, said = piece.UpTo, s.now()
+		}
+		if more {
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func pieceMessage(p offline.Piece) *authv1.StreamDenyListResponse {
+	out := &authv1.StreamDenyListResponse{FromNumber: p.From, UpToNumber: p.UpTo, SignedList: p.Signed}
+	for _, e := range p.Entries {
+		out.Entries = append(out.Entries, &authv1.DenyListEntry{Alias: e.Alias[:], ExpireTime: timestamppb.New(e.ExpiresAt)})
+	}
+	return out
 }
 
 var offlineReasons = map[offline.Reason]authv1.OfflineReason{

@@ -1,12 +1,19 @@
 package grpcapi_test
 
 import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
 	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 	"github.com/armlet-pay/armlet/services/auth/internal/storetest"
 )
 
@@ -95,5 +102,46 @@ func TestAWearerReleasesTheirOwnBandOnly(t *testing.T) {
 	must(t, err)
 	if len(d.GetResultFrame()) == 0 || d.GetAssertion() != "" || f.registry.Get(b.UID).Account != "" {
 		t.Errorf("the decision is %v", d)
+	}
+}
+
+func TestATerminalFollowsTheSignedDenyList(t *testing.T) {
+	f := newFixture(t)
+	f.partner("acme")
+	ann, b := f.wearer("ann"), f.band(1)
+	f.claim(ann, b)
+	_, p := f.refill(ann, b)
+	stream, err := f.terminal().StreamDenyList(t.Context(), &authv1.StreamDenyListRequest{})
+	must(t, err)
+	first, err := stream.Recv()
+	must(t, err)
+	if len(first.GetEntries()) != 0 || first.GetUpToNumber() != 0 || first.GetSignedList() == "" {
+		t.Errorf("the list begins with %v", first)
+	}
+	d := f.registry.Get(b.UID)
+	d.Block = challenge.Suspended
+	f.registry.Put(d)
+	must(t, f.taps.DenyBlocked(t.Context(), f.clock.Now))
+	next, err := stream.Recv()
+	must(t, err)
+	if len(next.GetEntries()) != 1 || !bytes.Equal(next.GetEntries()[0].GetAlias(), p.Alias[:]) || next.GetUpToNumber() != 1 {
+		t.Errorf("the addition is %v", next)
+	}
+	document, err := f.ring.JWKS()
+	must(t, err)
+	var set jose.JSONWebKeySet
+	must(t, json.Unmarshal(document, &set))
+	jws, err := jose.ParseSignedCompact(next.GetSignedList(), []jose.SignatureAlgorithm{jose.EdDSA})
+	must(t, err)
+	payload, err := jws.Verify(set.Key(jws.Signatures[0].Protected.KeyID)[0])
+	must(t, err)
+	if text := string(payload); !strings.Contains(text, hex.EncodeToString(p.Alias[:])) || !strings.Contains(text, `"up_to":1`) {
+		t.Errorf("what is signed is %s", text)
+	}
+	// Behind the last number there is nothing but the word that there is nothing.
+	stream, err = f.terminal().StreamDenyList(t.Context(), &authv1.StreamDenyListRequest{AfterNumber: 1})
+	must(t, err)
+	if last, err := stream.Recv(); err != nil || len(last.GetEntries()) != 0 || last.GetUpToNumber() != 1 {
+		t.Errorf("behind the last: %v, %v", last, err)
 	}
 }

@@ -33,6 +33,9 @@ func Policy() rpc.Policy {
 		authv1.AuthService_CompleteClaim_FullMethodName:         wearer,
 		authv1.AuthService_CreateChallenge_FullMethodName:       tap,
 		authv1.AuthService_VerifyResponse_FullMethodName:        tap,
-		authv1.AuthService_VerifyOfflineTaps_FullMethodName:     payments,
+		authv1.AuthService_StreamDenyList_FullMethodName: {
+			Roles: []rpc.Role{rpc.RoleTerminal, rpc.RolePartner, rpc.RoleOperator}, Scope: "offline.clear",
+		},
+		authv1.AuthService_VerifyOfflineTaps_FullMethodName: payments,
 	}
 }

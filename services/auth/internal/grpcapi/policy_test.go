@@ -42,6 +42,7 @@ var mayCall = map[string][]string{
 // mayStream is mayCall of the streams.
 var mayStream = map[string][]string{
 	"VerifyOfflineTaps": {"payments"},
+	"StreamDenyList":    {"operator", "terminal", "clearer"},
 }
 
 func TestEveryMethodIsOpenToItsCallersAndToNobodyElse(t *testing.T) {
@@ -88,9 +89,15 @@ func TestEveryStreamIsOpenToItsCallersAndToNobodyElse(t *testing.T) {
 	f := newFixture(t)
 	wearer, err := f.asOperator().CreateWearerSession(t.Context(), &authv1.CreateWearerSessionRequest{Account: "accounts/ann"})
 	must(t, err)
+	terminal, err := f.asOperator().CreateTerminalSession(t.Context(), &authv1.CreateTerminalSessionRequest{
+		Merchant: "merchants/01020304-0506-4708-890a-0b0c0d0e0f10", Terminal: "terminals/00000000000000aa",
+	})
+	must(t, err)
 	callers := map[string]*grpc.ClientConn{
 		"operator": testkit.ClientWithToken(t, f.server, f.tokenOf(f.operator)),
 		"wearer":   testkit.ClientWithToken(t, f.server, wearer.GetAccessToken()),
+		"terminal": testkit.ClientWithToken(t, f.server, terminal.GetAccessToken()),
+		"clearer":  testkit.ClientWithToken(t, f.server, f.tokenOf(f.partner("acme", "offline.clear"))),
 		"payments": testkit.Client(t, f.server, "payments"), "notify": testkit.Client(t, f.server, "notify"),
 		"nobody": testkit.Client(t, f.server, ""),
 	}
@@ -100,6 +107,7 @@ func TestEveryStreamIsOpenToItsCallersAndToNobodyElse(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 			stream, err := conn.NewStream(ctx, desc, "/armlet.auth.v1.AuthService/"+desc.StreamName)
 			must(t, err)
+			must(t, stream.SendMsg(&emptypb.Empty{}))
 			must(t, stream.CloseSend())
 			err = stream.RecvMsg(&emptypb.Empty{})
 			cancel()

@@ -4,6 +4,10 @@ import (
 	"context"
 	"encoding/hex"
 	"time"
+
+	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 )
 
 // DenyListType is the header typ of a signed piece of the deny-list.
@@ -49,4 +53,30 @@ func (s *Service) DenyList(ctx context.Context, after int64, now time.Time) (p P
 	}
 	p.Signed, err = s.keys.Sign(DenyListType, c)
 	return p, len(entries) == pageLen, err
+}
+
+// DenyBlocked looks at every device that holds a grant and denies those that may not pay any more: reported lost,
+// suspended, retired, released. It fails when the registry cannot be asked; what was denied until then stays so.
+func (s *Service) DenyBlocked(ctx context.Context, now func() time.Time) error {
+	var after wire.UID
+	for {
+		holders, err := s.store.Holders(ctx, after, now(), pageLen)
+		if err != nil {
+			return err
+		}
+		for _, uid := range holders {
+			d, err := s.devices.ByUID(ctx, uid)
+			switch {
+			case fault.KindOf(err) == fault.NotFound, err == nil && d.Block != challenge.NotBlocked:
+				err = s.store.Deny(ctx, uid, now())
+			}
+			if err != nil {
+				return err
+			}
+			after = uid
+		}
+		if len(holders) < pageLen {
+			return nil
+		}
+	}
 }

@@ -101,6 +101,16 @@ type Store interface {
 	// DenyList reads at most limit entries after a number that have not expired, and the highest number that they and all
 	// before them reach.
 	DenyList(ctx context.Context, after int64, now time.Time, limit int) (entries []Entry, upTo int64, err error)
+	// Holders are at most limit devices behind a uid, in order, that hold a grant which is in its time and not denied.
+	Holders(ctx context.Context, after wire.UID, now time.Time, limit int) ([]wire.UID, error)
+	// Deny puts a device's grants on the deny-list; see challenge.Denials.
+	Deny(ctx context.Context, uid wire.UID, at time.Time) error
+}
+
+// Devices is the device registry.
+type Devices interface {
+	// ByUID fails with DEVICE_NOT_FOUND.
+	ByUID(ctx context.Context, uid wire.UID) (challenge.Device, error)
 }
 
 // Keys are the secrets the service works with.

@@ -13,15 +13,16 @@ import (
 
 // Service verifies taps and signs the deny-list.
 type Service struct {
-	store  Store
-	keys   Keys
-	clones Clones
-	issuer string
+	store   Store
+	devices Devices
+	keys    Keys
+	clones  Clones
+	issuer  string
 }
 
 // NewService makes a Service. The issuer is that of the signed deny-list.
-func NewService(store Store, keys Keys, clones Clones, issuer string) *Service {
-	return &Service{store, keys, clones, issuer}
+func NewService(store Store, devices Devices, keys Keys, clones Clones, issuer string) *Service {
+	return &Service{store, devices, keys, clones, issuer}
 }
 
 // Verify gives the verdict on a tap. It fails only when it cannot say; what is wrong with the tap is in the verdict.

@@ -211,6 +211,29 @@ func denyGrants(ctx context.Context, tx *sqldb.Tx, uid wire.UID, at time.Time) (
 	return denied, rows.Err()
 }
 
+// Holders implements offline.Store.
+func (s *Store) Holders(ctx context.Context, after wire.UID, now time.Time, limit int) ([]wire.UID, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT DISTINCT uid FROM offline_grants WHERE uid > $1 AND valid_until > $2 AND denied_at IS NULL
+		ORDER BY uid LIMIT $3`, after.String(), now.Unix(), limit)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var holders []wire.UID
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, err
+		}
+		uid, err := wire.ParseUID(text)
+		if err != nil {
+			return nil, fmt.Errorf("store: offline grant of %s: %w", text, err)
+		}
+		holders = append(holders, uid)
+	}
+	return holders, rows.Err()
+}
+
 // DenyList implements offline.Store.
 func (s *Store) DenyList(ctx context.Context, after int64, now time.Time, limit int) (entries []offline.Entry, upTo int64, err error) {
 	// The end is read first: what is added meanwhile has higher numbers.

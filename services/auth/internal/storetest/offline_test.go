@@ -338,6 +338,37 @@ func TestTheDenyListIsNumberedAndTakenUpWhereItWasLeft(t *testing.T) {
 	})
 }
 
+func TestALostBandsGrantsAreDenied(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		lost, kept, gone := w.bound(wire.SuiteHMAC, "accounts/ann"), w.bound(wire.SuiteCMAC, "accounts/ann"), w.bound(wire.SuiteHMAC, "accounts/ann")
+		lostGrant, keptGrant := w.refilled(lost), w.refilled(kept)
+		w.refilled(gone)
+		must(t, w.taps.DenyBlocked(t.Context(), w.clock.Now))
+		d := w.registry.Get(lost.UID)
+		d.Block = challenge.Suspended
+		w.registry.Put(d)
+		w.registry.Remove(gone.UID)
+		w.registry.SetDown(true)
+		if err := w.taps.DenyBlocked(t.Context(), w.clock.Now); err == nil {
+			t.Error("nothing was said of the registry being away")
+		}
+		w.registry.SetDown(false)
+		must(t, w.taps.DenyBlocked(t.Context(), w.clock.Now))
+		entries, _, err := w.store.DenyList(t.Context(), 0, w.clock.Now(), 10)
+		must(t, err)
+		if len(entries) != 2 {
+			t.Errorf("%d grants are denied, want those of the lost and of the vanished band", len(entries))
+		}
+		w.clock.Advance(2 * time.Second)
+		if v := w.clear(w.tap(lost, lostGrant, w.gate(10))); v.Reason != offline.RevokedEarlier {
+			t.Errorf("the lost band's tap: %q", v.Reason)
+		}
+		if v := w.clear(w.tap(kept, keptGrant, w.gate(10))); v.Reason != offline.Accepted {
+			t.Errorf("the other's: %q", v.Reason)
+		}
+	})
+}
+
 func TestATapAfterTheDenialIsRejected(t *testing.T) {
 	eachWorld(t, func(t *testing.T, w *world) {
 		b := w.bound(wire.SuiteHMAC, "accounts/ann")

@@ -66,7 +66,7 @@ func (w *world) use(l challenge.LiveStore) {
 	w.service = challenge.NewService(challenge.Config{
 		Devices: w.registry, Live: l, Store: w.store, Claims: w.store, Denials: w.store, Keys: w.ring, Issuer: issuer, Life: life, Policy: w.policy,
 	})
-	w.taps = offline.NewService(w.store, w.ring, w.service, issuer)
+	w.taps = offline.NewService(w.store, w.registry, w.ring, w.service, issuer)
 }
 
 // eachWorld runs test on SQLite with challenges in memory, and on PostgreSQL with challenges in Redis.

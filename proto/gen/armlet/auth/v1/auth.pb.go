@@ -2109,7 +2109,8 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x1bREQUIREMENT_DISPLAY_CONFIRM\x10\x05*@\n" +
 	"\bRiskFlag\x12\x19\n" +
 	"\x15RISK_FLAG_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\xba\t\n" +
+	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\x9d\n" +
+	"\n" +
 	"\vAuthService\x12N\n" +
 	"\rCreatePartner\x12$.armlet.auth.v1.CreatePartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12H\n" +
 	"\n" +
@@ -2127,7 +2128,8 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\rCompleteClaim\x12$.armlet.auth.v1.CompleteClaimRequest\x1a%.armlet.auth.v1.CompleteClaimResponse\x12T\n" +
 	"\x0fCreateChallenge\x12&.armlet.auth.v1.CreateChallengeRequest\x1a\x19.armlet.auth.v1.Challenge\x12Q\n" +
 	"\x0eVerifyResponse\x12%.armlet.auth.v1.VerifyResponseRequest\x1a\x18.armlet.auth.v1.Decision\x12l\n" +
-	"\x11VerifyOfflineTaps\x12(.armlet.auth.v1.VerifyOfflineTapsRequest\x1a).armlet.auth.v1.VerifyOfflineTapsResponse(\x010\x01B>Z<github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1;authv1b\x06proto3"
+	"\x11VerifyOfflineTaps\x12(.armlet.auth.v1.VerifyOfflineTapsRequest\x1a).armlet.auth.v1.VerifyOfflineTapsResponse(\x010\x01\x12a\n" +
+	"\x0eStreamDenyList\x12%.armlet.auth.v1.StreamDenyListRequest\x1a&.armlet.auth.v1.StreamDenyListResponse0\x01B>Z<github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1;authv1b\x06proto3"
 
 var (
 	file_armlet_auth_v1_auth_proto_rawDescOnce sync.Once
@@ -2177,7 +2179,9 @@ var file_armlet_auth_v1_auth_proto_goTypes = []any{
 	(*v1.Money)(nil),                     // 30: armlet.type.v1.Money
 	(*OfflineGrant)(nil),                 // 31: armlet.auth.v1.OfflineGrant
 	(*VerifyOfflineTapsRequest)(nil),     // 32: armlet.auth.v1.VerifyOfflineTapsRequest
-	(*VerifyOfflineTapsResponse)(nil),    // 33: armlet.auth.v1.VerifyOfflineTapsResponse
+	(*StreamDenyListRequest)(nil),        // 33: armlet.auth.v1.StreamDenyListRequest
+	(*VerifyOfflineTapsResponse)(nil),    // 34: armlet.auth.v1.VerifyOfflineTapsResponse
+	(*StreamDenyListResponse)(nil),       // 35: armlet.auth.v1.StreamDenyListResponse
 }
 var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
 	28, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
@@ -2212,22 +2216,24 @@ var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
 	24, // 29: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
 	26, // 30: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
 	32, // 31: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
-	5,  // 32: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
-	5,  // 33: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
-	6,  // 34: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
-	7,  // 35: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
-	7,  // 36: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
-	14, // 37: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
-	16, // 38: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
-	19, // 39: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
-	19, // 40: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
-	21, // 41: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
-	23, // 42: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
-	25, // 43: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
-	27, // 44: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
-	33, // 45: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
-	32, // [32:46] is the sub-list for method output_type
-	18, // [18:32] is the sub-list for method input_type
+	33, // 32: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
+	5,  // 33: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
+	5,  // 34: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
+	6,  // 35: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
+	7,  // 36: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
+	7,  // 37: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
+	14, // 38: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
+	16, // 39: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
+	19, // 40: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
+	19, // 41: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
+	21, // 42: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
+	23, // 43: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
+	25, // 44: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
+	27, // 45: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
+	34, // 46: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
+	35, // 47: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
+	33, // [33:48] is the sub-list for method output_type
+	18, // [18:33] is the sub-list for method input_type
 	18, // [18:18] is the sub-list for extension type_name
 	18, // [18:18] is the sub-list for extension extendee
 	0,  // [0:18] is the sub-list for field type_name

@@ -35,6 +35,7 @@ const (
 	AuthService_CreateChallenge_FullMethodName       = "/armlet.auth.v1.AuthService/CreateChallenge"
 	AuthService_VerifyResponse_FullMethodName        = "/armlet.auth.v1.AuthService/VerifyResponse"
 	AuthService_VerifyOfflineTaps_FullMethodName     = "/armlet.auth.v1.AuthService/VerifyOfflineTaps"
+	AuthService_StreamDenyList_FullMethodName        = "/armlet.auth.v1.AuthService/StreamDenyList"
 )
 
 // AuthServiceClient is the client API for AuthService service.
@@ -96,6 +97,10 @@ type AuthServiceClient interface {
 	// the same tap again is a DUPLICATE with everything that the first answer had. Taps of one counter that differ prove a copy of the band, which is
 	// suspended. Callers: service payments. Safe to repeat. Reasons: none of its own; what is wrong with a tap is in its answer.
 	VerifyOfflineTaps(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse], error)
+	// StreamDenyList sends the list of aliases that offline terminals refuse: what there is after a number, then each addition within about a
+	// second, and a piece without entries every 30 seconds, so that a terminal knows how fresh its list is. It lasts as long as the caller likes.
+	// Callers: terminal, partner with scope offline.clear, operator. Safe to repeat: go on behind the last up_to_number. Reasons: none of its own.
+	StreamDenyList(ctx context.Context, in *StreamDenyListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamDenyListResponse], error)
 }
 
 type authServiceClient struct {
@@ -249,6 +254,25 @@ func (c *authServiceClient) VerifyOfflineTaps(ctx context.Context, opts ...grpc.
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AuthService_VerifyOfflineTapsClient = grpc.BidiStreamingClient[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]
 
+func (c *authServiceClient) StreamDenyList(ctx context.Context, in *StreamDenyListRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamDenyListResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &AuthService_ServiceDesc.Streams[1], AuthService_StreamDenyList_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamDenyListRequest, StreamDenyListResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuthService_StreamDenyListClient = grpc.ServerStreamingClient[StreamDenyListResponse]
+
 // AuthServiceServer is the server API for AuthService service.
 // All implementations must embed UnimplementedAuthServiceServer
 // for forward compatibility.
@@ -308,6 +332,10 @@ type AuthServiceServer interface {
 	// the same tap again is a DUPLICATE with everything that the first answer had. Taps of one counter that differ prove a copy of the band, which is
 	// suspended. Callers: service payments. Safe to repeat. Reasons: none of its own; what is wrong with a tap is in its answer.
 	VerifyOfflineTaps(grpc.BidiStreamingServer[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]) error
+	// StreamDenyList sends the list of aliases that offline terminals refuse: what there is after a number, then each addition within about a
+	// second, and a piece without entries every 30 seconds, so that a terminal knows how fresh its list is. It lasts as long as the caller likes.
+	// Callers: terminal, partner with scope offline.clear, operator. Safe to repeat: go on behind the last up_to_number. Reasons: none of its own.
+	StreamDenyList(*StreamDenyListRequest, grpc.ServerStreamingServer[StreamDenyListResponse]) error
 	mustEmbedUnimplementedAuthServiceServer()
 }
 
@@ -359,6 +387,9 @@ func (UnimplementedAuthServiceServer) VerifyResponse(context.Context, *VerifyRes
 }
 func (UnimplementedAuthServiceServer) VerifyOfflineTaps(grpc.BidiStreamingServer[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]) error {
 	return status.Error(codes.Unimplemented, "method VerifyOfflineTaps not implemented")
+}
+func (UnimplementedAuthServiceServer) StreamDenyList(*StreamDenyListRequest, grpc.ServerStreamingServer[StreamDenyListResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamDenyList not implemented")
 }
 func (UnimplementedAuthServiceServer) mustEmbedUnimplementedAuthServiceServer() {}
 func (UnimplementedAuthServiceServer) testEmbeddedByValue()                     {}
@@ -622,6 +653,17 @@ func _AuthService_VerifyOfflineTaps_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type AuthService_VerifyOfflineTapsServer = grpc.BidiStreamingServer[VerifyOfflineTapsRequest, VerifyOfflineTapsResponse]
 
+func _AuthService_StreamDenyList_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(StreamDenyListRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(AuthServiceServer).StreamDenyList(m, &grpc.GenericServerStream[StreamDenyListRequest, StreamDenyListResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type AuthService_StreamDenyListServer = grpc.ServerStreamingServer[StreamDenyListResponse]
+
 // AuthService_ServiceDesc is the grpc.ServiceDesc for AuthService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -688,6 +730,11 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 			Handler:       _AuthService_VerifyOfflineTaps_Handler,
 			ServerStreams: true,
 			ClientStreams: true,
+		},
+		{
+			StreamName:    "StreamDenyList",
+			Handler:       _AuthService_StreamDenyList_Handler,
+			ServerStreams: true,
 		},
 	},
 	Metadata: "armlet/auth/v1/auth.proto",

@@ -531,6 +531,181 @@ func (x *VerifyOfflineTapsResponse) GetTerminal() string {
 	return ""
 }
 
+// StreamDenyListRequest says where to go on.
+type StreamDenyListRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The up_to_number of the last piece that the caller has; 0 for the whole list.
+	AfterNumber   int64 `protobuf:"varint,1,opt,name=after_number,json=afterNumber,proto3" json:"after_number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamDenyListRequest) Reset() {
+	*x = StreamDenyListRequest{}
+	mi := &file_armlet_auth_v1_offline_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamDenyListRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamDenyListRequest) ProtoMessage() {}
+
+func (x *StreamDenyListRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_offline_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamDenyListRequest.ProtoReflect.Descriptor instead.
+func (*StreamDenyListRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_offline_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *StreamDenyListRequest) GetAfterNumber() int64 {
+	if x != nil {
+		return x.AfterNumber
+	}
+	return 0
+}
+
+// StreamDenyListResponse is a piece of the deny-list. Entries are only ever added, and forgotten when they expire.
+type StreamDenyListResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The piece is what comes after this number.
+	FromNumber int64 `protobuf:"varint,1,opt,name=from_number,json=fromNumber,proto3" json:"from_number,omitempty"`
+	// With the piece the caller has the list up to this number.
+	UpToNumber int64 `protobuf:"varint,2,opt,name=up_to_number,json=upToNumber,proto3" json:"up_to_number,omitempty"`
+	// The aliases to refuse.
+	Entries []*DenyListEntry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
+	// All of this and when it was said, as a JWS (RFC 7515, EdDSA, typ "armlet-denylist+jwt") that the published keys verify: claims iss, iat, from,
+	// up_to and entries, each with alias (16 hex digits) and exp.
+	SignedList    string `protobuf:"bytes,4,opt,name=signed_list,json=signedList,proto3" json:"signed_list,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamDenyListResponse) Reset() {
+	*x = StreamDenyListResponse{}
+	mi := &file_armlet_auth_v1_offline_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamDenyListResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamDenyListResponse) ProtoMessage() {}
+
+func (x *StreamDenyListResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_offline_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamDenyListResponse.ProtoReflect.Descriptor instead.
+func (*StreamDenyListResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_offline_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *StreamDenyListResponse) GetFromNumber() int64 {
+	if x != nil {
+		return x.FromNumber
+	}
+	return 0
+}
+
+func (x *StreamDenyListResponse) GetUpToNumber() int64 {
+	if x != nil {
+		return x.UpToNumber
+	}
+	return 0
+}
+
+func (x *StreamDenyListResponse) GetEntries() []*DenyListEntry {
+	if x != nil {
+		return x.Entries
+	}
+	return nil
+}
+
+func (x *StreamDenyListResponse) GetSignedList() string {
+	if x != nil {
+		return x.SignedList
+	}
+	return ""
+}
+
+// DenyListEntry is an alias that terminals refuse.
+type DenyListEntry struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The alias, 8 bytes.
+	Alias []byte `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
+	// From when on it may be forgotten, since its grant has ended.
+	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DenyListEntry) Reset() {
+	*x = DenyListEntry{}
+	mi := &file_armlet_auth_v1_offline_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DenyListEntry) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DenyListEntry) ProtoMessage() {}
+
+func (x *DenyListEntry) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_offline_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DenyListEntry.ProtoReflect.Descriptor instead.
+func (*DenyListEntry) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_offline_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *DenyListEntry) GetAlias() []byte {
+	if x != nil {
+		return x.Alias
+	}
+	return nil
+}
+
+func (x *DenyListEntry) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
 var File_armlet_auth_v1_offline_proto protoreflect.FileDescriptor
 
 const file_armlet_auth_v1_offline_proto_rawDesc = "" +
@@ -570,7 +745,21 @@ const file_armlet_auth_v1_offline_proto_rawDesc = "" +
 	"\n" +
 	"tap_digest\x18\x12 \x01(\fR\ttapDigest\x12!\n" +
 	"\fmissing_taps\x18\x13 \x01(\x03R\vmissingTaps\x12\x1a\n" +
-	"\bterminal\x18\x14 \x01(\tR\bterminal*\x8c\x01\n" +
+	"\bterminal\x18\x14 \x01(\tR\bterminal\"C\n" +
+	"\x15StreamDenyListRequest\x12*\n" +
+	"\fafter_number\x18\x01 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\vafterNumber\"\xb5\x01\n" +
+	"\x16StreamDenyListResponse\x12\x1f\n" +
+	"\vfrom_number\x18\x01 \x01(\x03R\n" +
+	"fromNumber\x12 \n" +
+	"\fup_to_number\x18\x02 \x01(\x03R\n" +
+	"upToNumber\x127\n" +
+	"\aentries\x18\x03 \x03(\v2\x1d.armlet.auth.v1.DenyListEntryR\aentries\x12\x1f\n" +
+	"\vsigned_list\x18\x04 \x01(\tR\n" +
+	"signedList\"b\n" +
+	"\rDenyListEntry\x12\x14\n" +
+	"\x05alias\x18\x01 \x01(\fR\x05alias\x12;\n" +
+	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime*\x8c\x01\n" +
 	"\x0eOfflineVerdict\x12\x1f\n" +
 	"\x1bOFFLINE_VERDICT_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18OFFLINE_VERDICT_ACCEPTED\x10\x01\x12\x1d\n" +
@@ -600,31 +789,36 @@ func file_armlet_auth_v1_offline_proto_rawDescGZIP() []byte {
 }
 
 var file_armlet_auth_v1_offline_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_armlet_auth_v1_offline_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_armlet_auth_v1_offline_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_armlet_auth_v1_offline_proto_goTypes = []any{
 	(OfflineVerdict)(0),               // 0: armlet.auth.v1.OfflineVerdict
 	(OfflineReason)(0),                // 1: armlet.auth.v1.OfflineReason
 	(*OfflineGrant)(nil),              // 2: armlet.auth.v1.OfflineGrant
 	(*VerifyOfflineTapsRequest)(nil),  // 3: armlet.auth.v1.VerifyOfflineTapsRequest
 	(*VerifyOfflineTapsResponse)(nil), // 4: armlet.auth.v1.VerifyOfflineTapsResponse
-	(*v1.Money)(nil),                  // 5: armlet.type.v1.Money
-	(*timestamppb.Timestamp)(nil),     // 6: google.protobuf.Timestamp
-	(v1.Mode)(0),                      // 7: armlet.type.v1.Mode
+	(*StreamDenyListRequest)(nil),     // 5: armlet.auth.v1.StreamDenyListRequest
+	(*StreamDenyListResponse)(nil),    // 6: armlet.auth.v1.StreamDenyListResponse
+	(*DenyListEntry)(nil),             // 7: armlet.auth.v1.DenyListEntry
+	(*v1.Money)(nil),                  // 8: armlet.type.v1.Money
+	(*timestamppb.Timestamp)(nil),     // 9: google.protobuf.Timestamp
+	(v1.Mode)(0),                      // 10: armlet.type.v1.Mode
 }
 var file_armlet_auth_v1_offline_proto_depIdxs = []int32{
-	5, // 0: armlet.auth.v1.OfflineGrant.max_tap:type_name -> armlet.type.v1.Money
-	5, // 1: armlet.auth.v1.OfflineGrant.cumulative_limit:type_name -> armlet.type.v1.Money
-	6, // 2: armlet.auth.v1.OfflineGrant.expire_time:type_name -> google.protobuf.Timestamp
-	0, // 3: armlet.auth.v1.VerifyOfflineTapsResponse.status:type_name -> armlet.auth.v1.OfflineVerdict
-	1, // 4: armlet.auth.v1.VerifyOfflineTapsResponse.reason:type_name -> armlet.auth.v1.OfflineReason
-	7, // 5: armlet.auth.v1.VerifyOfflineTapsResponse.mode:type_name -> armlet.type.v1.Mode
-	6, // 6: armlet.auth.v1.VerifyOfflineTapsResponse.tap_time:type_name -> google.protobuf.Timestamp
-	6, // 7: armlet.auth.v1.VerifyOfflineTapsResponse.valid_until_time:type_name -> google.protobuf.Timestamp
-	8, // [8:8] is the sub-list for method output_type
-	8, // [8:8] is the sub-list for method input_type
-	8, // [8:8] is the sub-list for extension type_name
-	8, // [8:8] is the sub-list for extension extendee
-	0, // [0:8] is the sub-list for field type_name
+	8,  // 0: armlet.auth.v1.OfflineGrant.max_tap:type_name -> armlet.type.v1.Money
+	8,  // 1: armlet.auth.v1.OfflineGrant.cumulative_limit:type_name -> armlet.type.v1.Money
+	9,  // 2: armlet.auth.v1.OfflineGrant.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: armlet.auth.v1.VerifyOfflineTapsResponse.status:type_name -> armlet.auth.v1.OfflineVerdict
+	1,  // 4: armlet.auth.v1.VerifyOfflineTapsResponse.reason:type_name -> armlet.auth.v1.OfflineReason
+	10, // 5: armlet.auth.v1.VerifyOfflineTapsResponse.mode:type_name -> armlet.type.v1.Mode
+	9,  // 6: armlet.auth.v1.VerifyOfflineTapsResponse.tap_time:type_name -> google.protobuf.Timestamp
+	9,  // 7: armlet.auth.v1.VerifyOfflineTapsResponse.valid_until_time:type_name -> google.protobuf.Timestamp
+	7,  // 8: armlet.auth.v1.StreamDenyListResponse.entries:type_name -> armlet.auth.v1.DenyListEntry
+	9,  // 9: armlet.auth.v1.DenyListEntry.expire_time:type_name -> google.protobuf.Timestamp
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_offline_proto_init() }
@@ -638,7 +832,7 @@ func file_armlet_auth_v1_offline_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_auth_v1_offline_proto_rawDesc), len(file_armlet_auth_v1_offline_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   3,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

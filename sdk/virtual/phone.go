@@ -3,7 +3,6 @@ package virtual
 import (
 	"context"
 	"fmt"
-	"io"
 	"time"
 
 	"github.com/google/uuid"
@@ -58,32 +57,41 @@ func (p *Phone) Confirm(ctx context.Context, payment *paymentsv1.Payment) (*paym
 	return confirm(ctx, p.Client, p.Band, payment)
 }
 
-// Alerts follows the account's inbox after a sequence and makes the band buzz,
-// until ctx ends or see returns false. It returns nil when see ended it.
+// Alerts follows the account's inbox and makes the band buzz, until ctx ends or see returns false: first the alerts
+// that are there with a sequence after the given one, then new ones. It resumes by itself when the connection breaks,
+// and tells the platform that the phone and the band have received each alert. It returns nil when see ended it.
 func (p *Phone) Alerts(ctx context.Context, account string, after int64, see func(*notifyv1.Alert) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := p.Client.Notify.StreamInbox(ctx, &notifyv1.StreamInboxRequest{Account: account, AfterSequence: after})
-	if err != nil {
+	inbox := &sdk.Inbox{Client: p.Client.Notify, Account: account, ClientID: "phone-" + p.Band.UID().String(), Surface: notifyv1.Surface_SURFACE_BAND}
+	return inbox.Follow(ctx, func(change sdk.InboxChange) error {
+		for _, alert := range change.Upserts {
+			if alert.GetSequence() <= after && alert.GetAttempt() <= 1 {
+				continue
+			}
+			p.Band.Alert(alert.GetBandText(), uint8(alert.GetVibration()))
+			if err := p.received(ctx, account, alert); err != nil {
+				return err
+			}
+			if !see(alert) {
+				return sdk.ErrStop
+			}
+		}
+		return nil
+	})
+}
+
+// received tells that the band has an alert. When that cannot be told now the platform sends the alert again if it matters.
+func (p *Phone) received(ctx context.Context, account string, alert *notifyv1.Alert) error {
+	_, err := p.Client.Notify.AcknowledgeAlerts(ctx, &notifyv1.AcknowledgeAlertsRequest{
+		Account: account, ClientId: "phone-" + p.Band.UID().String(), RequestId: uuid.NewString(),
+		Acks: []*notifyv1.AlertAck{{Alert: alert.GetName(), Surface: notifyv1.Surface_SURFACE_BAND, Kind: notifyv1.AckKind_ACK_KIND_RECEIVED}},
+	})
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if err != nil && !sdk.Retryable(err) {
 		return err
 	}
-	for {
-		step, err := stream.Recv()
-		if err == io.EOF { //nolint:errorlint // grpc returns io.EOF itself
-			return fmt.Errorf("virtual: the inbox stream of %s ended", account)
-		}
-		if err != nil {
-			return err
-		}
-		alert := step.GetAlert()
-		if alert == nil {
-			continue
-		}
-		p.Band.Alert(alert.GetBandText(), uint8(alert.GetVibration()))
-		if !see(alert) {
-			return nil
-		}
-	}
+	return nil
 }
 
 // Terminal is a merchant's till that reads bands over NFC.

@@ -4,28 +4,33 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/armlet-pay/armlet/platform/telemetry"
+	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
 )
 
 // Config is everything an operator can set.
 type Config struct {
-	Listen           string `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
-	HTTPListen       string `conf:"http-listen" help:"TCP address of /healthz and /readyz; empty: none"`
-	DBURL            string `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
-	NATSURL          string `conf:"nats-url" help:"NATS server that events are read from and published to, with the user and password of account CORE" secret:"true"`
-	NATSEdgeURL      string `conf:"nats-edge-url" help:"the same server with the user and password of account EDGE, where partners' streams are; empty: nats-url" secret:"true"`
-	NATSSysURL       string `conf:"nats-sys-url" help:"the same server with the user and password of account SYS, to make it read nats-accounts-file again" secret:"true"`
-	NATSAccountsFile string `conf:"nats-accounts-file" help:"configuration file of the NATS server, written by this service; empty: partners get no accounts of their own, for development"`
-	NATSSettingsFile string `conf:"nats-settings-file" help:"JSON file with the settings that nats-accounts-file is made from; see the README"`
-	PublicNATSURL    string `conf:"public-nats-url" help:"where partners connect to NATS, comma separated URLs without passwords"`
-	TokenIssuer      string `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
-	JWKSURL          string `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
-	TLSCert          string `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
-	TLSKey           string `conf:"tls-key" help:"PEM file of its private key"`
-	TLSCA            string `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
-	CodeKeyFile      string `conf:"code-key-file" help:"file with the key that voucher codes are protected by; made when missing, the same for all replicas"`
+	Listen           string        `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
+	HTTPListen       string        `conf:"http-listen" help:"TCP address of /healthz and /readyz; empty: none"`
+	DBURL            string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
+	NATSURL          string        `conf:"nats-url" help:"NATS server that events are read from and published to, with the user and password of account CORE" secret:"true"`
+	NATSEdgeURL      string        `conf:"nats-edge-url" help:"the same server with the user and password of account EDGE, where partners' streams are; empty: nats-url" secret:"true"`
+	NATSSysURL       string        `conf:"nats-sys-url" help:"the same server with the user and password of account SYS, to make it read nats-accounts-file again" secret:"true"`
+	NATSAccountsFile string        `conf:"nats-accounts-file" help:"configuration file of the NATS server, written by this service; empty: partners get no accounts of their own, for development"`
+	NATSSettingsFile string        `conf:"nats-settings-file" help:"JSON file with the settings that nats-accounts-file is made from; see the README"`
+	PublicNATSURL    string        `conf:"public-nats-url" help:"where partners connect to NATS, comma separated URLs without passwords"`
+	TokenIssuer      string        `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
+	JWKSURL          string        `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
+	TLSCert          string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
+	TLSKey           string        `conf:"tls-key" help:"PEM file of its private key"`
+	TLSCA            string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
+	CodeKeyFile      string        `conf:"code-key-file" help:"file with the key that voucher codes are protected by; made when missing, the same for all replicas"`
+	ResendAfter      time.Duration `conf:"alert-resend-after" help:"how long a CRITICAL alert waits for an acknowledgement before it is sent again"`
+	KeepAlerts       time.Duration `conf:"alert-keep" help:"how long alerts stay in inboxes and keep their texts"`
+	KeepRecords      time.Duration `conf:"alert-records-keep" help:"how long it is remembered what was decided about alerts and what was acknowledged"`
 	Telemetry        telemetry.Config
 
 	// NATS are the settings that nats-settings-file would have, for a program that runs the server itself.
@@ -45,7 +50,15 @@ func DefaultConfig() Config {
 		TokenIssuer:   "http://127.0.0.1:8002",
 		JWKSURL:       "http://127.0.0.1:8002/.well-known/jwks.json",
 		CodeKeyFile:   "data/notify-code.key",
+		ResendAfter:   alert.DefaultTerms().ResendAfter, KeepAlerts: alert.DefaultTerms().KeepAlerts, KeepRecords: alert.DefaultTerms().KeepRecords,
 	}
+}
+
+func (c Config) terms() alert.Terms {
+	t := alert.DefaultTerms()
+	t.ResendAfter, t.KeepAlerts, t.KeepRecords = c.ResendAfter, c.KeepAlerts, c.KeepRecords
+	t.KeepSteps = min(t.KeepSteps, t.KeepRecords) // a step needs its alert
+	return t
 }
 
 // Validate names the first key that has a value it cannot have.
@@ -61,6 +74,12 @@ func (c Config) Validate() error {
 		return errors.New("tls-cert, tls-key: go together")
 	case c.TLSCA != "" && c.TLSCert == "":
 		return errors.New("tls-ca: is of use with tls-cert and tls-key only")
+	case c.ResendAfter <= 0:
+		return errors.New("alert-resend-after: wants a time such as 20s")
+	case c.KeepAlerts < time.Hour:
+		return errors.New("alert-keep: wants an hour or more")
+	case c.KeepRecords < c.KeepAlerts:
+		return errors.New("alert-records-keep: wants alert-keep or more")
 	case c.CodeKeyFile == "":
 		return errors.New("code-key-file: is needed")
 	case c.NATSAccountsFile != "" && c.NATS == nil && c.NATSSettingsFile == "":

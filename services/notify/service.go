@@ -66,30 +66,35 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 		return nil, err
 	}
 	hub := alert.NewHub()
-	st := store.New(db, bus.Encode, hub.Wake)
+	waker := bus.NewWaker(hub, conns.core.Conn(), newSecret(), env.Now, env.Log)
+	st := store.New(db, bus.Encode, waker.Wake)
+	st.SetTerms(cfg.terms())
+	clerk := bus.NewClerk(st, env.Now, env.Log)
+	st.OnBroadcast(clerk.Hurry)
 	accounts, err := newAccounts(cfg, conns)
 	if err != nil {
 		return nil, err
 	}
 	fabric := bus.NewFabric(conns.edge, accounts, st, env.Log)
-	server, err := newServer(ctx, cfg, env, st, hub, fabric)
+	server, err := newServer(ctx, cfg, env, st, hub, waker, fabric)
 	if err != nil {
 		return nil, err
 	}
 	return &run.Service{
 		Name: Name, Server: server, Listen: cfg.Listen, Network: env.Network, HTTPListen: cfg.HTTPListen,
-		Workers: workers(env, db, conns, st, hub, fabric), Check: db.Ping, Close: release,
+		Workers: workers(env, db, conns, st, waker, clerk, fabric), Check: db.Ping, Close: release,
 	}, nil
 }
 
-func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, hub *alert.Hub, fabric *bus.Fabric) []run.Worker {
+func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, waker *bus.Waker, clerk *bus.Clerk, fabric *bus.Fabric) []run.Worker {
 	all := []run.Worker{
 		{Name: "outbox", Run: bus.NewRelay(db, conns.core, conns.edge, env.Log).Run},
 		{Name: "fabric", Run: fabric.Run},
-		{Name: "waker", Run: bus.NewWaker(hub, st, env.Now, env.Log).Run},
+		{Name: "waker", Run: func(ctx context.Context) error { return waker.Run(ctx, st) }},
+		{Name: "broadcasts", Run: clerk.Broadcasts}, {Name: "due", Run: clerk.Due}, {Name: "retention", Run: clerk.Retention},
 	}
 	src := bus.Source{JetStream: conns.core, DB: db, Log: env.Log, Tracer: env.TracerProvider}
-	for _, c := range bus.NewAlerter(st, env.Now).Consumers(src) {
+	for _, c := range bus.NewAlerter(st, env.Now, newID).Consumers(src) {
 		all = append(all, run.Worker{Name: "alerts", Run: c.Run})
 	}
 	for _, c := range bus.NewEgress(fabric).Consumers(src) {
@@ -98,7 +103,7 @@ func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, hub
 	return all
 }
 
-func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hub *alert.Hub, fabric *bus.Fabric) (*rpc.Server, error) {
+func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hub *alert.Hub, waker *bus.Waker, fabric *bus.Fabric) (*rpc.Server, error) {
 	codes, pages, err := keys(ctx, cfg, env, st)
 	if err != nil {
 		return nil, err
@@ -118,10 +123,10 @@ func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hu
 		return nil, err
 	}
 	notifyv1.RegisterNotifyServiceServer(server.GRPC(), grpcapi.New(grpcapi.Config{
-		Alerts:        alert.NewService(st),
+		Alerts:        alert.NewService(st, peers.NewSchemas(), newID),
 		Vouchers:      voucher.NewService(st, codes, peers.NewAssertions(verifier, cfg.TokenIssuer), newID),
 		Subscriptions: subscription.NewService(st, fabric, newSecret),
-		Reader:        st, Hub: hub, PageKey: pages, NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
+		Reader:        st, Inboxes: st, AlertReader: st, Acker: st, Topics: st, Hub: hub, Joined: waker.Joined, PageKey: pages, NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
 	}))
 	return server, server.Check()
 }

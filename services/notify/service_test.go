@@ -237,16 +237,18 @@ func TestAPaymentReachesTheWearerAndThePartnersStream(t *testing.T) {
 	if text, err := os.ReadFile(w.cfg.NATSAccountsFile); err != nil || !strings.Contains(string(text), `"P_acme"`) {
 		t.Errorf("the partner has no account (%v)", err)
 	}
-	stream, err := w.dial(addr, map[string]any{"role": "wearer", "account": "alice"}).StreamInbox(ctx, &notifyv1.StreamInboxRequest{Account: "accounts/alice"})
+	stream, err := w.dial(addr, map[string]any{"role": "wearer", "account": "alice"}).StreamInbox(ctx, &notifyv1.StreamInboxRequest{
+		Account: "accounts/alice", ClientId: "phone", Surface: notifyv1.Surface_SURFACE_PHONE,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.pay("alice")
 	step, err := stream.Recv()
-	for err == nil && step.GetAlert() == nil {
+	for err == nil && step.GetUpsert() == nil {
 		step, err = stream.Recv()
 	}
-	if err != nil || step.GetAlert().GetBandText() != "Paid ¥12.00" || step.GetAlert().GetSequence() != 1 {
+	if err != nil || step.GetUpsert().GetBandText() != "Paid ¥12.00" || step.GetUpsert().GetSequence() != 1 {
 		t.Fatalf("the wearer gets %v, %v", step, err)
 	}
 	edge := testkit.JetStream(t, w.cfg.NATSEdgeURL)
@@ -367,6 +369,9 @@ func TestAWrongKeyOfTheConfigurationIsNamed(t *testing.T) {
 		"jwks-url":           func(c *notify.Config) { c.JWKSURL = "auth:8002" },
 		"tls-cert":           func(c *notify.Config) { c.TLSCert = "cert.pem" },
 		"tls-ca":             func(c *notify.Config) { c.TLSCA = "ca.pem" },
+		"alert-resend-after": func(c *notify.Config) { c.ResendAfter = 0 },
+		"alert-keep":         func(c *notify.Config) { c.KeepAlerts = time.Minute },
+		"alert-records-keep": func(c *notify.Config) { c.KeepRecords = time.Hour },
 		"code-key-file":      func(c *notify.Config) { c.CodeKeyFile = "" },
 		"nats-settings-file": func(c *notify.Config) { c.NATSAccountsFile, c.NATSSysURL = "x", nats.DefaultURL },
 		"nats-sys-url":       func(c *notify.Config) { c.NATSAccountsFile, c.NATSSettingsFile = "x", "y" },

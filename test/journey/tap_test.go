@@ -36,7 +36,7 @@ func tapAndPay(t *testing.T, w *world) {
 	if got := w.balance(account); got != 88_00 {
 		t.Errorf("the wearer has %d, want 8800", got)
 	}
-	alert := awaitAlert(t, phone, account, "payment.captured")
+	alert := awaitAlert(t, phone, account, "alertTypes/payment.captured")
 	if alert.GetBandText() != "Paid ¥12.00" || phone.Band.Screen() != "Paid ¥12.00" {
 		t.Errorf("the band shows %q of alert %v", phone.Band.Screen(), alert)
 	}

@@ -47,7 +47,7 @@ func (d *demo) pay(ctx context.Context) {
 	})
 	approved := time.Now()
 	d.tell("the band buzzes, by NATS and notify", func() (string, error) {
-		alert, err := d.awaitAlert(ctx, "payment.captured")
+		alert, err := d.awaitAlert(ctx, "alertTypes/payment.captured")
 		if err != nil {
 			return "", err
 		}

@@ -84,7 +84,7 @@ func discovery(issuer, url string) map[string]any {
 		"id_token_signing_alg_values_supported":            []string{"EdDSA"},
 		"subject_types_supported":                          []string{"public"},
 		"scopes_supported": []string{
-			"devices.provision", "devices.read", "payments.initiate", "payments.read", "alerts.send", "alerts.critical",
+			"devices.provision", "devices.read", "payments.initiate", "payments.read", "alerts.send", "alerts.critical", "alerts.types",
 			"vouchers.verify", "vouchers.redeem", "vouchers.issue", "offline.clear", "events.subscribe", "events.publish", "presence.verify",
 		},
 	}

@@ -2,33 +2,66 @@ package alert
 
 import "sync"
 
-// Hub wakes the streams of an account when its inbox has grown. It carries no alerts: each stream reads them from the
+// Listener is one stream of an account's inbox.
+type Listener struct {
+	// Wake gets a value after the inbox has changed, several changes in one value.
+	Wake chan struct{}
+	// Ended is closed when a newer stream of the same client and surface has taken its place.
+	Ended chan struct{}
+
+	account, client string
+}
+
+// Hub wakes the streams of an account when its inbox has changed. It carries no alerts: each stream reads them from the
 // store at its own speed, so a slow one holds nobody up and a lost wake-up loses nothing.
 type Hub struct {
 	mu      sync.Mutex
-	streams map[string]map[chan struct{}]struct{}
+	streams map[string]map[string]*Listener
 }
 
 // NewHub makes a Hub without streams.
-func NewHub() *Hub { return &Hub{streams: map[string]map[chan struct{}]struct{}{}} }
+func NewHub() *Hub { return &Hub{streams: map[string]map[string]*Listener{}} }
 
-// Join returns a channel that gets a value after each growth of the inbox, several growths in one value, and the
-// function that ends this.
-func (h *Hub) Join(account string) (<-chan struct{}, func()) {
-	wake := make(chan struct{}, 1)
+// Join makes a stream of an account known; client names who listens and on which surface. It ends the client's stream
+// before. The function makes the stream unknown again.
+func (h *Hub) Join(account, client string) (*Listener, func()) {
+	l := &Listener{Wake: make(chan struct{}, 1), Ended: make(chan struct{}), account: account, client: client}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.streams[account] == nil {
-		h.streams[account] = map[chan struct{}]struct{}{}
+		h.streams[account] = map[string]*Listener{}
 	}
-	h.streams[account][wake] = struct{}{}
-	return wake, func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		delete(h.streams[account], wake)
-		if len(h.streams[account]) == 0 {
-			delete(h.streams, account)
-		}
+	h.end(account, client)
+	h.streams[account][client] = l
+	return l, func() { h.leave(l) }
+}
+
+func (h *Hub) leave(l *Listener) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.streams[l.account][l.client] != l {
+		return // another one has its place
+	}
+	delete(h.streams[l.account], l.client)
+	if len(h.streams[l.account]) == 0 {
+		delete(h.streams, l.account)
+	}
+}
+
+func (h *Hub) end(account, client string) {
+	if old, ok := h.streams[account][client]; ok {
+		close(old.Ended)
+		delete(h.streams[account], client)
+	}
+}
+
+// Replace ends a client's stream here because it has a newer one in another replica.
+func (h *Hub) Replace(account, client string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.end(account, client)
+	if len(h.streams[account]) == 0 {
+		delete(h.streams, account)
 	}
 }
 
@@ -36,10 +69,10 @@ func (h *Hub) Join(account string) (<-chan struct{}, func()) {
 func (h *Hub) Wake(account string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for wake := range h.streams[account] {
+	for _, l := range h.streams[account] {
 		select {
-		case wake <- struct{}{}:
-		default: // it has not looked since the last value and will see this alert too
+		case l.Wake <- struct{}{}:
+		default: // it has not looked since the last value and will see this change too
 		}
 	}
 }

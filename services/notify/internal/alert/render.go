@@ -1,72 +1,73 @@
 package alert
 
-// Event is what happened, as far as a wearer is concerned.
-type Event struct {
-	Type Type
-	// Account is the recipient, without a prefix; an event without one alerts nobody.
-	Account string
-	// Device is the full name of the device it is about, or empty.
-	Device  string
-	Partner string
-	Mode    string
-	// Amount is what moved; zero for events about devices.
-	Amount Money
-	// Merchant is the display name of who was paid, or empty.
-	Merchant string
-	// Reason is the stable reason of a declined payment.
-	Reason string
+import "strings"
+
+// How many characters a phone and a full screen show.
+const (
+	TitleRunes = 60
+	PhoneRunes = 200
+	FullRunes  = 2000
+)
+
+// Text is how an alert reads on each surface.
+type Text struct {
+	// Locale is the language that was found for the phone.
+	Locale    string    `json:"locale,omitempty"`
+	Band      string    `json:"band"`
+	Icon      string    `json:"icon,omitempty"`
+	Vibration Vibration `json:"vibration,omitempty"`
+	Title     string    `json:"title,omitempty"`
+	Phone     string    `json:"phone,omitempty"`
+	Full      string    `json:"full,omitempty"`
 }
 
-// Render writes the alert of an event. It is false when nobody is to be told.
-func Render(ev Event) (Draft, bool) {
-	if ev.Account == "" {
-		return Draft{}, false
+// Render writes an alert in a language, or the nearest one there is. The band's text is never cut, so that no amount loses
+// digits: it is the first that fits whole.
+func (p *Published) Render(payload map[string]any, locale string) Text {
+	band, _ := p.find(Band, locale)
+	phone, _ := p.find(Phone, locale)
+	full, ok := p.find(Full, locale)
+	if !ok {
+		full = phone
 	}
-	d := Draft{Account: ev.Account, Type: ev.Type, Device: ev.Device, Partner: ev.Partner, Mode: ev.Mode}
-	amount := ev.Amount.String()
-	switch ev.Type {
-	case PaymentCaptured:
-		d.Band, d.Vibration = fit("Paid "+amount, amount, "Paid: see phone"), VibrateOneShort
-		d.Phone = "Paid " + amount + preposition(" to ", ev.Merchant) + "."
-	case PaymentDeclined:
-		d.Band, d.Vibration = fit("Declined "+amount, "Declined"), VibrateOneLong
-		d.Phone = "The payment of " + amount + preposition(" to ", ev.Merchant) + " was declined: " + explain(ev.Reason) + "."
-	case DeviceSuspended:
-		d.Band, d.Vibration = "Reported lost", VibrateOneLong
-		d.Phone = "Your band was reported lost. It pays for nobody until you lift this."
-	case DeviceBound:
-		d.Band, d.Vibration = "Band added", VibrateTwoShort
-		d.Phone = "A band was added to your account. If this was not you, report it lost now."
-	case VoucherRedeemed:
-		d.Band, d.Vibration = fit("Voucher "+amount, amount, "Voucher redeemed"), VibrateTwoShort
-		d.Phone = "Your voucher of " + amount + " was redeemed."
-	case AccountToppedUp:
-		d.Band, d.Vibration = fit("Added "+amount, amount, "Money added"), VibrateOneShort
-		d.Phone = amount + " was added to your account."
-	default:
-		return Draft{}, false
+	text := Text{Locale: phone.locale, Band: band.band(payload), Icon: band.icon, Vibration: band.vibration}
+	if phone.icon != "" {
+		text.Icon = phone.icon
 	}
-	return d, true
+	text.Phone = phone.text(payload, PhoneRunes)
+	text.Full = full.text(payload, FullRunes)
+	if phone.hasTitle {
+		title, _ := phone.title.Render(payload, phone.words)
+		text.Title = cut(clean(title), TitleRunes)
+	}
+	return text
 }
 
-func preposition(word, name string) string {
-	if name == "" {
-		return ""
+// find is the template for a surface in a language, else in the default one.
+func (p *Published) find(s Surface, locale string) (rendering, bool) {
+	have := p.templates[s]
+	tag := lookup(locale, func(tag string) bool {
+		_, ok := have[tag]
+		return ok
+	})
+	if tag == "" {
+		tag = strings.ToLower(p.DefaultLocale)
 	}
-	return word + name
+	r, ok := have[tag]
+	return r, ok
 }
 
-// explain puts the reasons that wearers meet into words. A reason it does not know is not shown: it would help nobody.
-func explain(reason string) string {
-	switch reason {
-	case "INSUFFICIENT_FUNDS":
-		return "there is not enough money in the account"
-	case "TAP_DECLINED":
-		return "it was refused on the band"
-	case "DEVICE_SUSPENDED":
-		return "the band is suspended"
-	case "CLONE_SUSPECTED":
-		return "the band needs a check; contact support"
+func (r rendering) band(payload map[string]any) string {
+	for _, t := range r.texts {
+		text, whole := t.Render(payload, r.words)
+		if text = clean(text); whole && text != "" && len(text) <= BandBytes {
+			return text
+		}
 	}
-	return "it could not be completed"
+	return r.bandDefault
+}
+
+func (r rendering) text(payload map[string]any, runes int) string {
+	text, _ := r.texts[0].Render(payload, r.words)
+	return cut(clean(text), runes)
 }

@@ -8,23 +8,22 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
+	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
 	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
-	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
-	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
-	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 )
 
 // Inbox is where alerts go, and where it is remembered who wears what.
 type Inbox interface {
-	AppendAlert(ctx context.Context, tx *sqldb.Tx, d alert.Draft, now time.Time) (alert.Alert, error)
+	Deliver(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now time.Time) (alert.Alert, error)
 	// SetWearer ignores what is older than what it knows.
 	SetWearer(ctx context.Context, tx *sqldb.Tx, w alert.Wearer, epoch int64, now time.Time) error
+	// Wearer is who wears a device.
+	Wearer(ctx context.Context, device string) (alert.Wearer, error)
 }
 
 // Source is what all consumers of this service read from and write to.
@@ -46,23 +45,34 @@ func (s Source) consumer(stream, durable string, handle func(context.Context, *s
 type Alerter struct {
 	inbox Inbox
 	now   func() time.Time
+	newID func() string
 }
 
 // NewAlerter makes an Alerter.
-func NewAlerter(inbox Inbox, now func() time.Time) *Alerter { return &Alerter{inbox: inbox, now: now} }
+func NewAlerter(inbox Inbox, now func() time.Time, newID func() string) *Alerter {
+	return &Alerter{inbox: inbox, now: now, newID: newID}
+}
 
 // Consumers are the consumers of the events that wearers hear of.
 func (a *Alerter) Consumers(src Source) []*events.Consumer {
+	of := func(prefix string, verbs ...string) []string {
+		for i, verb := range verbs {
+			verbs[i] = "evt.v1.*." + prefix + "." + verb + ".>"
+		}
+		return verbs
+	}
 	return []*events.Consumer{
-		src.consumer("EVT_PAYMENTS", "notify-alerts-payments", a.Handle,
-			"evt.v1.*.payments.payment.captured.>", "evt.v1.*.payments.payment.declined.>", "evt.v1.*.payments.account.topped_up.>"),
+		src.consumer("EVT_PAYMENTS", "notify-alerts-payments", a.Handle, append(
+			of("payments.payment", "authorized", "captured", "declined", "expired", "voided", "released", "refunded"),
+			of("payments.account", "topped_up", "withdrawn", "closed")...)...),
 		src.consumer("EVT_DEVICES", "notify-alerts-devices", a.Handle,
-			"evt.v1.*.devices.device.bound.>", "evt.v1.*.devices.device.suspended.>"),
-		src.consumer(Stream, "notify-alerts-vouchers", a.Handle, "evt.v1.*.vouchers.voucher.redeemed.>"),
+			of("devices.device", "bound", "suspended", "suspension_lifted", "released", "retired", "revoked")...),
+		src.consumer("EVT_AUTH", "notify-alerts-auth", a.Handle, of("auth.device", "clone_suspected")...),
+		src.consumer(Stream, "notify-alerts-vouchers", a.Handle, of("vouchers.voucher", "issued", "redeemed")...),
 	}
 }
 
-// Handle puts the alert of an event into its wearer's inbox, in the transaction of the consumer.
+// Handle takes the alert of an event through the pipeline, in the transaction of the consumer.
 func (a *Alerter) Handle(ctx context.Context, tx *sqldb.Tx, ev events.Event) error {
 	msg, err := decode(ev)
 	if err != nil {
@@ -72,56 +82,47 @@ func (a *Alerter) Handle(ctx context.Context, tx *sqldb.Tx, ev events.Event) err
 	if err != nil {
 		return fault.New(fault.Invalid, "EVENT_INVALID", "the subject cannot be read").WithCause(err)
 	}
-	if bound, ok := msg.(*devicesv1.DeviceBound); ok {
-		w := alert.Wearer{Device: bound.GetDevice(), Partner: subject.Partner, Account: accountID(bound.GetAccount()), Mode: subject.Mode}
-		if err := a.inbox.SetWearer(ctx, tx, w, bound.GetAuthEpoch(), a.now()); err != nil {
+	if err := a.learn(ctx, tx, msg, subject); err != nil {
+		return err
+	}
+	told, ok := story(msg)
+	if !ok {
+		return nil
+	}
+	if _, ok := msg.(*authv1.CloneSuspected); ok { // auth knows devices only
+		w, err := a.inbox.Wearer(ctx, told.device)
+		if err != nil {
 			return err
 		}
+		told.account = w.Account
 	}
-	happened, ok := story(msg)
-	if !ok {
+	if told.account == "" {
 		return nil
 	}
-	happened.Partner, happened.Mode = subject.Partner, subject.Mode
-	draft, ok := alert.Render(happened)
-	if !ok {
-		return nil
-	}
-	_, err = a.inbox.AppendAlert(ctx, tx, draft, a.now())
+	now := a.now()
+	order := alert.Alert{CreatedAt: now, Order: alert.Order{
+		ID: a.newID(), Account: told.account, Mode: subject.Mode, Kind: alert.Key{ID: told.kind}, Payload: told.payload,
+		Device: told.device, Partner: subject.Partner,
+	}, Decisions: []alert.Decision{{Step: alert.StepRecipients, Outcome: alert.Passed, Detail: ev.Type, At: now}}}
+	_, err = a.inbox.Deliver(ctx, tx, order, now)
 	return err
 }
 
-// story is an event in the words of the domain; false when no wearer is to hear of it.
-func story(msg proto.Message) (alert.Event, bool) {
+// learn remembers who wears what.
+func (a *Alerter) learn(ctx context.Context, tx *sqldb.Tx, msg any, subject events.Subject) error {
+	w := alert.Wearer{Partner: subject.Partner, Mode: subject.Mode}
+	var epoch int64
 	switch m := msg.(type) {
-	case *paymentsv1.PaymentCaptured:
-		return payment(alert.PaymentCaptured, m.GetPayment(), ""), true
-	case *paymentsv1.PaymentDeclined:
-		return payment(alert.PaymentDeclined, m.GetPayment(), m.GetReason()), true
-	case *paymentsv1.AccountToppedUp:
-		return alert.Event{Type: alert.AccountToppedUp, Account: accountID(m.GetAccount()), Amount: money(m.GetAmount())}, true
 	case *devicesv1.DeviceBound:
-		return alert.Event{Type: alert.DeviceBound, Account: accountID(m.GetAccount()), Device: m.GetDevice()}, true
-	case *devicesv1.DeviceSuspended:
-		lost := m.GetReason() == devicesv1.SuspensionReason_SUSPENSION_REASON_OWNER_LOST
-		return alert.Event{Type: alert.DeviceSuspended, Account: accountID(m.GetAccount()), Device: m.GetDevice()}, lost
-	case *notifyv1.VoucherRedeemed:
-		return alert.Event{
-			Type: alert.VoucherRedeemed, Account: accountID(m.GetAccount()), Amount: money(m.GetRedemption().GetAmount()),
-		}, true
+		w.Device, w.Account, epoch = m.GetDevice(), accountID(m.GetAccount()), m.GetAuthEpoch()
+	case *devicesv1.DeviceReleased:
+		w.Device, epoch = m.GetDevice(), m.GetAuthEpoch()
+	case *devicesv1.DeviceEnded:
+		w.Device, epoch = m.GetDevice(), m.GetAuthEpoch()
+	default:
+		return nil
 	}
-	return alert.Event{}, false
-}
-
-func payment(t alert.Type, p *paymentsv1.PaymentFacts, reason string) alert.Event {
-	return alert.Event{
-		Type: t, Account: accountID(p.GetAccount()), Device: p.GetDevice(), Amount: money(p.GetAmount()),
-		Merchant: p.GetMerchantDisplayName(), Reason: reason,
-	}
-}
-
-func money(m *typev1.Money) alert.Money {
-	return alert.Money{MinorUnits: m.GetMinorUnits(), Currency: m.GetCurrencyCode()}
+	return a.inbox.SetWearer(ctx, tx, w, epoch, a.now())
 }
 
 func accountID(name string) string { return strings.TrimPrefix(name, "accounts/") }

@@ -24,8 +24,12 @@ func Encode(ctx context.Context, fact any, at time.Time) (events.Event, error) {
 	switch f := fact.(type) {
 	case alert.Sent:
 		a := f.Alert
-		return encode(ctx, at, AlertName(a), &notifyv1.AlertSent{Alert: AlertName(a), Type: string(a.Type), Device: a.Device},
-			events.Subject{Mode: a.Mode, Domain: "alerts", Entity: "alert", Verb: "sent", Partner: a.Partner, ID: a.ID})
+		return encode(ctx, at, AlertName(a), &notifyv1.AlertSent{Alert: AlertName(a), Type: KindName(a.Kind), Device: a.Device}, alertSubject(a, "sent"))
+	case alert.Moved:
+		return encode(ctx, at, AlertName(f.Alert), &notifyv1.AlertStateChanged{
+			Alert: AlertName(f.Alert), Type: KindName(f.Alert.Kind), Device: f.Alert.Device, Delivery: DeliveryProto(f.Alert.Delivery),
+			Engagement: EngagementProto(f.Alert.Engagement), ActionId: f.ActionID,
+		}, alertSubject(f.Alert, "state_changed"))
 	case voucher.Issued:
 		return encode(ctx, at, VoucherName(f.Voucher), &notifyv1.VoucherIssued{Voucher: VoucherProto(f.Voucher)},
 			voucherSubject(f.Campaign, f.Voucher, "issued"))
@@ -44,6 +48,28 @@ func encode(ctx context.Context, at time.Time, key string, msg proto.Message, su
 
 func voucherSubject(c voucher.Campaign, v voucher.Voucher, verb string) events.Subject {
 	return events.Subject{Mode: c.Mode, Domain: "vouchers", Entity: "voucher", Verb: verb, Partner: c.Partner, ID: v.ID}
+}
+
+func alertSubject(a alert.Alert, verb string) events.Subject {
+	return events.Subject{Mode: a.Mode, Domain: "alerts", Entity: "alert", Verb: verb, Partner: a.Partner, ID: a.ID}
+}
+
+// KindName is `alertTypes/{type}` or `partners/{partner}/alertTypes/{type}`.
+func KindName(k alert.Key) string {
+	if k.Partner == "" {
+		return "alertTypes/" + k.ID
+	}
+	return "partners/" + k.Partner + "/alertTypes/" + k.ID
+}
+
+// DeliveryProto is a delivery in the contract's words.
+func DeliveryProto(d alert.Delivery) notifyv1.DeliveryState {
+	return notifyv1.DeliveryState(notifyv1.DeliveryState_value["DELIVERY_STATE_"+string(d)])
+}
+
+// EngagementProto is an engagement in the contract's words.
+func EngagementProto(e alert.Engagement) notifyv1.Engagement {
+	return notifyv1.Engagement(notifyv1.Engagement_value["ENGAGEMENT_"+string(e)])
 }
 
 // AccountName is `accounts/{account}`, and empty for no account.

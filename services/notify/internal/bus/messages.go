@@ -19,10 +19,13 @@ var known = func() map[string]func() proto.Message {
 	all := map[string]func() proto.Message{}
 	for _, m := range []proto.Message{
 		&paymentsv1.PaymentCreated{}, &paymentsv1.PaymentCaptured{}, &paymentsv1.PaymentDeclined{}, &paymentsv1.PaymentExpired{},
-		&paymentsv1.AccountToppedUp{},
+		&paymentsv1.PaymentAuthorized{}, &paymentsv1.PaymentVoided{}, &paymentsv1.PaymentReleased{}, &paymentsv1.PaymentRefunded{},
+		&paymentsv1.AccountToppedUp{}, &paymentsv1.AccountWithdrawn{}, &paymentsv1.AccountClosed{},
+		&paymentsv1.MerchantChanged{}, &paymentsv1.SettlementCreated{},
 		&devicesv1.DeviceBound{}, &devicesv1.DeviceSuspended{}, &devicesv1.SuspensionLifted{}, &devicesv1.LotCreated{},
+		&devicesv1.DeviceReleased{}, &devicesv1.DeviceEnded{}, &devicesv1.LotReleased{}, &devicesv1.LotRecalled{}, &devicesv1.ModelStatusChanged{},
 		&authv1.PartnerCreated{}, &authv1.GrantChanged{}, &authv1.DecisionMade{}, &authv1.CloneSuspected{},
-		&notifyv1.VoucherIssued{}, &notifyv1.VoucherRedeemed{}, &notifyv1.AlertSent{},
+		&notifyv1.VoucherIssued{}, &notifyv1.VoucherRedeemed{}, &notifyv1.AlertSent{}, &notifyv1.AlertStateChanged{},
 	} {
 		reflected := m.ProtoReflect()
 		all[string(reflected.Descriptor().FullName())] = func() proto.Message { return reflected.New().Interface() }
@@ -54,7 +57,23 @@ func redact(msg proto.Message) {
 		clearAccount(m.GetPayment())
 	case *paymentsv1.PaymentExpired:
 		clearAccount(m.GetPayment())
+	case *paymentsv1.PaymentAuthorized:
+		clearAccount(m.GetPayment())
+	case *paymentsv1.PaymentVoided:
+		clearAccount(m.GetPayment())
+	case *paymentsv1.PaymentReleased:
+		clearAccount(m.GetPayment())
+	case *paymentsv1.PaymentRefunded:
+		clearAccount(m.GetPayment())
 	case *paymentsv1.AccountToppedUp:
+		m.Account = ""
+	case *paymentsv1.AccountWithdrawn:
+		m.Account = ""
+	case *paymentsv1.AccountClosed:
+		m.Account = ""
+	case *devicesv1.DeviceReleased:
+		m.Account = ""
+	case *devicesv1.DeviceEnded:
 		m.Account = ""
 	case *devicesv1.DeviceBound:
 		m.Account = ""
@@ -68,6 +87,8 @@ func redact(msg proto.Message) {
 		m.Account = ""
 		clearVoucher(m.GetRedemption().GetVoucher())
 	case *notifyv1.AlertSent:
+		m.Alert = WithoutAccount(m.GetAlert())
+	case *notifyv1.AlertStateChanged:
 		m.Alert = WithoutAccount(m.GetAlert())
 	}
 }

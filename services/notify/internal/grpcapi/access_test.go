@@ -2,10 +2,12 @@ package grpcapi_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/uuid"
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/armlet-pay/armlet/platform/fault"
@@ -17,7 +19,7 @@ import (
 func calls() map[string]func(context.Context, client) error {
 	return map[string]func(context.Context, client) error{
 		"StreamInbox": func(ctx context.Context, c client) error {
-			stream, err := c.StreamInbox(ctx, &notifyv1.StreamInboxRequest{Account: "accounts/alice"})
+			stream, err := c.StreamInbox(ctx, &notifyv1.StreamInboxRequest{Account: "accounts/alice", ClientId: "p", Surface: phone})
 			if err == nil {
 				_, err = stream.Recv()
 			}
@@ -29,6 +31,93 @@ func calls() map[string]func(context.Context, client) error {
 		},
 		"SendAlert": func(ctx context.Context, c client) error {
 			_, err := c.SendAlert(ctx, &notifyv1.SendAlertRequest{Device: device, BandText: "hi", RequestId: uuid.NewString()})
+			return err
+		},
+		"BatchSendAlerts": func(ctx context.Context, c client) error {
+			_, err := c.BatchSendAlerts(ctx, &notifyv1.BatchSendAlertsRequest{Requests: []*notifyv1.SendAlertRequest{{Device: device, BandText: "hi", RequestId: "b"}}})
+			return err
+		},
+		"GetAlertBroadcast": func(ctx context.Context, c client) error {
+			_, err := c.GetAlertBroadcast(ctx, &notifyv1.GetAlertBroadcastRequest{Name: "alertBroadcasts/" + noUUID})
+			return err
+		},
+		"ExplainAlert": func(ctx context.Context, c client) error {
+			_, err := c.ExplainAlert(ctx, &notifyv1.ExplainAlertRequest{Name: "accounts/-/alerts/" + noUUID})
+			return err
+		},
+		"AcknowledgeAlerts": func(ctx context.Context, c client) error {
+			_, err := c.AcknowledgeAlerts(ctx, &notifyv1.AcknowledgeAlertsRequest{
+				Account: "accounts/alice", ClientId: "p", RequestId: uuid.NewString(),
+				Acks: []*notifyv1.AlertAck{{Alert: "accounts/alice/alerts/" + noUUID, Surface: phone, Kind: notifyv1.AckKind_ACK_KIND_READ}},
+			})
+			return err
+		},
+		"EraseInbox": func(ctx context.Context, c client) error {
+			_, err := c.EraseInbox(ctx, &notifyv1.EraseInboxRequest{Account: "accounts/alice", RequestId: uuid.NewString()})
+			return err
+		},
+		"GetAlertSettings": func(ctx context.Context, c client) error {
+			_, err := c.GetAlertSettings(ctx, &notifyv1.GetAlertSettingsRequest{Name: "accounts/alice/alertSettings"})
+			return err
+		},
+		"UpdateAlertSettings": func(ctx context.Context, c client) error {
+			_, err := c.UpdateAlertSettings(ctx, &notifyv1.UpdateAlertSettingsRequest{
+				Settings: &notifyv1.AlertSettings{Name: "accounts/alice/alertSettings", Locale: "zh"}, RequestId: uuid.NewString(),
+			})
+			return err
+		},
+		"CreateAlertType": func(ctx context.Context, c client) error {
+			_, err := c.CreateAlertType(ctx, &notifyv1.CreateAlertTypeRequest{
+				Parent: "partners/acme", AlertTypeId: "t" + uuid.NewString()[:8], Draft: battery(), RequestId: uuid.NewString(),
+			})
+			return err
+		},
+		"GetAlertType": func(ctx context.Context, c client) error {
+			_, err := c.GetAlertType(ctx, &notifyv1.GetAlertTypeRequest{Name: "partners/acme/alertTypes/none"})
+			return err
+		},
+		"ListAlertTypes": func(ctx context.Context, c client) error {
+			_, err := c.ListAlertTypes(ctx, &notifyv1.ListAlertTypesRequest{Parent: "partners/acme"})
+			return err
+		},
+		"UpdateAlertType": func(ctx context.Context, c client) error {
+			_, err := c.UpdateAlertType(ctx, &notifyv1.UpdateAlertTypeRequest{
+				AlertType: &notifyv1.AlertType{Name: "partners/acme/alertTypes/none", Draft: battery()}, RequestId: uuid.NewString(),
+			})
+			return err
+		},
+		"PublishAlertType": func(ctx context.Context, c client) error {
+			_, err := c.PublishAlertType(ctx, &notifyv1.PublishAlertTypeRequest{Name: "partners/acme/alertTypes/none", RequestId: uuid.NewString()})
+			return err
+		},
+		"PreviewAlertType": func(ctx context.Context, c client) error {
+			_, err := c.PreviewAlertType(ctx, &notifyv1.PreviewAlertTypeRequest{Name: "partners/acme/alertTypes/none"})
+			return err
+		},
+		"CreateTopic": func(ctx context.Context, c client) error {
+			_, err := c.CreateTopic(ctx, &notifyv1.CreateTopicRequest{
+				Parent: "partners/acme", TopicId: uuid.NewString(), DisplayName: "x", RequestId: uuid.NewString(),
+			})
+			return err
+		},
+		"GetTopic": func(ctx context.Context, c client) error {
+			_, err := c.GetTopic(ctx, &notifyv1.GetTopicRequest{Name: "partners/acme/topics/none"})
+			return err
+		},
+		"DeleteTopic": func(ctx context.Context, c client) error {
+			_, err := c.DeleteTopic(ctx, &notifyv1.DeleteTopicRequest{Name: "partners/acme/topics/none", RequestId: uuid.NewString()})
+			return err
+		},
+		"ListTopics": func(ctx context.Context, c client) error {
+			_, err := c.ListTopics(ctx, &notifyv1.ListTopicsRequest{Parent: "partners/acme"})
+			return err
+		},
+		"ChangeTopicMembers": func(ctx context.Context, c client) error {
+			_, err := c.ChangeTopicMembers(ctx, &notifyv1.ChangeTopicMembersRequest{Topic: "partners/acme/topics/none", RequestId: uuid.NewString()})
+			return err
+		},
+		"ListTopicMembers": func(ctx context.Context, c client) error {
+			_, err := c.ListTopicMembers(ctx, &notifyv1.ListTopicMembersRequest{Parent: "partners/acme/topics/none"})
 			return err
 		},
 		"CreateCampaign": func(ctx context.Context, c client) error {
@@ -66,10 +155,32 @@ func TestEachCallIsOpenToItsCallersOnly(t *testing.T) {
 	a := newAPI(t)
 	// What the caller meets: "" is let in, whatever the answer is.
 	const not, scope, unknown = "CALLER_NOT_ALLOWED", "SCOPE_MISSING", "CALLER_UNKNOWN"
+	const noType, noTopic = "ALERT_TYPE_NOT_FOUND", "TOPIC_NOT_FOUND"
 	table := map[string]map[string]string{
-		"StreamInbox":        {"operator": not, "acme": not, "alice": "", "bob": not, "terminal": not},
-		"ListAlerts":         {"operator": "", "acme": not, "alice": "", "bob": not, "terminal": not},
-		"SendAlert":          {"operator": not, "acme": "RECIPIENT_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
+		"StreamInbox":       {"operator": not, "acme": not, "alice": "", "bob": not, "terminal": not},
+		"ListAlerts":        {"operator": "", "acme": not, "alice": "", "bob": not, "terminal": not},
+		"SendAlert":         {"operator": "RECIPIENT_NOT_FOUND", "acme": "RECIPIENT_NOT_FOUND", "bolt": "RECIPIENT_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
+		"BatchSendAlerts":   {"operator": "", "acme": "", "acme-bare": scope, "alice": not, "terminal": not},
+		"GetAlertBroadcast": {"operator": "BROADCAST_NOT_FOUND", "acme": "BROADCAST_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
+		"ExplainAlert":      {"operator": "ALERT_NOT_FOUND", "acme": "ALERT_NOT_FOUND", "acme-bare": scope, "alice": "ALERT_NOT_FOUND", "terminal": not},
+		"AcknowledgeAlerts": {"operator": not, "acme": not, "alice": "ALERT_NOT_FOUND", "bob": not, "terminal": not},
+		"EraseInbox":        {"operator": "", "acme": not, "alice": "", "bob": not, "terminal": not},
+		"GetAlertSettings":  {"operator": "", "acme": "RECIPIENT_NOT_FOUND", "acme-bare": scope, "alice": "", "bob": "RECIPIENT_NOT_FOUND", "terminal": not},
+		"UpdateAlertSettings": {
+			"operator": "", "acme": "RECIPIENT_NOT_FOUND", "acme-bare": scope, "alice": "", "bob": "RECIPIENT_NOT_FOUND", "terminal": not,
+		},
+		"CreateAlertType":    {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"GetAlertType":       {"operator": noType, "acme": noType, "bolt": noType, "acme-bare": scope, "alice": not, "terminal": not},
+		"ListAlertTypes":     {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"UpdateAlertType":    {"operator": noType, "acme": noType, "bolt": noType, "acme-bare": scope, "alice": not, "terminal": not},
+		"PublishAlertType":   {"operator": noType, "acme": noType, "bolt": noType, "acme-bare": scope, "alice": not, "terminal": not},
+		"PreviewAlertType":   {"operator": noType, "acme": noType, "bolt": noType, "acme-bare": scope, "alice": not, "terminal": not},
+		"CreateTopic":        {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"GetTopic":           {"operator": noTopic, "acme": noTopic, "bolt": noTopic, "acme-bare": scope, "alice": not, "terminal": not},
+		"DeleteTopic":        {"operator": noTopic, "acme": noTopic, "bolt": noTopic, "acme-bare": scope, "alice": not, "terminal": not},
+		"ListTopics":         {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"ChangeTopicMembers": {"operator": noTopic, "acme": noTopic, "bolt": noTopic, "acme-bare": scope, "alice": not, "terminal": not},
+		"ListTopicMembers":   {"operator": noTopic, "acme": noTopic, "bolt": noTopic, "acme-bare": scope, "alice": not, "terminal": not},
 		"CreateCampaign":     {"operator": "", "acme": "", "acme-bare": scope, "alice": not, "terminal": not},
 		"IssueVoucher":       {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
 		"VerifyVoucher":      {"operator": "VOUCHER_NOT_FOUND", "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "VOUCHER_NOT_FOUND"},
@@ -124,21 +235,33 @@ func TestNonsenseIsRefusedByField(t *testing.T) {
 		}
 	}
 	for name, call := range map[string]func(context.Context) error{
-		"a campaign without a value":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value = nil }),
-		"a campaign worth nothing":      campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = 0 }),
-		"a campaign worth less":         campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = -1 }),
-		"a campaign in a wrong unit":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.CurrencyCode = "yuan" }),
-		"a campaign without vouchers":   campaign(func(r *notifyv1.CreateCampaignRequest) { r.VoucherLimit = 0 }),
-		"a campaign with too many":      campaign(func(r *notifyv1.CreateCampaignRequest) { r.VoucherLimit = 100_000_001 }),
-		"a campaign without an end":     campaign(func(r *notifyv1.CreateCampaignRequest) { r.ExpireTime = nil }),
-		"a campaign in year 10,000":     campaign(func(r *notifyv1.CreateCampaignRequest) { r.ExpireTime = &timestamppb.Timestamp{Seconds: 253402300800} }),
-		"a campaign without a name":     campaign(func(r *notifyv1.CreateCampaignRequest) { r.DisplayName = "" }),
-		"a request id with spaces":      campaign(func(r *notifyv1.CreateCampaignRequest) { r.RequestId = "a b" }),
-		"no request id":                 campaign(func(r *notifyv1.CreateCampaignRequest) { r.RequestId = "" }),
-		"a band text of 19 bytes":       send(func(r *notifyv1.SendAlertRequest) { r.BandText = "1234567890123456789" }),
-		"a band text of 10 yen signs":   send(func(r *notifyv1.SendAlertRequest) { r.BandText = "¥¥¥¥¥¥¥¥¥¥" }),
-		"an empty band text":            send(func(r *notifyv1.SendAlertRequest) { r.BandText = "" }),
-		"a band text with a bell":       send(func(r *notifyv1.SendAlertRequest) { r.BandText = "\a" }),
+		"a campaign without a value":  campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value = nil }),
+		"a campaign worth nothing":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = 0 }),
+		"a campaign worth less":       campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = -1 }),
+		"a campaign in a wrong unit":  campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.CurrencyCode = "yuan" }),
+		"a campaign without vouchers": campaign(func(r *notifyv1.CreateCampaignRequest) { r.VoucherLimit = 0 }),
+		"a campaign with too many":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.VoucherLimit = 100_000_001 }),
+		"a campaign without an end":   campaign(func(r *notifyv1.CreateCampaignRequest) { r.ExpireTime = nil }),
+		"a campaign in year 10,000":   campaign(func(r *notifyv1.CreateCampaignRequest) { r.ExpireTime = &timestamppb.Timestamp{Seconds: 253402300800} }),
+		"a campaign without a name":   campaign(func(r *notifyv1.CreateCampaignRequest) { r.DisplayName = "" }),
+		"a request id with spaces":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.RequestId = "a b" }),
+		"no request id":               campaign(func(r *notifyv1.CreateCampaignRequest) { r.RequestId = "" }),
+		"a band text of 19 bytes":     send(func(r *notifyv1.SendAlertRequest) { r.BandText = "1234567890123456789" }),
+		"a band text of 10 yen signs": send(func(r *notifyv1.SendAlertRequest) { r.BandText = "¥¥¥¥¥¥¥¥¥¥" }),
+		"an empty band text":          send(func(r *notifyv1.SendAlertRequest) { r.BandText = "" }),
+		"a band text with a bell":     send(func(r *notifyv1.SendAlertRequest) { r.BandText = "\a" }),
+		"two recipients":              send(func(r *notifyv1.SendAlertRequest) { r.Topic = "partners/acme/topics/t" }),
+		"no recipient":                send(func(r *notifyv1.SendAlertRequest) { r.Device = "" }),
+		"a ttl of a month":            send(func(r *notifyv1.SendAlertRequest) { r.Ttl = durationpb.New(29 * 24 * time.Hour) }),
+		"a negative ttl":              send(func(r *notifyv1.SendAlertRequest) { r.Ttl = durationpb.New(-time.Second) }),
+		"a ttl of 0 that waits": send(func(r *notifyv1.SendAlertRequest) {
+			r.Ttl, r.DeliverTime = durationpb.New(0), timestamppb.New(noon.Add(time.Hour))
+		}),
+		"a deliver_time in a month":     send(func(r *notifyv1.SendAlertRequest) { r.DeliverTime = timestamppb.New(noon.Add(29 * 24 * time.Hour)) }),
+		"four actions":                  send(func(r *notifyv1.SendAlertRequest) { r.Actions = actions("a", "b", "c", "d") }),
+		"two actions of one id":         send(func(r *notifyv1.SendAlertRequest) { r.Actions = actions("a", "a") }),
+		"a type and a text":             send(func(r *notifyv1.SendAlertRequest) { r.Type = "partners/acme/alertTypes/x" }),
+		"a long collapse key":           send(func(r *notifyv1.SendAlertRequest) { r.CollapseKey = strings.Repeat("x", 65) }),
 		"a device that is none":         send(func(r *notifyv1.SendAlertRequest) { r.Device = "partners/acme/devices/zz" }),
 		"a filter of the other mode":    subscribe("test.>"),
 		"a filter that matches nothing": subscribe("live.payments"),
@@ -148,7 +271,9 @@ func TestNonsenseIsRefusedByField(t *testing.T) {
 			return err
 		},
 		"a negative cursor": func(ctx context.Context) error {
-			stream, err := alice.StreamInbox(ctx, &notifyv1.StreamInboxRequest{Account: "accounts/alice", AfterSequence: -1})
+			stream, err := alice.StreamInbox(ctx, &notifyv1.StreamInboxRequest{
+				Account: "accounts/alice", ClientId: "p", Surface: phone, Cursor: &notifyv1.InboxCursor{Sequence: -1},
+			})
 			if err == nil {
 				_, err = stream.Recv()
 			}

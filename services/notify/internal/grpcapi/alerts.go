@@ -2,100 +2,18 @@ package grpcapi
 
 import (
 	"context"
+	"crypto/rand"
 	"math"
 	"strconv"
 	"strings"
-	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
-	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/rpc"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
 )
-
-const streamBatch = 100
-
-var errNotYours = fault.New(fault.PermissionDenied, rpc.ReasonCallerNotAllowed, "this is another wearer's account; use your own")
-
-// inboxOf is the account of an inbox that the caller may read.
-func inboxOf(c rpc.Caller, name string) (string, error) {
-	account := lastID(name)
-	own := strings.TrimPrefix(c.Account, "accounts/")
-	if c.Role == rpc.RoleWearer && (own == "" || own != account) {
-		return "", errNotYours
-	}
-	return account, nil
-}
-
-// StreamInbox implements notifyv1.NotifyServiceServer. The store is the truth: the stream reads on from its own cursor,
-// at the speed of its client, whenever it is woken or has been silent for long enough.
-func (s *Server) StreamInbox(req *notifyv1.StreamInboxRequest, stream grpc.ServerStreamingServer[notifyv1.StreamInboxResponse]) error {
-	ctx := stream.Context()
-	account, err := inboxOf(rpc.CallerFrom(ctx), req.GetAccount())
-	if err != nil {
-		return err
-	}
-	wake, leave := s.cfg.Hub.Join(account) // before the first read, so that nothing falls between
-	defer leave()
-	last, err := s.cfg.Reader.LastSequence(ctx, account)
-	if err != nil {
-		return err
-	}
-	cursor := req.GetAfterSequence()
-	if cursor > last {
-		return alert.ErrCursor
-	}
-	heartbeat := time.NewTicker(s.cfg.Heartbeat)
-	defer heartbeat.Stop()
-	for {
-		sent, err := s.sendAfter(stream, account, cursor)
-		if err != nil {
-			return err
-		}
-		if sent > cursor {
-			cursor = sent
-			heartbeat.Reset(s.cfg.Heartbeat)
-		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-wake:
-		case <-heartbeat.C:
-			// It also looks for alerts whose wake-up was lost.
-			if cursor, err = s.sendAfter(stream, account, cursor); err != nil {
-				return err
-			}
-			step := &notifyv1.StreamInboxResponse{Step: &notifyv1.StreamInboxResponse_HeartbeatSequence{HeartbeatSequence: cursor}}
-			if err := stream.Send(step); err != nil {
-				return err
-			}
-		}
-	}
-}
-
-// sendAfter sends all alerts after the cursor and returns the new cursor. Send blocks while the client is slow.
-func (s *Server) sendAfter(stream grpc.ServerStreamingServer[notifyv1.StreamInboxResponse], account string, cursor int64) (int64, error) {
-	for {
-		alerts, err := s.cfg.Reader.AlertsAfter(stream.Context(), account, cursor, streamBatch)
-		if err != nil {
-			return cursor, err
-		}
-		for _, a := range alerts {
-			step := &notifyv1.StreamInboxResponse{Step: &notifyv1.StreamInboxResponse_Alert{Alert: alertProto(a)}}
-			if err := stream.Send(step); err != nil {
-				return cursor, err
-			}
-			cursor = a.Sequence
-		}
-		if len(alerts) < streamBatch {
-			return cursor, nil
-		}
-	}
-}
 
 // ListAlerts implements notifyv1.NotifyServiceServer.
 func (s *Server) ListAlerts(ctx context.Context, req *notifyv1.ListAlertsRequest) (*notifyv1.ListAlertsResponse, error) {
@@ -115,7 +33,7 @@ func (s *Server) ListAlerts(ctx context.Context, req *notifyv1.ListAlertsRequest
 		}
 	}
 	size := pageSize(req.GetPageSize())
-	alerts, err := s.cfg.Reader.AlertsBefore(ctx, account, before, size)
+	alerts, err := s.cfg.Inboxes.AlertsBefore(ctx, account, before, size)
 	if err != nil {
 		return nil, err
 	}
@@ -129,27 +47,139 @@ func (s *Server) ListAlerts(ctx context.Context, req *notifyv1.ListAlertsRequest
 	return out, nil
 }
 
-// SendAlert implements notifyv1.NotifyServiceServer.
-func (s *Server) SendAlert(ctx context.Context, req *notifyv1.SendAlertRequest) (*notifyv1.Alert, error) {
+// ExplainAlert implements notifyv1.NotifyServiceServer.
+func (s *Server) ExplainAlert(ctx context.Context, req *notifyv1.ExplainAlertRequest) (*notifyv1.ExplainAlertResponse, error) {
 	caller := rpc.CallerFrom(ctx)
-	r, err := request(caller, "SendAlert", req.GetRequestId(), req)
+	a, err := s.cfg.AlertReader.Alert(ctx, lastID(req.GetName()))
 	if err != nil {
 		return nil, err
 	}
-	by := alert.Sender{Partner: caller.Partner, Mode: mode(caller)}
-	a, err := s.cfg.Alerts.Send(ctx, by, r, req.GetDevice(), req.GetBandText(), req.GetPhoneText(), s.cfg.Now())
+	account := strings.Split(req.GetName(), "/")[1]
+	own := strings.TrimPrefix(caller.Account, "accounts/")
+	if account != "-" && account != a.Account ||
+		caller.Role == rpc.RoleWearer && own != a.Account ||
+		caller.Role == rpc.RolePartner && (account != "-" || a.Sender != caller.Partner || a.Mode != mode(caller)) {
+		return nil, alert.ErrNotFound
+	}
+	acks, err := s.cfg.AlertReader.Acks(ctx, a.ID)
 	if err != nil {
 		return nil, err
 	}
-	out := alertProto(a)
-	// A partner is not told who wears its band, nor how much else that wearer hears.
-	out.Name, out.Sequence = bus.WithoutAccount(out.GetName()), 0
+	forPartner := caller.Role == rpc.RolePartner
+	out := &notifyv1.ExplainAlertResponse{Alert: senderProto(caller, a)}
+	for _, d := range a.Decisions {
+		decision := &notifyv1.AlertDecision{
+			Step: d.Step, Outcome: notifyv1.DecisionOutcome(notifyv1.DecisionOutcome_value["DECISION_OUTCOME_"+string(d.Outcome)]),
+			Reason: d.Reason, Detail: d.Detail, Time: timestamppb.New(d.At),
+		}
+		if forPartner && d.Step != alert.StepThrottle && d.Step != alert.StepSchedule { // the rest tells of the wearer's life
+			decision.Detail = ""
+		}
+		out.Decisions = append(out.Decisions, decision)
+	}
+	for _, ack := range acks {
+		delivery := &notifyv1.AlertDelivery{
+			Time: timestamppb.New(ack.At), Surface: surfaceProto(ack.Surface), Kind: notifyv1.AckKind(notifyv1.AckKind_value["ACK_KIND_"+string(ack.Kind)]),
+			ActionId: ack.ActionID, ClientId: ack.ClientID,
+		}
+		if forPartner {
+			delivery.ClientId = ""
+		}
+		out.Deliveries = append(out.Deliveries, delivery)
+	}
 	return out, nil
 }
 
-func alertProto(a alert.Alert) *notifyv1.Alert {
-	return &notifyv1.Alert{
-		Name: bus.AlertName(a), Type: string(a.Type), BandText: a.Band, PhoneText: a.Phone, Vibration: uint32(a.Vibration),
-		Device: a.Device, Sequence: a.Sequence, CreateTime: timestamppb.New(a.CreatedAt),
+// AcknowledgeAlerts implements notifyv1.NotifyServiceServer.
+func (s *Server) AcknowledgeAlerts(ctx context.Context, req *notifyv1.AcknowledgeAlertsRequest) (*notifyv1.AcknowledgeAlertsResponse, error) {
+	caller := rpc.CallerFrom(ctx)
+	account, err := inboxOf(caller, req.GetAccount())
+	if err != nil {
+		return nil, err
 	}
+	r, err := request(caller, "AcknowledgeAlerts", req.GetRequestId(), req)
+	if err != nil {
+		return nil, err
+	}
+	acks := make([]alert.Ack, 0, len(req.GetAcks()))
+	for _, ack := range req.GetAcks() {
+		if !strings.HasPrefix(ack.GetAlert(), "accounts/"+account+"/") {
+			return nil, alert.ErrNotFound.WithField("acks.alert")
+		}
+		acks = append(acks, alert.Ack{
+			AlertID: lastID(ack.GetAlert()), Surface: surfaceOf(ack.GetSurface()), ActionID: ack.GetActionId(), ClientID: req.GetClientId(),
+			Kind: alert.AckKind(strings.TrimPrefix(ack.GetKind().String(), "ACK_KIND_")),
+		})
+	}
+	now, err := s.cfg.Acker.Acknowledge(ctx, r, account, acks, s.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	out := &notifyv1.AcknowledgeAlertsResponse{}
+	for _, a := range now {
+		out.States = append(out.States, stateProto(a))
+	}
+	return out, nil
+}
+
+// EraseInbox implements notifyv1.NotifyServiceServer.
+func (s *Server) EraseInbox(ctx context.Context, req *notifyv1.EraseInboxRequest) (*notifyv1.EraseInboxResponse, error) {
+	caller := rpc.CallerFrom(ctx)
+	account, err := inboxOf(caller, req.GetAccount())
+	if err != nil {
+		return nil, err
+	}
+	r, err := request(caller, "EraseInbox", req.GetRequestId(), req)
+	if err != nil {
+		return nil, err
+	}
+	n, err := s.cfg.Acker.EraseInbox(ctx, r, account, rand.Text(), s.cfg.Now())
+	return &notifyv1.EraseInboxResponse{ErasedCount: n}, err
+}
+
+// senderProto is an alert for whoever asks: a partner is not told who wears its band, nor how much else that wearer hears.
+func senderProto(c rpc.Caller, a alert.Alert) *notifyv1.Alert {
+	out := alertProto(a)
+	if c.Role == rpc.RolePartner {
+		out.Name, out.Sequence, out.Surfaces, out.Locale = bus.WithoutAccount(out.GetName()), 0, nil, ""
+	}
+	return out
+}
+
+func alertProto(a alert.Alert) *notifyv1.Alert {
+	out := &notifyv1.Alert{
+		Name: bus.AlertName(a), Type: bus.KindName(a.Kind), BandText: a.Text.Band, PhoneText: a.Text.Phone, Vibration: uint32(a.Text.Vibration),
+		Device: a.Device, Sequence: a.Sequence, CreateTime: timestamppb.New(a.CreatedAt), Category: categoryProto(a.Category),
+		Priority: notifyv1.AlertPriority(a.Priority), Title: a.Text.Title, FullText: a.Text.Full, Icon: a.Text.Icon,
+		Delivery: bus.DeliveryProto(a.Delivery), Engagement: bus.EngagementProto(a.Engagement), Attempt: int32(a.Attempt), Locale: a.Text.Locale,
+	}
+	if !a.ExpiresAt.IsZero() {
+		out.ExpireTime = timestamppb.New(a.ExpiresAt)
+	}
+	if a.Broadcast != "" {
+		out.Broadcast = "alertBroadcasts/" + a.Broadcast
+	}
+	for _, action := range a.Actions {
+		out.Actions = append(out.Actions, &notifyv1.AlertAction{Id: action.ID, Label: action.Label})
+	}
+	for _, surface := range a.Surfaces {
+		out.Surfaces = append(out.Surfaces, surfaceProto(surface))
+	}
+	return out
+}
+
+func surfaceOf(s notifyv1.Surface) alert.Surface {
+	return alert.Surface(strings.TrimPrefix(s.String(), "SURFACE_"))
+}
+
+func surfaceProto(s alert.Surface) notifyv1.Surface {
+	return notifyv1.Surface(notifyv1.Surface_value["SURFACE_"+string(s)])
+}
+
+func categoryOf(c notifyv1.AlertCategory) alert.Category {
+	return alert.Category(strings.TrimPrefix(c.String(), "ALERT_CATEGORY_"))
+}
+
+func categoryProto(c alert.Category) notifyv1.AlertCategory {
+	return notifyv1.AlertCategory(notifyv1.AlertCategory_value["ALERT_CATEGORY_"+string(c)])
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
 	"github.com/armlet-pay/armlet/services/notify/internal/grpcapi"
+	"github.com/armlet-pay/armlet/services/notify/internal/peers"
 	"github.com/armlet-pay/armlet/services/notify/internal/store"
 	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
@@ -38,7 +39,7 @@ const (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-var partnerScopes = []string{"alerts.send", "vouchers.issue", "vouchers.verify", "vouchers.redeem", "events.subscribe"}
+var partnerScopes = []string{"alerts.send", "alerts.types", "vouchers.issue", "vouchers.verify", "vouchers.redeem", "events.subscribe"}
 
 var tokens = testkit.Tokens{
 	"operator":  {Role: rpc.RoleOperator, ID: "operator"},
@@ -122,10 +123,10 @@ func newAPI(t *testing.T) *api {
 		t.Fatal(err)
 	}
 	notifyv1.RegisterNotifyServiceServer(a.server.GRPC(), grpcapi.New(grpcapi.Config{
-		Alerts:        alert.NewService(a.st),
+		Alerts:        alert.NewService(a.st, peers.NewSchemas(), uuid.NewString),
 		Vouchers:      voucher.NewService(a.st, codes, a.proofs, func() string { return uuid.Must(uuid.NewV7()).String() }),
 		Subscriptions: subscription.NewService(a.st, a.fabric, func() string { return "secret" }),
-		Reader:        a.st, Hub: a.hub, PageKey: key[:], NATSURL: "nats://here:4222", APIPrefix: "armlet.api", Now: a.clock.Now,
+		Reader:        a.st, Inboxes: a.st, AlertReader: a.st, Acker: a.st, Topics: a.st, Hub: a.hub, PageKey: key[:], NATSURL: "nats://here:4222", APIPrefix: "armlet.api", Now: a.clock.Now,
 		Heartbeat: heartbeat,
 	}))
 	testkit.Client(t, a.server, "") // the server lives as long as the test
@@ -149,10 +150,14 @@ func (a *api) count(query string) (n int) {
 	return n
 }
 
+// alert puts a plain message into an inbox.
 func (a *api) alert(account, text string) {
 	a.t.Helper()
 	err := a.db.InTx(a.t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := a.st.AppendAlert(ctx, tx, alert.Draft{Account: account, Type: alert.PaymentCaptured, Band: text, Mode: "live"}, noon)
+		_, err := a.st.Deliver(ctx, tx, alert.Alert{CreatedAt: noon, Order: alert.Order{
+			ID: uuid.NewString(), Account: account, Mode: "live", Kind: alert.Key{ID: alert.PartnerMessage},
+			Payload: map[string]any{"band_text": text},
+		}}, noon)
 		return err
 	})
 	if err != nil {

@@ -1,6 +1,8 @@
 package grpcapi
 
 import (
+	"maps"
+
 	"github.com/armlet-pay/armlet/platform/rpc"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 )
@@ -8,6 +10,8 @@ import (
 // The scopes that partners need.
 const (
 	scopeSend      = "alerts.send"
+	scopeCritical  = "alerts.critical"
+	scopeTypes     = "alerts.types"
 	scopeIssue     = "vouchers.issue"
 	scopeVerify    = "vouchers.verify"
 	scopeRedeem    = "vouchers.redeem"
@@ -16,10 +20,8 @@ const (
 
 // Policy says who may call what. Whose account, campaign or subscription it may be is decided further in.
 func Policy() rpc.Policy {
-	return rpc.Policy{
-		notifyv1.NotifyService_StreamInbox_FullMethodName:    {Roles: []rpc.Role{rpc.RoleWearer}},
-		notifyv1.NotifyService_ListAlerts_FullMethodName:     {Roles: []rpc.Role{rpc.RoleWearer, rpc.RoleOperator}},
-		notifyv1.NotifyService_SendAlert_FullMethodName:      {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSend},
+	policy := alertPolicy()
+	maps.Copy(policy, rpc.Policy{
 		notifyv1.NotifyService_CreateCampaign_FullMethodName: {Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeIssue},
 		notifyv1.NotifyService_IssueVoucher_FullMethodName:   {Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeIssue},
 		notifyv1.NotifyService_VerifyVoucher_FullMethodName: {
@@ -33,5 +35,38 @@ func Policy() rpc.Policy {
 		notifyv1.NotifyService_GetSubscription_FullMethodName: {
 			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
 		},
+	})
+	return policy
+}
+
+// alertPolicy is the part of [Policy] that is about alerts.
+func alertPolicy() rpc.Policy {
+	wearer, both := []rpc.Role{rpc.RoleWearer}, []rpc.Role{rpc.RoleWearer, rpc.RoleOperator}
+	senders := rpc.Rule{Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSend}
+	types := rpc.Rule{Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeTypes}
+	all := rpc.Rule{Roles: []rpc.Role{rpc.RolePartner, rpc.RoleWearer, rpc.RoleOperator}, Scope: scopeSend}
+	return rpc.Policy{
+		notifyv1.NotifyService_CreateAlertType_FullMethodName:     types,
+		notifyv1.NotifyService_GetAlertType_FullMethodName:        types,
+		notifyv1.NotifyService_ListAlertTypes_FullMethodName:      types,
+		notifyv1.NotifyService_UpdateAlertType_FullMethodName:     types,
+		notifyv1.NotifyService_PublishAlertType_FullMethodName:    types,
+		notifyv1.NotifyService_PreviewAlertType_FullMethodName:    types,
+		notifyv1.NotifyService_SendAlert_FullMethodName:           senders,
+		notifyv1.NotifyService_BatchSendAlerts_FullMethodName:     senders,
+		notifyv1.NotifyService_GetAlertBroadcast_FullMethodName:   senders,
+		notifyv1.NotifyService_ExplainAlert_FullMethodName:        all,
+		notifyv1.NotifyService_StreamInbox_FullMethodName:         {Roles: wearer},
+		notifyv1.NotifyService_ListAlerts_FullMethodName:          {Roles: both},
+		notifyv1.NotifyService_AcknowledgeAlerts_FullMethodName:   {Roles: wearer},
+		notifyv1.NotifyService_EraseInbox_FullMethodName:          {Roles: both},
+		notifyv1.NotifyService_GetAlertSettings_FullMethodName:    all,
+		notifyv1.NotifyService_UpdateAlertSettings_FullMethodName: all,
+		notifyv1.NotifyService_CreateTopic_FullMethodName:         senders,
+		notifyv1.NotifyService_GetTopic_FullMethodName:            senders,
+		notifyv1.NotifyService_DeleteTopic_FullMethodName:         senders,
+		notifyv1.NotifyService_ListTopics_FullMethodName:          senders,
+		notifyv1.NotifyService_ChangeTopicMembers_FullMethodName:  senders,
+		notifyv1.NotifyService_ListTopicMembers_FullMethodName:    senders,
 	}
 }

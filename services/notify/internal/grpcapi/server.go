@@ -19,11 +19,44 @@ import (
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
 )
 
+// Inboxes answers reads of inboxes.
+type Inboxes interface {
+	// OpenInbox is Head, of an inbox that is made when there is none.
+	OpenInbox(ctx context.Context, account string, now time.Time) (alert.Head, error)
+	Head(ctx context.Context, account string) (alert.Head, error)
+	StepsAfter(ctx context.Context, account string, after int64, limit int) ([]alert.Step, error)
+	InboxAlerts(ctx context.Context, account string, after int64, limit int) ([]alert.Alert, error)
+	AlertsBefore(ctx context.Context, account string, before int64, limit int) ([]alert.Alert, error)
+}
+
+// AlertReader answers plain reads about alerts.
+type AlertReader interface {
+	Alert(ctx context.Context, id string) (alert.Alert, error)
+	Acks(ctx context.Context, alertID string) ([]alert.Ack, error)
+	Kind(ctx context.Context, key alert.Key) (alert.Kind, error)
+	Kinds(ctx context.Context, partner, after string, limit int) ([]alert.Kind, error)
+	Settings(ctx context.Context, subject string) (alert.Settings, error)
+	BroadcastByID(ctx context.Context, id string) (alert.Broadcast, error)
+}
+
+// Acker remembers what wearers do with their alerts.
+type Acker interface {
+	Acknowledge(ctx context.Context, req once.Request, account string, acks []alert.Ack, now time.Time) ([]alert.Alert, error)
+	EraseInbox(ctx context.Context, req once.Request, account, epoch string, now time.Time) (int64, error)
+}
+
+// Topics keeps topics; they have no rules of their own.
+type Topics interface {
+	CreateTopic(ctx context.Context, req once.Request, t alert.Topic) (alert.Topic, error)
+	Topic(ctx context.Context, partner, id string) (alert.Topic, error)
+	DeleteTopic(ctx context.Context, req once.Request, partner, id string, now time.Time) error
+	Topics(ctx context.Context, partner, after string, limit int) ([]alert.Topic, error)
+	ChangeMembers(ctx context.Context, req once.Request, partner, id string, add, remove []string, now time.Time) (alert.Topic, error)
+	Members(ctx context.Context, partner, id, after string, limit int) ([]string, error)
+}
+
 // Reader answers plain reads.
 type Reader interface {
-	LastSequence(ctx context.Context, account string) (int64, error)
-	AlertsAfter(ctx context.Context, account string, after int64, limit int) ([]alert.Alert, error)
-	AlertsBefore(ctx context.Context, account string, before int64, limit int) ([]alert.Alert, error)
 	VouchersBefore(ctx context.Context, c voucher.Campaign, before string, limit int) ([]voucher.Voucher, error)
 	Subscription(ctx context.Context, partner, id string) (subscription.Subscription, error)
 }
@@ -34,7 +67,13 @@ type Config struct {
 	Vouchers      *voucher.Service
 	Subscriptions *subscription.Service
 	Reader        Reader
+	Inboxes       Inboxes
+	AlertReader   AlertReader
+	Acker         Acker
+	Topics        Topics
 	Hub           *alert.Hub
+	// Joined is told of each new stream of an inbox; it may be nil.
+	Joined func(account, client string)
 	// PageKey signs page tokens.
 	PageKey []byte
 	// NATSURL is where partners connect.

@@ -1,4 +1,4 @@
-// Package peers reads what other services have signed.
+// Package peers reads what others hand in: assertions that auth has signed, and JSON Schemas of partners.
 package peers
 
 import (

@@ -3,62 +3,197 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
-	"github.com/armlet-pay/armlet/services/notify/internal/once"
 )
 
-const alertColumns = `id, account, sequence, type, band_text, phone_text, vibration, device, partner, mode, created_at`
+const (
+	alertColumns = `id, account, mode, kind_partner, kind_id, device, partner, sender, broadcast_id, collapse_key, category, priority,
+		delivery, engagement, sequence, attempt, content, request, decisions, created_at, expires_at, release_at, resend_at`
+	alertColumnCount = 23
+)
 
-// AppendAlert puts an alert into its account's inbox in tx and publishes that. The row of the inbox gives the sequence
-// and stays locked until the commit, so that a rolled-back alert leaves no gap.
-func (s *Store) AppendAlert(ctx context.Context, tx *sqldb.Tx, d alert.Draft, now time.Time) (alert.Alert, error) {
-	id, err := uuid.NewV7()
+// alertContent is what an alert says, in one column, so that it can be taken away as a whole.
+type alertContent struct {
+	Text     alert.Text      `json:"text"`
+	Actions  []alert.Action  `json:"actions,omitempty"`
+	Surfaces []alert.Surface `json:"surfaces,omitempty"`
+}
+
+func alertRow(a alert.Alert) ([]any, error) {
+	content, err := json.Marshal(alertContent{Text: a.Text, Actions: a.Actions, Surfaces: a.Surfaces})
+	if err != nil {
+		return nil, err
+	}
+	request := []byte(`{}`) // what was sent is needed only until it is rendered
+	if a.Delivery.Waits() {
+		if request, err = json.Marshal(a.Order); err != nil {
+			return nil, err
+		}
+	}
+	decisions, err := json.Marshal(a.Decisions)
+	if err != nil {
+		return nil, err
+	}
+	return []any{
+		a.ID, a.Account, a.Mode, a.Kind.Partner, a.Kind.ID, a.Device, a.Partner, a.Sender, a.Broadcast, a.CollapseKey, string(a.Category),
+		int(a.Priority), string(a.Delivery), string(a.Engagement), a.Sequence, a.Attempt, string(content), string(request), string(decisions),
+		micros(a.CreatedAt), nullMicros(a.ExpiresAt), nullMicros(a.ReleaseAt), nullMicros(a.ResendAt),
+	}, nil
+}
+
+// insertRows inserts rows of n columns with one statement.
+func insertRows(ctx context.Context, tx *sqldb.Tx, into string, rows [][]any) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	var args []any
+	for _, row := range rows {
+		args = append(args, row...)
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO `+into+` VALUES `+placeholders(len(rows), len(rows[0]), 1), args...)
+	return err
+}
+
+// placeholders is "($1, $2), ($3, $4)" for two rows of two, beginning with $first.
+func placeholders(rows, columns, first int) string {
+	var b strings.Builder
+	for row := range rows {
+		if row > 0 {
+			b.WriteString(", ")
+		}
+		for col := range columns {
+			if col == 0 {
+				b.WriteString("($")
+			} else {
+				b.WriteString(", $")
+			}
+			b.WriteString(strconv.Itoa(first + row*columns + col))
+		}
+		b.WriteByte(')')
+	}
+	return b.String()
+}
+
+// updateAlert writes what can change in an alert.
+func updateAlert(ctx context.Context, tx *sqldb.Tx, a alert.Alert) error {
+	row, err := alertRow(a)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE alerts SET category = $2, priority = $3, delivery = $4, engagement = $5, sequence = $6, attempt = $7,
+		content = $8, request = $9, decisions = $10, expires_at = $11, release_at = $12, resend_at = $13 WHERE id = $1`,
+		a.ID, row[10], row[11], row[12], row[13], row[14], row[15], row[16], row[17], row[18], row[20], row[21], row[22])
+	if err != nil {
+		return fmt.Errorf("update an alert: %w", err)
+	}
+	return nil
+}
+
+func scanAlert(scan func(...any) error, before ...any) (alert.Alert, error) {
+	var a alert.Alert
+	var content, request, decisions string
+	var created int64
+	var expires, release, resend sql.NullInt64
+	// The row may be that of a join without an alert, so the columns are read by way of what can be NULL.
+	err := scan(append(before, &a.ID, &a.Account, &a.Mode, &a.Kind.Partner, &a.Kind.ID, &a.Device, &a.Partner, &a.Sender, &a.Broadcast,
+		&a.CollapseKey, &a.Category, &a.Priority, &a.Delivery, &a.Engagement, &a.Sequence, &a.Attempt, &content, &request, &decisions,
+		&created, &expires, &release, &resend)...)
+	if err != nil {
+		return a, err
+	}
+	var c alertContent
+	for _, column := range []struct {
+		text string
+		into any
+	}{{request, &a.Order}, {content, &c}, {decisions, &a.Decisions}} {
+		if err := json.Unmarshal([]byte(column.text), column.into); err != nil {
+			return a, fmt.Errorf("read the alert %s: %w", a.ID, err)
+		}
+	}
+	a.Text, a.Actions, a.Surfaces = c.Text, c.Actions, c.Surfaces
+	a.CreatedAt, a.ExpiresAt, a.ReleaseAt, a.ResendAt = fromMicros(created), fromNull(expires), fromNull(release), fromNull(resend)
+	return a, nil
+}
+
+func alerts(ctx context.Context, q sqldb.Queryer, query string, args ...any) ([]alert.Alert, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read alerts: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var all []alert.Alert
+	for rows.Next() {
+		a, err := scanAlert(rows.Scan)
+		if err != nil {
+			return nil, fmt.Errorf("read alerts: %w", err)
+		}
+		all = append(all, a)
+	}
+	return all, rows.Err()
+}
+
+func oneAlert(ctx context.Context, q sqldb.Queryer, query string, args ...any) (alert.Alert, error) {
+	found, err := alerts(ctx, q, query, args...)
+	if err == nil && len(found) == 0 {
+		err = alert.ErrNotFound
+	}
 	if err != nil {
 		return alert.Alert{}, err
 	}
-	a := alert.Alert{Draft: d, ID: id.String(), CreatedAt: fromMicros(micros(now))}
-	err = tx.QueryRowContext(ctx, `INSERT INTO inboxes (account, last_sequence, updated_at) VALUES ($1, 1, $2)
-		ON CONFLICT (account) DO UPDATE SET last_sequence = inboxes.last_sequence + 1, updated_at = excluded.updated_at
-		RETURNING last_sequence`, a.Account, micros(now)).Scan(&a.Sequence)
-	if err != nil {
-		return alert.Alert{}, fmt.Errorf("take a sequence: %w", err)
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO alerts (`+alertColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		a.ID, a.Account, a.Sequence, a.Type, a.Band, a.Phone, a.Vibration, a.Device, a.Partner, a.Mode, micros(a.CreatedAt))
-	if err != nil {
-		return alert.Alert{}, fmt.Errorf("store an alert: %w", err)
-	}
-	tx.OnCommit(func() { s.wake(a.Account) })
-	return a, s.publish(ctx, tx, alert.Sent{Alert: a}, now)
+	return found[0], nil
 }
 
-// SendAlert implements alert.Store.
-func (s *Store) SendAlert(ctx context.Context, req once.Request, device string, now time.Time,
-	decide func(alert.Wearer) (alert.Draft, error),
-) (alert.Alert, error) {
-	return inTxOnce(ctx, s.db, req, now, func(ctx context.Context, tx *sqldb.Tx) (alert.Alert, error) {
-		w, err := wearer(ctx, tx, device)
-		if err != nil {
-			return alert.Alert{}, err
-		}
-		d, err := decide(w)
-		if err != nil {
-			return alert.Alert{}, err
-		}
-		return s.AppendAlert(ctx, tx, d, now)
-	})
+// Alert reads an alert by its id.
+func (s *Store) Alert(ctx context.Context, id string) (alert.Alert, error) {
+	return oneAlert(ctx, s.db, `SELECT `+alertColumns+` FROM alerts WHERE id = $1`, id)
 }
 
-func wearer(ctx context.Context, tx *sqldb.Tx, device string) (alert.Wearer, error) {
+// AlertsBefore are the newest alerts in an account's inbox with a smaller sequence, at most limit, newest first.
+func (s *Store) AlertsBefore(ctx context.Context, account string, before int64, limit int) ([]alert.Alert, error) {
+	return alerts(ctx, s.db, `SELECT `+alertColumns+` FROM alerts WHERE account = $1 AND sequence < $2 AND sequence > 0 AND `+inInbox+`
+		ORDER BY sequence DESC LIMIT $3`, account, before, limit)
+}
+
+// inInbox is alert.Delivery.InInbox in SQL.
+const inInbox = `delivery IN ('SENT', 'PHONE_RECEIVED', 'BAND_RECEIVED')`
+
+// Acks are what surfaces said about an alert, oldest first.
+func (s *Store) Acks(ctx context.Context, alertID string) ([]alert.Ack, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT surface, kind, action_id, client_id, at FROM alert_acks WHERE alert_id = $1
+		ORDER BY at, surface, kind`, alertID)
+	if err != nil {
+		return nil, fmt.Errorf("read acknowledgements: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var all []alert.Ack
+	for rows.Next() {
+		ack := alert.Ack{AlertID: alertID}
+		var at int64
+		if err := rows.Scan(&ack.Surface, &ack.Kind, &ack.ActionID, &ack.ClientID, &at); err != nil {
+			return nil, fmt.Errorf("read acknowledgements: %w", err)
+		}
+		ack.At = fromMicros(at)
+		all = append(all, ack)
+	}
+	return all, rows.Err()
+}
+
+// Wearer implements alert.Store.
+func (s *Store) Wearer(ctx context.Context, device string) (alert.Wearer, error) {
+	return wearer(ctx, s.db, device)
+}
+
+func wearer(ctx context.Context, q sqldb.Queryer, device string) (alert.Wearer, error) {
 	w := alert.Wearer{Device: device}
-	err := tx.QueryRowContext(ctx, `SELECT partner, account, mode FROM wearers WHERE device = $1`, device).
+	err := q.QueryRowContext(ctx, `SELECT partner, account, mode FROM wearers WHERE device = $1`, device).
 		Scan(&w.Partner, &w.Account, &w.Mode)
 	if errors.Is(err, sql.ErrNoRows) {
 		return alert.Wearer{}, nil
@@ -69,8 +204,8 @@ func wearer(ctx context.Context, tx *sqldb.Tx, device string) (alert.Wearer, err
 	return w, nil
 }
 
-// SetWearer records in tx who wears a device since the given epoch. Events may overtake each other; an older one changes
-// nothing.
+// SetWearer records in tx who wears a device since the given epoch; an empty account is nobody. Events may overtake each
+// other; an older one changes nothing.
 func (s *Store) SetWearer(ctx context.Context, tx *sqldb.Tx, w alert.Wearer, epoch int64, now time.Time) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO wearers (device, partner, account, mode, auth_epoch, updated_at)
 		VALUES ($1, $2, $3, $4, $5, $6)
@@ -82,53 +217,6 @@ func (s *Store) SetWearer(ctx context.Context, tx *sqldb.Tx, w alert.Wearer, epo
 		return fmt.Errorf("record a wearer: %w", err)
 	}
 	return nil
-}
-
-// LastSequence is the newest sequence of an account's inbox, 0 when it is empty.
-func (s *Store) LastSequence(ctx context.Context, account string) (int64, error) {
-	var last int64
-	err := s.db.QueryRowContext(ctx, `SELECT last_sequence FROM inboxes WHERE account = $1`, account).Scan(&last)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return 0, fmt.Errorf("read an inbox: %w", err)
-	}
-	return last, nil
-}
-
-// AlertsAfter are the oldest alerts of an account with a greater sequence, at most limit.
-func (s *Store) AlertsAfter(ctx context.Context, account string, after int64, limit int) ([]alert.Alert, error) {
-	return s.alerts(ctx, `SELECT `+alertColumns+` FROM alerts WHERE account = $1 AND sequence > $2
-		ORDER BY sequence LIMIT $3`, account, after, limit)
-}
-
-// AlertsBefore are the newest alerts of an account with a smaller sequence, at most limit, newest first.
-func (s *Store) AlertsBefore(ctx context.Context, account string, before int64, limit int) ([]alert.Alert, error) {
-	return s.alerts(ctx, `SELECT `+alertColumns+` FROM alerts WHERE account = $1 AND sequence < $2
-		ORDER BY sequence DESC LIMIT $3`, account, before, limit)
-}
-
-func (s *Store) alerts(ctx context.Context, query string, args ...any) ([]alert.Alert, error) {
-	rows, err := s.db.QueryContext(ctx, query, args...)
-	if err != nil {
-		return nil, fmt.Errorf("read alerts: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var all []alert.Alert
-	for rows.Next() {
-		var a alert.Alert
-		var created int64
-		if err := rows.Scan(&a.ID, &a.Account, &a.Sequence, &a.Type, &a.Band, &a.Phone, &a.Vibration, &a.Device, &a.Partner,
-			&a.Mode, &created); err != nil {
-			return nil, fmt.Errorf("read alerts: %w", err)
-		}
-		a.CreatedAt = fromMicros(created)
-		all = append(all, a)
-	}
-	return all, rows.Err()
-}
-
-// AccountsUpdatedSince are the accounts whose inboxes have grown since then, by the clocks of the writers.
-func (s *Store) AccountsUpdatedSince(ctx context.Context, since time.Time) ([]string, error) {
-	return s.strings(ctx, `SELECT account FROM inboxes WHERE updated_at >= $1`, micros(since))
 }
 
 func (s *Store) strings(ctx context.Context, query string, args ...any) ([]string, error) {
@@ -146,4 +234,18 @@ func (s *Store) strings(ctx context.Context, query string, args ...any) ([]strin
 		all = append(all, one)
 	}
 	return all, rows.Err()
+}
+
+func nullMicros(t time.Time) any {
+	if t.IsZero() {
+		return nil
+	}
+	return micros(t)
+}
+
+func fromNull(us sql.NullInt64) time.Time {
+	if !us.Valid {
+		return time.Time{}
+	}
+	return fromMicros(us.Int64)
 }

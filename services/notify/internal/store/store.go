@@ -11,6 +11,7 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 )
 
 //go:embed migrations
@@ -24,13 +25,23 @@ type Store struct {
 	db     *sqldb.DB
 	encode Encoder
 	wake   func(account string)
+	terms  alert.Terms
+	kinds  compiled
+	// broadcasts is told that there is a new one; it may be nil.
+	broadcasts func()
 }
 
 // New makes a Store on a migrated database. wake is called after each commit that put an alert into an account's inbox;
 // it must not block.
 func New(db *sqldb.DB, encode Encoder, wake func(account string)) *Store {
-	return &Store{db: db, encode: encode, wake: wake}
+	return &Store{db: db, encode: encode, wake: wake, terms: alert.DefaultTerms()}
 }
+
+// SetTerms changes how long things take and are kept. Call it before the store is used.
+func (s *Store) SetTerms(terms alert.Terms) { s.terms = terms }
+
+// OnBroadcast has f called after each new broadcast; it must not block. Call it before the store is used.
+func (s *Store) OnBroadcast(f func()) { s.broadcasts = f }
 
 // Migrate brings the schema up to date.
 func Migrate(ctx context.Context, db *sqldb.DB) error {

@@ -57,18 +57,30 @@ func (b *box) count(query string, args ...any) (n int) {
 	return n
 }
 
-func (b *box) append(account, text string) error {
-	return b.db.InTx(context.WithoutCancel(b.t.Context()), func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := b.AppendAlert(ctx, tx, draft(account, text), now)
-		return err
-	})
+// order is a partner's plain message to an account.
+func order(account, text string) alert.Alert {
+	return alert.Alert{CreatedAt: now, Order: alert.Order{
+		ID: uuid.NewString(), Account: account, Mode: "live", Kind: alert.Key{ID: alert.PartnerMessage}, Sender: "acme", Partner: "acme",
+		Payload: map[string]any{"band_text": text, "phone_text": text + "!"},
+	}}
 }
 
-func draft(account, text string) alert.Draft {
-	return alert.Draft{
-		Account: account, Type: alert.PaymentCaptured, Band: text, Phone: text + "!", Vibration: alert.VibrateOneShort,
-		Device: "partners/acme/devices/x", Partner: "acme", Mode: "live",
+func (b *box) deliver(a alert.Alert, at time.Time) (out alert.Alert, err error) {
+	err = b.db.InTx(context.WithoutCancel(b.t.Context()), func(ctx context.Context, tx *sqldb.Tx) error {
+		out, err = b.Deliver(ctx, tx, a, at)
+		return err
+	})
+	return out, err
+}
+
+// mustDeliver delivers now and fails the test when it cannot.
+func (b *box) mustDeliver(a alert.Alert) alert.Alert {
+	b.t.Helper()
+	out, err := b.deliver(a, now)
+	if err != nil {
+		b.t.Fatal(err)
 	}
+	return out
 }
 
 func (b *box) campaign(limit int64) voucher.Campaign {

@@ -780,7 +780,7 @@ type CreateGrantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `partners/{partner}`.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// The scope: devices.provision, devices.read, payments.initiate, payments.read, alerts.send, alerts.critical, vouchers.verify, vouchers.redeem,
+	// The scope: devices.provision, devices.read, payments.initiate, payments.read, alerts.send, alerts.critical, alerts.types, vouchers.verify, vouchers.redeem,
 	// vouchers.issue, offline.clear, events.subscribe, events.publish, presence.verify, or custom:{partner}/{name}.
 	Scope string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
 	// Until when; unset is until revoked.
@@ -1991,10 +1991,10 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x02\x18\x80\x10R\tpublicJwk\x122\n" +
 	"\x04mode\x18\x05 \x01(\x0e2\x14.armlet.type.v1.ModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12=\n" +
 	"\n" +
-	"request_id\x18\x06 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xd3\x03\n" +
+	"request_id\x18\x06 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xd9\x03\n" +
 	"\x12CreateGrantRequest\x12A\n" +
-	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12\xfd\x01\n" +
-	"\x05scope\x18\x02 \x01(\tB\xe6\x01\xbaH\xe2\x01r\xdf\x012\xdc\x01^((devices\\.(provision|read)|payments\\.(initiate|read)|alerts\\.(send|critical)|vouchers\\.(verify|redeem|issue)|offline\\.clear|events\\.(subscribe|publish)|presence\\.verify)|custom:[a-z0-9][a-z0-9-]{1,30}/[a-z0-9-]{1,40})$R\x05scope\x12;\n" +
+	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12\x83\x02\n" +
+	"\x05scope\x18\x02 \x01(\tB\xec\x01\xbaH\xe8\x01r\xe5\x012\xe2\x01^((devices\\.(provision|read)|payments\\.(initiate|read)|alerts\\.(send|critical|types)|vouchers\\.(verify|redeem|issue)|offline\\.clear|events\\.(subscribe|publish)|presence\\.verify)|custom:[a-z0-9][a-z0-9-]{1,30}/[a-z0-9-]{1,40})$R\x05scope\x12;\n" +
 	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12=\n" +
 	"\n" +

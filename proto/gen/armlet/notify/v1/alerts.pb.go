@@ -10,6 +10,8 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
+	structpb "google.golang.org/protobuf/types/known/structpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -23,32 +25,442 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// DeliveryState is how far an alert has come. It only moves forward.
+type DeliveryState int32
+
+const (
+	// Never sent.
+	DeliveryState_DELIVERY_STATE_UNSPECIFIED DeliveryState = 0
+	// It waits for its deliver_time.
+	DeliveryState_DELIVERY_STATE_SCHEDULED DeliveryState = 1
+	// It waits for the end of the wearer's quiet hours.
+	DeliveryState_DELIVERY_STATE_HELD DeliveryState = 2
+	// It is in the inbox, and nobody has said yet that it arrived.
+	DeliveryState_DELIVERY_STATE_SENT DeliveryState = 3
+	// A phone has it.
+	DeliveryState_DELIVERY_STATE_PHONE_RECEIVED DeliveryState = 4
+	// A band has it.
+	DeliveryState_DELIVERY_STATE_BAND_RECEIVED DeliveryState = 5
+	// Its ttl ran out before anything received it.
+	DeliveryState_DELIVERY_STATE_EXPIRED DeliveryState = 6
+	// It was decided not to send it; ExplainAlert says why.
+	DeliveryState_DELIVERY_STATE_DROPPED DeliveryState = 7
+	// A newer alert with its collapse_key took its place.
+	DeliveryState_DELIVERY_STATE_REPLACED DeliveryState = 8
+	// It was kept as long as alerts are kept, or its wearer's inbox was erased.
+	DeliveryState_DELIVERY_STATE_REMOVED DeliveryState = 9
+)
+
+// Enum value maps for DeliveryState.
+var (
+	DeliveryState_name = map[int32]string{
+		0: "DELIVERY_STATE_UNSPECIFIED",
+		1: "DELIVERY_STATE_SCHEDULED",
+		2: "DELIVERY_STATE_HELD",
+		3: "DELIVERY_STATE_SENT",
+		4: "DELIVERY_STATE_PHONE_RECEIVED",
+		5: "DELIVERY_STATE_BAND_RECEIVED",
+		6: "DELIVERY_STATE_EXPIRED",
+		7: "DELIVERY_STATE_DROPPED",
+		8: "DELIVERY_STATE_REPLACED",
+		9: "DELIVERY_STATE_REMOVED",
+	}
+	DeliveryState_value = map[string]int32{
+		"DELIVERY_STATE_UNSPECIFIED":    0,
+		"DELIVERY_STATE_SCHEDULED":      1,
+		"DELIVERY_STATE_HELD":           2,
+		"DELIVERY_STATE_SENT":           3,
+		"DELIVERY_STATE_PHONE_RECEIVED": 4,
+		"DELIVERY_STATE_BAND_RECEIVED":  5,
+		"DELIVERY_STATE_EXPIRED":        6,
+		"DELIVERY_STATE_DROPPED":        7,
+		"DELIVERY_STATE_REPLACED":       8,
+		"DELIVERY_STATE_REMOVED":        9,
+	}
+)
+
+func (x DeliveryState) Enum() *DeliveryState {
+	p := new(DeliveryState)
+	*p = x
+	return p
+}
+
+func (x DeliveryState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DeliveryState) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_alerts_proto_enumTypes[0].Descriptor()
+}
+
+func (DeliveryState) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_alerts_proto_enumTypes[0]
+}
+
+func (x DeliveryState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DeliveryState.Descriptor instead.
+func (DeliveryState) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{0}
+}
+
+// Engagement is what the wearer did with an alert. It only moves forward, apart from the delivery.
+type Engagement int32
+
+const (
+	// Never sent.
+	Engagement_ENGAGEMENT_UNSPECIFIED Engagement = 0
+	// Nothing is known.
+	Engagement_ENGAGEMENT_NONE Engagement = 1
+	// It was on a screen.
+	Engagement_ENGAGEMENT_DISPLAYED Engagement = 2
+	// It was put away.
+	Engagement_ENGAGEMENT_DISMISSED Engagement = 3
+	// It was opened.
+	Engagement_ENGAGEMENT_READ Engagement = 4
+	// One of its actions was chosen.
+	Engagement_ENGAGEMENT_ACTED Engagement = 5
+)
+
+// Enum value maps for Engagement.
+var (
+	Engagement_name = map[int32]string{
+		0: "ENGAGEMENT_UNSPECIFIED",
+		1: "ENGAGEMENT_NONE",
+		2: "ENGAGEMENT_DISPLAYED",
+		3: "ENGAGEMENT_DISMISSED",
+		4: "ENGAGEMENT_READ",
+		5: "ENGAGEMENT_ACTED",
+	}
+	Engagement_value = map[string]int32{
+		"ENGAGEMENT_UNSPECIFIED": 0,
+		"ENGAGEMENT_NONE":        1,
+		"ENGAGEMENT_DISPLAYED":   2,
+		"ENGAGEMENT_DISMISSED":   3,
+		"ENGAGEMENT_READ":        4,
+		"ENGAGEMENT_ACTED":       5,
+	}
+)
+
+func (x Engagement) Enum() *Engagement {
+	p := new(Engagement)
+	*p = x
+	return p
+}
+
+func (x Engagement) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Engagement) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_alerts_proto_enumTypes[1].Descriptor()
+}
+
+func (Engagement) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_alerts_proto_enumTypes[1]
+}
+
+func (x Engagement) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Engagement.Descriptor instead.
+func (Engagement) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{1}
+}
+
+// AckKind is what a surface says about an alert.
+type AckKind int32
+
+const (
+	// Never sent.
+	AckKind_ACK_KIND_UNSPECIFIED AckKind = 0
+	// The surface has it.
+	AckKind_ACK_KIND_RECEIVED AckKind = 1
+	// It is on the screen.
+	AckKind_ACK_KIND_DISPLAYED AckKind = 2
+	// The wearer put it away.
+	AckKind_ACK_KIND_DISMISSED AckKind = 3
+	// The wearer opened it.
+	AckKind_ACK_KIND_READ AckKind = 4
+	// The wearer chose an action.
+	AckKind_ACK_KIND_ACTED AckKind = 5
+)
+
+// Enum value maps for AckKind.
+var (
+	AckKind_name = map[int32]string{
+		0: "ACK_KIND_UNSPECIFIED",
+		1: "ACK_KIND_RECEIVED",
+		2: "ACK_KIND_DISPLAYED",
+		3: "ACK_KIND_DISMISSED",
+		4: "ACK_KIND_READ",
+		5: "ACK_KIND_ACTED",
+	}
+	AckKind_value = map[string]int32{
+		"ACK_KIND_UNSPECIFIED": 0,
+		"ACK_KIND_RECEIVED":    1,
+		"ACK_KIND_DISPLAYED":   2,
+		"ACK_KIND_DISMISSED":   3,
+		"ACK_KIND_READ":        4,
+		"ACK_KIND_ACTED":       5,
+	}
+)
+
+func (x AckKind) Enum() *AckKind {
+	p := new(AckKind)
+	*p = x
+	return p
+}
+
+func (x AckKind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (AckKind) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_alerts_proto_enumTypes[2].Descriptor()
+}
+
+func (AckKind) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_alerts_proto_enumTypes[2]
+}
+
+func (x AckKind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use AckKind.Descriptor instead.
+func (AckKind) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{2}
+}
+
+// BroadcastState is where a broadcast is.
+type BroadcastState int32
+
+const (
+	// Never sent.
+	BroadcastState_BROADCAST_STATE_UNSPECIFIED BroadcastState = 0
+	// It waits for its deliver_time.
+	BroadcastState_BROADCAST_STATE_SCHEDULED BroadcastState = 1
+	// Members are being alerted.
+	BroadcastState_BROADCAST_STATE_RUNNING BroadcastState = 2
+	// All members were alerted.
+	BroadcastState_BROADCAST_STATE_DONE BroadcastState = 3
+	// Its ttl ran out before all members were alerted.
+	BroadcastState_BROADCAST_STATE_EXPIRED BroadcastState = 4
+)
+
+// Enum value maps for BroadcastState.
+var (
+	BroadcastState_name = map[int32]string{
+		0: "BROADCAST_STATE_UNSPECIFIED",
+		1: "BROADCAST_STATE_SCHEDULED",
+		2: "BROADCAST_STATE_RUNNING",
+		3: "BROADCAST_STATE_DONE",
+		4: "BROADCAST_STATE_EXPIRED",
+	}
+	BroadcastState_value = map[string]int32{
+		"BROADCAST_STATE_UNSPECIFIED": 0,
+		"BROADCAST_STATE_SCHEDULED":   1,
+		"BROADCAST_STATE_RUNNING":     2,
+		"BROADCAST_STATE_DONE":        3,
+		"BROADCAST_STATE_EXPIRED":     4,
+	}
+)
+
+func (x BroadcastState) Enum() *BroadcastState {
+	p := new(BroadcastState)
+	*p = x
+	return p
+}
+
+func (x BroadcastState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (BroadcastState) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_alerts_proto_enumTypes[3].Descriptor()
+}
+
+func (BroadcastState) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_alerts_proto_enumTypes[3]
+}
+
+func (x BroadcastState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use BroadcastState.Descriptor instead.
+func (BroadcastState) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{3}
+}
+
+// DecisionOutcome is how a step ended.
+type DecisionOutcome int32
+
+const (
+	// Never sent.
+	DecisionOutcome_DECISION_OUTCOME_UNSPECIFIED DecisionOutcome = 0
+	// The alert goes on.
+	DecisionOutcome_DECISION_OUTCOME_PASSED DecisionOutcome = 1
+	// The alert waits.
+	DecisionOutcome_DECISION_OUTCOME_HELD DecisionOutcome = 2
+	// The alert ends here.
+	DecisionOutcome_DECISION_OUTCOME_DROPPED DecisionOutcome = 3
+)
+
+// Enum value maps for DecisionOutcome.
+var (
+	DecisionOutcome_name = map[int32]string{
+		0: "DECISION_OUTCOME_UNSPECIFIED",
+		1: "DECISION_OUTCOME_PASSED",
+		2: "DECISION_OUTCOME_HELD",
+		3: "DECISION_OUTCOME_DROPPED",
+	}
+	DecisionOutcome_value = map[string]int32{
+		"DECISION_OUTCOME_UNSPECIFIED": 0,
+		"DECISION_OUTCOME_PASSED":      1,
+		"DECISION_OUTCOME_HELD":        2,
+		"DECISION_OUTCOME_DROPPED":     3,
+	}
+)
+
+func (x DecisionOutcome) Enum() *DecisionOutcome {
+	p := new(DecisionOutcome)
+	*p = x
+	return p
+}
+
+func (x DecisionOutcome) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (DecisionOutcome) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_alerts_proto_enumTypes[4].Descriptor()
+}
+
+func (DecisionOutcome) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_alerts_proto_enumTypes[4]
+}
+
+func (x DecisionOutcome) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use DecisionOutcome.Descriptor instead.
+func (DecisionOutcome) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{4}
+}
+
+// AlertAction is a button under an alert.
+type AlertAction struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Comes back to the sender when the wearer chooses it.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// What the button says, 1 to 20 characters.
+	Label         string `protobuf:"bytes,2,opt,name=label,proto3" json:"label,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertAction) Reset() {
+	*x = AlertAction{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertAction) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertAction) ProtoMessage() {}
+
+func (x *AlertAction) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertAction.ProtoReflect.Descriptor instead.
+func (*AlertAction) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *AlertAction) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AlertAction) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
 // Alert is one message for a wearer.
 type Alert struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `accounts/{account}/alerts/{uuid}`.
+	// `accounts/{account}/alerts/{uuid}`; for partners the account is "-".
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it is about, for example "payment.captured".
+	// What it is about: `alertTypes/{type}` or `partners/{partner}/alertTypes/{type}`.
 	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
 	// What a band shows, at most 18 bytes of UTF-8.
 	BandText string `protobuf:"bytes,3,opt,name=band_text,json=bandText,proto3" json:"band_text,omitempty"`
-	// What a phone shows.
+	// What a phone shows, at most 200 characters.
 	PhoneText string `protobuf:"bytes,4,opt,name=phone_text,json=phoneText,proto3" json:"phone_text,omitempty"`
 	// The vibration pattern of the device protocol's RESULT frame: 0 none, 1 one short, 2 two short, 3 one long.
 	Vibration uint32 `protobuf:"varint,5,opt,name=vibration,proto3" json:"vibration,omitempty"`
 	// The device it is about, `partners/{partner}/devices/{uid}`; empty when about none.
 	Device string `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`
-	// Its place in the account's inbox, from 1 without a gap.
+	// The sequence of the step that put it into the inbox; 0 when it is not there, and always for partners.
 	Sequence int64 `protobuf:"varint,7,opt,name=sequence,proto3" json:"sequence,omitempty"`
 	// When it was made.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// What kind of thing it is about.
+	Category AlertCategory `protobuf:"varint,9,opt,name=category,proto3,enum=armlet.notify.v1.AlertCategory" json:"category,omitempty"`
+	// How pressing it is.
+	Priority AlertPriority `protobuf:"varint,10,opt,name=priority,proto3,enum=armlet.notify.v1.AlertPriority" json:"priority,omitempty"`
+	// A phone's title, at most 60 characters.
+	Title string `protobuf:"bytes,11,opt,name=title,proto3" json:"title,omitempty"`
+	// What a full screen shows, at most 2,000 characters.
+	FullText string `protobuf:"bytes,12,opt,name=full_text,json=fullText,proto3" json:"full_text,omitempty"`
+	// The icon's name, for band and phone.
+	Icon string `protobuf:"bytes,13,opt,name=icon,proto3" json:"icon,omitempty"`
+	// Up to three.
+	Actions []*AlertAction `protobuf:"bytes,14,rep,name=actions,proto3" json:"actions,omitempty"`
+	// How far it has come.
+	Delivery DeliveryState `protobuf:"varint,15,opt,name=delivery,proto3,enum=armlet.notify.v1.DeliveryState" json:"delivery,omitempty"`
+	// What the wearer did with it.
+	Engagement Engagement `protobuf:"varint,16,opt,name=engagement,proto3,enum=armlet.notify.v1.Engagement" json:"engagement,omitempty"`
+	// It is not delivered after that; empty when that has no end.
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,17,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// 1 at first; one more each time it is sent again because nobody acknowledged it.
+	Attempt int32 `protobuf:"varint,18,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	// Where the wearer wants it shown.
+	Surfaces []Surface `protobuf:"varint,19,rep,packed,name=surfaces,proto3,enum=armlet.notify.v1.Surface" json:"surfaces,omitempty"`
+	// The language of its texts, BCP 47.
+	Locale string `protobuf:"bytes,20,opt,name=locale,proto3" json:"locale,omitempty"`
+	// The broadcast it belongs to, `alertBroadcasts/{uuid}`; empty for none.
+	Broadcast     string `protobuf:"bytes,21,opt,name=broadcast,proto3" json:"broadcast,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Alert) Reset() {
 	*x = Alert{}
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[0]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -60,7 +472,7 @@ func (x *Alert) String() string {
 func (*Alert) ProtoMessage() {}
 
 func (x *Alert) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[0]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -73,7 +485,7 @@ func (x *Alert) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Alert.ProtoReflect.Descriptor instead.
 func (*Alert) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{0}
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Alert) GetName() string {
@@ -132,20 +544,171 @@ func (x *Alert) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
-// StreamInboxRequest says from where on.
+func (x *Alert) GetCategory() AlertCategory {
+	if x != nil {
+		return x.Category
+	}
+	return AlertCategory_ALERT_CATEGORY_UNSPECIFIED
+}
+
+func (x *Alert) GetPriority() AlertPriority {
+	if x != nil {
+		return x.Priority
+	}
+	return AlertPriority_ALERT_PRIORITY_UNSPECIFIED
+}
+
+func (x *Alert) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Alert) GetFullText() string {
+	if x != nil {
+		return x.FullText
+	}
+	return ""
+}
+
+func (x *Alert) GetIcon() string {
+	if x != nil {
+		return x.Icon
+	}
+	return ""
+}
+
+func (x *Alert) GetActions() []*AlertAction {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+func (x *Alert) GetDelivery() DeliveryState {
+	if x != nil {
+		return x.Delivery
+	}
+	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
+}
+
+func (x *Alert) GetEngagement() Engagement {
+	if x != nil {
+		return x.Engagement
+	}
+	return Engagement_ENGAGEMENT_UNSPECIFIED
+}
+
+func (x *Alert) GetExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpireTime
+	}
+	return nil
+}
+
+func (x *Alert) GetAttempt() int32 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Alert) GetSurfaces() []Surface {
+	if x != nil {
+		return x.Surfaces
+	}
+	return nil
+}
+
+func (x *Alert) GetLocale() string {
+	if x != nil {
+		return x.Locale
+	}
+	return ""
+}
+
+func (x *Alert) GetBroadcast() string {
+	if x != nil {
+		return x.Broadcast
+	}
+	return ""
+}
+
+// InboxCursor is a place in an account's inbox.
+type InboxCursor struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Changes when the inbox starts over. Compare for equality only.
+	Epoch string `protobuf:"bytes,1,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// The sequence of the last step seen.
+	Sequence      int64 `protobuf:"varint,2,opt,name=sequence,proto3" json:"sequence,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxCursor) Reset() {
+	*x = InboxCursor{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxCursor) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxCursor) ProtoMessage() {}
+
+func (x *InboxCursor) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxCursor.ProtoReflect.Descriptor instead.
+func (*InboxCursor) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *InboxCursor) GetEpoch() string {
+	if x != nil {
+		return x.Epoch
+	}
+	return ""
+}
+
+func (x *InboxCursor) GetSequence() int64 {
+	if x != nil {
+		return x.Sequence
+	}
+	return 0
+}
+
+// StreamInboxRequest says whose inbox, who listens, and from where on.
 type StreamInboxRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `accounts/{account}`.
 	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	// The last sequence already seen; 0 for all.
-	AfterSequence int64 `protobuf:"varint,2,opt,name=after_sequence,json=afterSequence,proto3" json:"after_sequence,omitempty"`
+	// Which phone or other program listens: 1 to 64 letters, digits, `.`, `_`, `:` and `-`. It has one stream for each surface; a new one ends the
+	// one before.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// What it shows alerts on. An alert that the wearer does not want there comes as its state alone.
+	Surface Surface `protobuf:"varint,3,opt,name=surface,proto3,enum=armlet.notify.v1.Surface" json:"surface,omitempty"`
+	// The cursor of the last step that had one; empty to begin with all alerts.
+	Cursor        *InboxCursor `protobuf:"bytes,4,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamInboxRequest) Reset() {
 	*x = StreamInboxRequest{}
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[1]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -157,7 +720,7 @@ func (x *StreamInboxRequest) String() string {
 func (*StreamInboxRequest) ProtoMessage() {}
 
 func (x *StreamInboxRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[1]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -170,7 +733,7 @@ func (x *StreamInboxRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamInboxRequest.ProtoReflect.Descriptor instead.
 func (*StreamInboxRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{1}
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *StreamInboxRequest) GetAccount() string {
@@ -180,30 +743,52 @@ func (x *StreamInboxRequest) GetAccount() string {
 	return ""
 }
 
-func (x *StreamInboxRequest) GetAfterSequence() int64 {
+func (x *StreamInboxRequest) GetClientId() string {
 	if x != nil {
-		return x.AfterSequence
+		return x.ClientId
 	}
-	return 0
+	return ""
+}
+
+func (x *StreamInboxRequest) GetSurface() Surface {
+	if x != nil {
+		return x.Surface
+	}
+	return Surface_SURFACE_UNSPECIFIED
+}
+
+func (x *StreamInboxRequest) GetCursor() *InboxCursor {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
 }
 
 // StreamInboxResponse is one step of the stream.
+//
+// Steps with a cursor follow each other without a gap. After a reset come all alerts of the inbox without a cursor, and then a heartbeat with
+// the cursor that they are good for: a client keeps what it has until then, and replaces it as a whole.
 type StreamInboxResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// What happened.
 	//
 	// Types that are valid to be assigned to Step:
 	//
-	//	*StreamInboxResponse_Alert
-	//	*StreamInboxResponse_HeartbeatSequence
-	Step          isStreamInboxResponse_Step `protobuf_oneof:"step"`
+	//	*StreamInboxResponse_Upsert
+	//	*StreamInboxResponse_Remove
+	//	*StreamInboxResponse_State
+	//	*StreamInboxResponse_Heartbeat
+	//	*StreamInboxResponse_Reset_
+	Step isStreamInboxResponse_Step `protobuf_oneof:"step"`
+	// Where the stream is after this step; remember it. Empty between a reset and the heartbeat that ends it.
+	Cursor        *InboxCursor `protobuf:"bytes,6,opt,name=cursor,proto3" json:"cursor,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *StreamInboxResponse) Reset() {
 	*x = StreamInboxResponse{}
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[2]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -215,7 +800,7 @@ func (x *StreamInboxResponse) String() string {
 func (*StreamInboxResponse) ProtoMessage() {}
 
 func (x *StreamInboxResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[2]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -228,7 +813,7 @@ func (x *StreamInboxResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StreamInboxResponse.ProtoReflect.Descriptor instead.
 func (*StreamInboxResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{2}
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *StreamInboxResponse) GetStep() isStreamInboxResponse_Step {
@@ -238,41 +823,280 @@ func (x *StreamInboxResponse) GetStep() isStreamInboxResponse_Step {
 	return nil
 }
 
-func (x *StreamInboxResponse) GetAlert() *Alert {
+func (x *StreamInboxResponse) GetUpsert() *Alert {
 	if x != nil {
-		if x, ok := x.Step.(*StreamInboxResponse_Alert); ok {
-			return x.Alert
+		if x, ok := x.Step.(*StreamInboxResponse_Upsert); ok {
+			return x.Upsert
 		}
 	}
 	return nil
 }
 
-func (x *StreamInboxResponse) GetHeartbeatSequence() int64 {
+func (x *StreamInboxResponse) GetRemove() *InboxRemove {
 	if x != nil {
-		if x, ok := x.Step.(*StreamInboxResponse_HeartbeatSequence); ok {
-			return x.HeartbeatSequence
+		if x, ok := x.Step.(*StreamInboxResponse_Remove); ok {
+			return x.Remove
 		}
 	}
-	return 0
+	return nil
+}
+
+func (x *StreamInboxResponse) GetState() *InboxState {
+	if x != nil {
+		if x, ok := x.Step.(*StreamInboxResponse_State); ok {
+			return x.State
+		}
+	}
+	return nil
+}
+
+func (x *StreamInboxResponse) GetHeartbeat() *InboxHeartbeat {
+	if x != nil {
+		if x, ok := x.Step.(*StreamInboxResponse_Heartbeat); ok {
+			return x.Heartbeat
+		}
+	}
+	return nil
+}
+
+func (x *StreamInboxResponse) GetReset_() *InboxReset {
+	if x != nil {
+		if x, ok := x.Step.(*StreamInboxResponse_Reset_); ok {
+			return x.Reset_
+		}
+	}
+	return nil
+}
+
+func (x *StreamInboxResponse) GetCursor() *InboxCursor {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
 }
 
 type isStreamInboxResponse_Step interface {
 	isStreamInboxResponse_Step()
 }
 
-type StreamInboxResponse_Alert struct {
-	// An alert.
-	Alert *Alert `protobuf:"bytes,1,opt,name=alert,proto3,oneof"`
+type StreamInboxResponse_Upsert struct {
+	// An alert is new, or was sent again.
+	Upsert *Alert `protobuf:"bytes,1,opt,name=upsert,proto3,oneof"`
 }
 
-type StreamInboxResponse_HeartbeatSequence struct {
-	// Nothing new; the stream lives. Carries the newest sequence. At least every 15 seconds.
-	HeartbeatSequence int64 `protobuf:"varint,2,opt,name=heartbeat_sequence,json=heartbeatSequence,proto3,oneof"`
+type StreamInboxResponse_Remove struct {
+	// An alert is gone.
+	Remove *InboxRemove `protobuf:"bytes,2,opt,name=remove,proto3,oneof"`
 }
 
-func (*StreamInboxResponse_Alert) isStreamInboxResponse_Step() {}
+type StreamInboxResponse_State struct {
+	// An alert's delivery or engagement has moved.
+	State *InboxState `protobuf:"bytes,3,opt,name=state,proto3,oneof"`
+}
 
-func (*StreamInboxResponse_HeartbeatSequence) isStreamInboxResponse_Step() {}
+type StreamInboxResponse_Heartbeat struct {
+	// Nothing new; the stream lives. At least every 15 seconds.
+	Heartbeat *InboxHeartbeat `protobuf:"bytes,4,opt,name=heartbeat,proto3,oneof"`
+}
+
+type StreamInboxResponse_Reset_ struct {
+	// The cursor cannot be continued: forget all alerts, all that there are follow.
+	Reset_ *InboxReset `protobuf:"bytes,5,opt,name=reset,proto3,oneof"`
+}
+
+func (*StreamInboxResponse_Upsert) isStreamInboxResponse_Step() {}
+
+func (*StreamInboxResponse_Remove) isStreamInboxResponse_Step() {}
+
+func (*StreamInboxResponse_State) isStreamInboxResponse_Step() {}
+
+func (*StreamInboxResponse_Heartbeat) isStreamInboxResponse_Step() {}
+
+func (*StreamInboxResponse_Reset_) isStreamInboxResponse_Step() {}
+
+// InboxRemove says that an alert is gone.
+type InboxRemove struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}/alerts/{uuid}`.
+	Alert         string `protobuf:"bytes,1,opt,name=alert,proto3" json:"alert,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxRemove) Reset() {
+	*x = InboxRemove{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxRemove) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxRemove) ProtoMessage() {}
+
+func (x *InboxRemove) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxRemove.ProtoReflect.Descriptor instead.
+func (*InboxRemove) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *InboxRemove) GetAlert() string {
+	if x != nil {
+		return x.Alert
+	}
+	return ""
+}
+
+// InboxState is where an alert is now.
+type InboxState struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}/alerts/{uuid}`.
+	Alert string `protobuf:"bytes,1,opt,name=alert,proto3" json:"alert,omitempty"`
+	// How far it has come.
+	Delivery DeliveryState `protobuf:"varint,2,opt,name=delivery,proto3,enum=armlet.notify.v1.DeliveryState" json:"delivery,omitempty"`
+	// What the wearer did with it.
+	Engagement    Engagement `protobuf:"varint,3,opt,name=engagement,proto3,enum=armlet.notify.v1.Engagement" json:"engagement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxState) Reset() {
+	*x = InboxState{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxState) ProtoMessage() {}
+
+func (x *InboxState) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxState.ProtoReflect.Descriptor instead.
+func (*InboxState) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *InboxState) GetAlert() string {
+	if x != nil {
+		return x.Alert
+	}
+	return ""
+}
+
+func (x *InboxState) GetDelivery() DeliveryState {
+	if x != nil {
+		return x.Delivery
+	}
+	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
+}
+
+func (x *InboxState) GetEngagement() Engagement {
+	if x != nil {
+		return x.Engagement
+	}
+	return Engagement_ENGAGEMENT_UNSPECIFIED
+}
+
+// InboxHeartbeat says that the stream lives.
+type InboxHeartbeat struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxHeartbeat) Reset() {
+	*x = InboxHeartbeat{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxHeartbeat) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxHeartbeat) ProtoMessage() {}
+
+func (x *InboxHeartbeat) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxHeartbeat.ProtoReflect.Descriptor instead.
+func (*InboxHeartbeat) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{7}
+}
+
+// InboxReset says that the stream starts over.
+type InboxReset struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InboxReset) Reset() {
+	*x = InboxReset{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InboxReset) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InboxReset) ProtoMessage() {}
+
+func (x *InboxReset) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InboxReset.ProtoReflect.Descriptor instead.
+func (*InboxReset) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{8}
+}
 
 // ListAlertsRequest asks for a page of alerts.
 type ListAlertsRequest struct {
@@ -289,7 +1113,7 @@ type ListAlertsRequest struct {
 
 func (x *ListAlertsRequest) Reset() {
 	*x = ListAlertsRequest{}
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[3]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -301,7 +1125,7 @@ func (x *ListAlertsRequest) String() string {
 func (*ListAlertsRequest) ProtoMessage() {}
 
 func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[3]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -314,7 +1138,7 @@ func (x *ListAlertsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsRequest.ProtoReflect.Descriptor instead.
 func (*ListAlertsRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{3}
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListAlertsRequest) GetParent() string {
@@ -351,7 +1175,7 @@ type ListAlertsResponse struct {
 
 func (x *ListAlertsResponse) Reset() {
 	*x = ListAlertsResponse{}
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[4]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +1187,7 @@ func (x *ListAlertsResponse) String() string {
 func (*ListAlertsResponse) ProtoMessage() {}
 
 func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[4]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +1200,7 @@ func (x *ListAlertsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAlertsResponse.ProtoReflect.Descriptor instead.
 func (*ListAlertsResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{4}
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListAlertsResponse) GetAlerts() []*Alert {
@@ -393,24 +1217,235 @@ func (x *ListAlertsResponse) GetNextPageToken() string {
 	return ""
 }
 
-// SendAlertRequest is a partner's own alert.
-type SendAlertRequest struct {
+// AlertAck is what one surface says about one alert.
+type AlertAck struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// `partners/{partner}/devices/{uid}`: the band whose wearer is meant; it must be the caller's and bound.
-	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
-	// What a band shows, 1 to 18 bytes of UTF-8.
-	BandText string `protobuf:"bytes,2,opt,name=band_text,json=bandText,proto3" json:"band_text,omitempty"`
-	// What a phone shows, at most 200 characters.
-	PhoneText string `protobuf:"bytes,3,opt,name=phone_text,json=phoneText,proto3" json:"phone_text,omitempty"`
+	// `accounts/{account}/alerts/{uuid}`.
+	Alert string `protobuf:"bytes,1,opt,name=alert,proto3" json:"alert,omitempty"`
+	// Which surface; a phone also speaks for the band that it carries alerts to.
+	Surface Surface `protobuf:"varint,2,opt,name=surface,proto3,enum=armlet.notify.v1.Surface" json:"surface,omitempty"`
+	// What it says. Whatever it is, the surface has received the alert.
+	Kind AckKind `protobuf:"varint,3,opt,name=kind,proto3,enum=armlet.notify.v1.AckKind" json:"kind,omitempty"`
+	// With ACTED the id of the action.
+	ActionId      string `protobuf:"bytes,4,opt,name=action_id,json=actionId,proto3" json:"action_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertAck) Reset() {
+	*x = AlertAck{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertAck) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertAck) ProtoMessage() {}
+
+func (x *AlertAck) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertAck.ProtoReflect.Descriptor instead.
+func (*AlertAck) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AlertAck) GetAlert() string {
+	if x != nil {
+		return x.Alert
+	}
+	return ""
+}
+
+func (x *AlertAck) GetSurface() Surface {
+	if x != nil {
+		return x.Surface
+	}
+	return Surface_SURFACE_UNSPECIFIED
+}
+
+func (x *AlertAck) GetKind() AckKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AckKind_ACK_KIND_UNSPECIFIED
+}
+
+func (x *AlertAck) GetActionId() string {
+	if x != nil {
+		return x.ActionId
+	}
+	return ""
+}
+
+// AcknowledgeAlertsRequest carries acknowledgements.
+type AcknowledgeAlertsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Which phone or other program speaks, as in StreamInbox.
+	ClientId string `protobuf:"bytes,2,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	// 1 to 100.
+	Acks []*AlertAck `protobuf:"bytes,3,rep,name=acks,proto3" json:"acks,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *AcknowledgeAlertsRequest) Reset() {
+	*x = AcknowledgeAlertsRequest{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeAlertsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeAlertsRequest) ProtoMessage() {}
+
+func (x *AcknowledgeAlertsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeAlertsRequest.ProtoReflect.Descriptor instead.
+func (*AcknowledgeAlertsRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AcknowledgeAlertsRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AcknowledgeAlertsRequest) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+func (x *AcknowledgeAlertsRequest) GetAcks() []*AlertAck {
+	if x != nil {
+		return x.Acks
+	}
+	return nil
+}
+
+func (x *AcknowledgeAlertsRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// AcknowledgeAlertsResponse says where the alerts are now.
+type AcknowledgeAlertsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the acknowledgements.
+	States        []*InboxState `protobuf:"bytes,1,rep,name=states,proto3" json:"states,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AcknowledgeAlertsResponse) Reset() {
+	*x = AcknowledgeAlertsResponse{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AcknowledgeAlertsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AcknowledgeAlertsResponse) ProtoMessage() {}
+
+func (x *AcknowledgeAlertsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AcknowledgeAlertsResponse.ProtoReflect.Descriptor instead.
+func (*AcknowledgeAlertsResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AcknowledgeAlertsResponse) GetStates() []*InboxState {
+	if x != nil {
+		return x.States
+	}
+	return nil
+}
+
+// SendAlertRequest is an alert to be sent.
+type SendAlertRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/devices/{uid}`: the band whose wearer is meant; it must be the caller's and bound.
+	Device string `protobuf:"bytes,1,opt,name=device,proto3" json:"device,omitempty"`
+	// Without a type: what a band shows, at most 18 bytes of UTF-8.
+	BandText string `protobuf:"bytes,2,opt,name=band_text,json=bandText,proto3" json:"band_text,omitempty"`
+	// Without a type: what a phone shows, at most 200 characters.
+	PhoneText string `protobuf:"bytes,3,opt,name=phone_text,json=phoneText,proto3" json:"phone_text,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// `accounts/{account}`: the wearer who is meant. Operators only.
+	Account string `protobuf:"bytes,5,opt,name=account,proto3" json:"account,omitempty"`
+	// `partners/{partner}/topics/{topic}` or `topics/{topic}`: all its members are meant.
+	Topic string `protobuf:"bytes,6,opt,name=topic,proto3" json:"topic,omitempty"`
+	// A published type: `partners/{partner}/alertTypes/{type}` of the caller, or for operators `alertTypes/{type}` too. Empty is a plain message with
+	// band_text and phone_text.
+	Type string `protobuf:"bytes,7,opt,name=type,proto3" json:"type,omitempty"`
+	// What the type's schema wants; at most 4,096 bytes as JSON.
+	Payload *structpb.Struct `protobuf:"bytes,8,opt,name=payload,proto3" json:"payload,omitempty"`
+	// How pressing it is; unspecified is the type's default. CRITICAL from a partner needs the scope alerts.critical.
+	Priority AlertPriority `protobuf:"varint,9,opt,name=priority,proto3,enum=armlet.notify.v1.AlertPriority" json:"priority,omitempty"`
+	// After that long it is not delivered any more: 0 (now or never) to 28 days. Empty is 28 days.
+	Ttl *durationpb.Duration `protobuf:"bytes,10,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// It takes the place of the sender's alerts to the same recipient with the same key; at most 64 characters.
+	CollapseKey string `protobuf:"bytes,11,opt,name=collapse_key,json=collapseKey,proto3" json:"collapse_key,omitempty"`
+	// Not before then, at most 28 days ahead; empty is now.
+	DeliverTime *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=deliver_time,json=deliverTime,proto3" json:"deliver_time,omitempty"`
+	// Up to three.
+	Actions       []*AlertAction `protobuf:"bytes,13,rep,name=actions,proto3" json:"actions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
 func (x *SendAlertRequest) Reset() {
 	*x = SendAlertRequest{}
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[5]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -422,7 +1457,7 @@ func (x *SendAlertRequest) String() string {
 func (*SendAlertRequest) ProtoMessage() {}
 
 func (x *SendAlertRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[5]
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -435,7 +1470,7 @@ func (x *SendAlertRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SendAlertRequest.ProtoReflect.Descriptor instead.
 func (*SendAlertRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{5}
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SendAlertRequest) GetDevice() string {
@@ -466,11 +1501,869 @@ func (x *SendAlertRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *SendAlertRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *SendAlertRequest) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *SendAlertRequest) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *SendAlertRequest) GetPayload() *structpb.Struct {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *SendAlertRequest) GetPriority() AlertPriority {
+	if x != nil {
+		return x.Priority
+	}
+	return AlertPriority_ALERT_PRIORITY_UNSPECIFIED
+}
+
+func (x *SendAlertRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *SendAlertRequest) GetCollapseKey() string {
+	if x != nil {
+		return x.CollapseKey
+	}
+	return ""
+}
+
+func (x *SendAlertRequest) GetDeliverTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeliverTime
+	}
+	return nil
+}
+
+func (x *SendAlertRequest) GetActions() []*AlertAction {
+	if x != nil {
+		return x.Actions
+	}
+	return nil
+}
+
+// SendAlertResponse is what was made of the request.
+type SendAlertResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it became.
+	//
+	// Types that are valid to be assigned to Result:
+	//
+	//	*SendAlertResponse_Alert
+	//	*SendAlertResponse_Broadcast
+	Result        isSendAlertResponse_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendAlertResponse) Reset() {
+	*x = SendAlertResponse{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendAlertResponse) ProtoMessage() {}
+
+func (x *SendAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendAlertResponse.ProtoReflect.Descriptor instead.
+func (*SendAlertResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *SendAlertResponse) GetResult() isSendAlertResponse_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *SendAlertResponse) GetAlert() *Alert {
+	if x != nil {
+		if x, ok := x.Result.(*SendAlertResponse_Alert); ok {
+			return x.Alert
+		}
+	}
+	return nil
+}
+
+func (x *SendAlertResponse) GetBroadcast() *AlertBroadcast {
+	if x != nil {
+		if x, ok := x.Result.(*SendAlertResponse_Broadcast); ok {
+			return x.Broadcast
+		}
+	}
+	return nil
+}
+
+type isSendAlertResponse_Result interface {
+	isSendAlertResponse_Result()
+}
+
+type SendAlertResponse_Alert struct {
+	// To an account or a device.
+	Alert *Alert `protobuf:"bytes,1,opt,name=alert,proto3,oneof"`
+}
+
+type SendAlertResponse_Broadcast struct {
+	// To a topic.
+	Broadcast *AlertBroadcast `protobuf:"bytes,2,opt,name=broadcast,proto3,oneof"`
+}
+
+func (*SendAlertResponse_Alert) isSendAlertResponse_Result() {}
+
+func (*SendAlertResponse_Broadcast) isSendAlertResponse_Result() {}
+
+// BatchSendAlertsRequest carries several alerts.
+type BatchSendAlertsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 1 to 100; each has its own request_id and is safe to repeat alone.
+	Requests      []*SendAlertRequest `protobuf:"bytes,1,rep,name=requests,proto3" json:"requests,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchSendAlertsRequest) Reset() {
+	*x = BatchSendAlertsRequest{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchSendAlertsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchSendAlertsRequest) ProtoMessage() {}
+
+func (x *BatchSendAlertsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchSendAlertsRequest.ProtoReflect.Descriptor instead.
+func (*BatchSendAlertsRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *BatchSendAlertsRequest) GetRequests() []*SendAlertRequest {
+	if x != nil {
+		return x.Requests
+	}
+	return nil
+}
+
+// BatchSendAlertsResponse says what became of each.
+type BatchSendAlertsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// In the order of the requests.
+	Results       []*BatchSendAlertsResult `protobuf:"bytes,1,rep,name=results,proto3" json:"results,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchSendAlertsResponse) Reset() {
+	*x = BatchSendAlertsResponse{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchSendAlertsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchSendAlertsResponse) ProtoMessage() {}
+
+func (x *BatchSendAlertsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchSendAlertsResponse.ProtoReflect.Descriptor instead.
+func (*BatchSendAlertsResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *BatchSendAlertsResponse) GetResults() []*BatchSendAlertsResult {
+	if x != nil {
+		return x.Results
+	}
+	return nil
+}
+
+// BatchSendAlertsResult is what became of one request.
+type BatchSendAlertsResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What SendAlert answers; empty when it was refused.
+	Sent *SendAlertResponse `protobuf:"bytes,1,opt,name=sent,proto3" json:"sent,omitempty"`
+	// The stable reason of the refusal; empty when there was none.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// What is wrong and what to do.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// The field that is at fault, where one is.
+	Field         string `protobuf:"bytes,4,opt,name=field,proto3" json:"field,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *BatchSendAlertsResult) Reset() {
+	*x = BatchSendAlertsResult{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *BatchSendAlertsResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*BatchSendAlertsResult) ProtoMessage() {}
+
+func (x *BatchSendAlertsResult) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use BatchSendAlertsResult.ProtoReflect.Descriptor instead.
+func (*BatchSendAlertsResult) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *BatchSendAlertsResult) GetSent() *SendAlertResponse {
+	if x != nil {
+		return x.Sent
+	}
+	return nil
+}
+
+func (x *BatchSendAlertsResult) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *BatchSendAlertsResult) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *BatchSendAlertsResult) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+// AlertBroadcast is an alert to all members of a topic.
+type AlertBroadcast struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `alertBroadcasts/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Whose members.
+	Topic string `protobuf:"bytes,2,opt,name=topic,proto3" json:"topic,omitempty"`
+	// What it is about.
+	Type string `protobuf:"bytes,3,opt,name=type,proto3" json:"type,omitempty"`
+	// Where it is.
+	State BroadcastState `protobuf:"varint,4,opt,name=state,proto3,enum=armlet.notify.v1.BroadcastState" json:"state,omitempty"`
+	// How many members were looked at so far.
+	MemberCount int64 `protobuf:"varint,5,opt,name=member_count,json=memberCount,proto3" json:"member_count,omitempty"`
+	// Of those, how many got an alert into their inbox.
+	SentCount int64 `protobuf:"varint,6,opt,name=sent_count,json=sentCount,proto3" json:"sent_count,omitempty"`
+	// How many wait for the end of quiet hours.
+	HeldCount int64 `protobuf:"varint,7,opt,name=held_count,json=heldCount,proto3" json:"held_count,omitempty"`
+	// How many got none, bands on nobody's wrist included.
+	DroppedCount int64 `protobuf:"varint,8,opt,name=dropped_count,json=droppedCount,proto3" json:"dropped_count,omitempty"`
+	// When it was asked for.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertBroadcast) Reset() {
+	*x = AlertBroadcast{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertBroadcast) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertBroadcast) ProtoMessage() {}
+
+func (x *AlertBroadcast) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertBroadcast.ProtoReflect.Descriptor instead.
+func (*AlertBroadcast) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AlertBroadcast) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AlertBroadcast) GetTopic() string {
+	if x != nil {
+		return x.Topic
+	}
+	return ""
+}
+
+func (x *AlertBroadcast) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *AlertBroadcast) GetState() BroadcastState {
+	if x != nil {
+		return x.State
+	}
+	return BroadcastState_BROADCAST_STATE_UNSPECIFIED
+}
+
+func (x *AlertBroadcast) GetMemberCount() int64 {
+	if x != nil {
+		return x.MemberCount
+	}
+	return 0
+}
+
+func (x *AlertBroadcast) GetSentCount() int64 {
+	if x != nil {
+		return x.SentCount
+	}
+	return 0
+}
+
+func (x *AlertBroadcast) GetHeldCount() int64 {
+	if x != nil {
+		return x.HeldCount
+	}
+	return 0
+}
+
+func (x *AlertBroadcast) GetDroppedCount() int64 {
+	if x != nil {
+		return x.DroppedCount
+	}
+	return 0
+}
+
+func (x *AlertBroadcast) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// GetAlertBroadcastRequest names a broadcast.
+type GetAlertBroadcastRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `alertBroadcasts/{uuid}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetAlertBroadcastRequest) Reset() {
+	*x = GetAlertBroadcastRequest{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetAlertBroadcastRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetAlertBroadcastRequest) ProtoMessage() {}
+
+func (x *GetAlertBroadcastRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetAlertBroadcastRequest.ProtoReflect.Descriptor instead.
+func (*GetAlertBroadcastRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *GetAlertBroadcastRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ExplainAlertRequest names an alert.
+type ExplainAlertRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}/alerts/{uuid}`; the account may be "-".
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainAlertRequest) Reset() {
+	*x = ExplainAlertRequest{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainAlertRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainAlertRequest) ProtoMessage() {}
+
+func (x *ExplainAlertRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainAlertRequest.ProtoReflect.Descriptor instead.
+func (*ExplainAlertRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ExplainAlertRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ExplainAlertResponse is all that was decided about an alert.
+type ExplainAlertResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The alert as it is now.
+	Alert *Alert `protobuf:"bytes,1,opt,name=alert,proto3" json:"alert,omitempty"`
+	// What was decided, in order.
+	Decisions []*AlertDecision `protobuf:"bytes,2,rep,name=decisions,proto3" json:"decisions,omitempty"`
+	// What its surfaces said, in order.
+	Deliveries    []*AlertDelivery `protobuf:"bytes,3,rep,name=deliveries,proto3" json:"deliveries,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExplainAlertResponse) Reset() {
+	*x = ExplainAlertResponse{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExplainAlertResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExplainAlertResponse) ProtoMessage() {}
+
+func (x *ExplainAlertResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExplainAlertResponse.ProtoReflect.Descriptor instead.
+func (*ExplainAlertResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ExplainAlertResponse) GetAlert() *Alert {
+	if x != nil {
+		return x.Alert
+	}
+	return nil
+}
+
+func (x *ExplainAlertResponse) GetDecisions() []*AlertDecision {
+	if x != nil {
+		return x.Decisions
+	}
+	return nil
+}
+
+func (x *ExplainAlertResponse) GetDeliveries() []*AlertDelivery {
+	if x != nil {
+		return x.Deliveries
+	}
+	return nil
+}
+
+// AlertDecision is one step of the pipeline.
+type AlertDecision struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// AUTHORISE, IDEMPOTENCY, SCHEMA, RECIPIENTS, SCHEDULE, TTL, PREFERENCE, THROTTLE, QUIET_HOURS, RENDER, STORE, DISPATCH, RESEND, COLLAPSE, EXPIRE or
+	// RETENTION.
+	Step string `protobuf:"bytes,1,opt,name=step,proto3" json:"step,omitempty"`
+	// How it ended.
+	Outcome DecisionOutcome `protobuf:"varint,2,opt,name=outcome,proto3,enum=armlet.notify.v1.DecisionOutcome" json:"outcome,omitempty"`
+	// The stable reason, for example PREFERENCE_OFF.
+	Reason string `protobuf:"bytes,3,opt,name=reason,proto3" json:"reason,omitempty"`
+	// In words; empty for partners where it would tell about the wearer.
+	Detail string `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	// When.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertDecision) Reset() {
+	*x = AlertDecision{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertDecision) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertDecision) ProtoMessage() {}
+
+func (x *AlertDecision) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertDecision.ProtoReflect.Descriptor instead.
+func (*AlertDecision) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *AlertDecision) GetStep() string {
+	if x != nil {
+		return x.Step
+	}
+	return ""
+}
+
+func (x *AlertDecision) GetOutcome() DecisionOutcome {
+	if x != nil {
+		return x.Outcome
+	}
+	return DecisionOutcome_DECISION_OUTCOME_UNSPECIFIED
+}
+
+func (x *AlertDecision) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *AlertDecision) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+func (x *AlertDecision) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// AlertDelivery is what a surface said about an alert.
+type AlertDelivery struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// Which surface.
+	Surface Surface `protobuf:"varint,2,opt,name=surface,proto3,enum=armlet.notify.v1.Surface" json:"surface,omitempty"`
+	// What it said.
+	Kind AckKind `protobuf:"varint,3,opt,name=kind,proto3,enum=armlet.notify.v1.AckKind" json:"kind,omitempty"`
+	// With ACTED the action.
+	ActionId string `protobuf:"bytes,4,opt,name=action_id,json=actionId,proto3" json:"action_id,omitempty"`
+	// Which phone or other program spoke; not for partners.
+	ClientId      string `protobuf:"bytes,5,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertDelivery) Reset() {
+	*x = AlertDelivery{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertDelivery) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertDelivery) ProtoMessage() {}
+
+func (x *AlertDelivery) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertDelivery.ProtoReflect.Descriptor instead.
+func (*AlertDelivery) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *AlertDelivery) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *AlertDelivery) GetSurface() Surface {
+	if x != nil {
+		return x.Surface
+	}
+	return Surface_SURFACE_UNSPECIFIED
+}
+
+func (x *AlertDelivery) GetKind() AckKind {
+	if x != nil {
+		return x.Kind
+	}
+	return AckKind_ACK_KIND_UNSPECIFIED
+}
+
+func (x *AlertDelivery) GetActionId() string {
+	if x != nil {
+		return x.ActionId
+	}
+	return ""
+}
+
+func (x *AlertDelivery) GetClientId() string {
+	if x != nil {
+		return x.ClientId
+	}
+	return ""
+}
+
+// EraseInboxRequest names an account.
+type EraseInboxRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseInboxRequest) Reset() {
+	*x = EraseInboxRequest{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseInboxRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseInboxRequest) ProtoMessage() {}
+
+func (x *EraseInboxRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseInboxRequest.ProtoReflect.Descriptor instead.
+func (*EraseInboxRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *EraseInboxRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *EraseInboxRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// EraseInboxResponse says what was erased.
+type EraseInboxResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many alerts lost their texts.
+	ErasedCount   int64 `protobuf:"varint,1,opt,name=erased_count,json=erasedCount,proto3" json:"erased_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EraseInboxResponse) Reset() {
+	*x = EraseInboxResponse{}
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EraseInboxResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EraseInboxResponse) ProtoMessage() {}
+
+func (x *EraseInboxResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_alerts_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EraseInboxResponse.ProtoReflect.Descriptor instead.
+func (*EraseInboxResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_alerts_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *EraseInboxResponse) GetErasedCount() int64 {
+	if x != nil {
+		return x.ErasedCount
+	}
+	return 0
+}
+
 var File_armlet_notify_v1_alerts_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_alerts_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/alerts.proto\x12\x10armlet.notify.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xfa\x01\n" +
+	"\x1darmlet/notify/v1/alerts.proto\x12\x10armlet.notify.v1\x1a\"armlet/notify/v1/alert_types.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"]\n" +
+	"\vAlertAction\x12-\n" +
+	"\x02id\x18\x01 \x01(\tB\x1d\xbaH\x1ar\x182\x16^[A-Za-z0-9._-]{1,32}$R\x02id\x12\x1f\n" +
+	"\x05label\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18\x14R\x05label\"\xb3\x06\n" +
 	"\x05Alert\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x1b\n" +
@@ -481,14 +2374,53 @@ const file_armlet_notify_v1_alerts_proto_rawDesc = "" +
 	"\x06device\x18\x06 \x01(\tR\x06device\x12\x1a\n" +
 	"\bsequence\x18\a \x01(\x03R\bsequence\x12;\n" +
 	"\vcreate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\x8b\x01\n" +
+	"createTime\x12;\n" +
+	"\bcategory\x18\t \x01(\x0e2\x1f.armlet.notify.v1.AlertCategoryR\bcategory\x12;\n" +
+	"\bpriority\x18\n" +
+	" \x01(\x0e2\x1f.armlet.notify.v1.AlertPriorityR\bpriority\x12\x14\n" +
+	"\x05title\x18\v \x01(\tR\x05title\x12\x1b\n" +
+	"\tfull_text\x18\f \x01(\tR\bfullText\x12\x12\n" +
+	"\x04icon\x18\r \x01(\tR\x04icon\x127\n" +
+	"\aactions\x18\x0e \x03(\v2\x1d.armlet.notify.v1.AlertActionR\aactions\x12;\n" +
+	"\bdelivery\x18\x0f \x01(\x0e2\x1f.armlet.notify.v1.DeliveryStateR\bdelivery\x12<\n" +
+	"\n" +
+	"engagement\x18\x10 \x01(\x0e2\x1c.armlet.notify.v1.EngagementR\n" +
+	"engagement\x12;\n" +
+	"\vexpire_time\x18\x11 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"expireTime\x12\x18\n" +
+	"\aattempt\x18\x12 \x01(\x05R\aattempt\x125\n" +
+	"\bsurfaces\x18\x13 \x03(\x0e2\x19.armlet.notify.v1.SurfaceR\bsurfaces\x12\x16\n" +
+	"\x06locale\x18\x14 \x01(\tR\x06locale\x12\x1c\n" +
+	"\tbroadcast\x18\x15 \x01(\tR\tbroadcast\"Q\n" +
+	"\vInboxCursor\x12\x1d\n" +
+	"\x05epoch\x18\x01 \x01(\tB\a\xbaH\x04r\x02\x18@R\x05epoch\x12#\n" +
+	"\bsequence\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\bsequence\"\x90\x02\n" +
 	"\x12StreamInboxRequest\x12E\n" +
-	"\aaccount\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\aaccount\x12.\n" +
-	"\x0eafter_sequence\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00R\rafterSequence\"\x7f\n" +
-	"\x13StreamInboxResponse\x12/\n" +
-	"\x05alert\x18\x01 \x01(\v2\x17.armlet.notify.v1.AlertH\x00R\x05alert\x12/\n" +
-	"\x12heartbeat_sequence\x18\x02 \x01(\x03H\x00R\x11heartbeatSequenceB\x06\n" +
-	"\x04step\"\xaa\x01\n" +
+	"\aaccount\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\aaccount\x12;\n" +
+	"\tclient_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\bclientId\x12?\n" +
+	"\asurface\x18\x03 \x01(\x0e2\x19.armlet.notify.v1.SurfaceB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\asurface\x125\n" +
+	"\x06cursor\x18\x04 \x01(\v2\x1d.armlet.notify.v1.InboxCursorR\x06cursor\"\xee\x02\n" +
+	"\x13StreamInboxResponse\x121\n" +
+	"\x06upsert\x18\x01 \x01(\v2\x17.armlet.notify.v1.AlertH\x00R\x06upsert\x127\n" +
+	"\x06remove\x18\x02 \x01(\v2\x1d.armlet.notify.v1.InboxRemoveH\x00R\x06remove\x124\n" +
+	"\x05state\x18\x03 \x01(\v2\x1c.armlet.notify.v1.InboxStateH\x00R\x05state\x12@\n" +
+	"\theartbeat\x18\x04 \x01(\v2 .armlet.notify.v1.InboxHeartbeatH\x00R\theartbeat\x124\n" +
+	"\x05reset\x18\x05 \x01(\v2\x1c.armlet.notify.v1.InboxResetH\x00R\x05reset\x125\n" +
+	"\x06cursor\x18\x06 \x01(\v2\x1d.armlet.notify.v1.InboxCursorR\x06cursorB\x06\n" +
+	"\x04step\"#\n" +
+	"\vInboxRemove\x12\x14\n" +
+	"\x05alert\x18\x01 \x01(\tR\x05alert\"\x9d\x01\n" +
+	"\n" +
+	"InboxState\x12\x14\n" +
+	"\x05alert\x18\x01 \x01(\tR\x05alert\x12;\n" +
+	"\bdelivery\x18\x02 \x01(\x0e2\x1f.armlet.notify.v1.DeliveryStateR\bdelivery\x12<\n" +
+	"\n" +
+	"engagement\x18\x03 \x01(\x0e2\x1c.armlet.notify.v1.EngagementR\n" +
+	"engagement\"\x10\n" +
+	"\x0eInboxHeartbeat\"\f\n" +
+	"\n" +
+	"InboxReset\"\xaa\x01\n" +
 	"\x11ListAlertsRequest\x12C\n" +
 	"\x06parent\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x06parent\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -498,13 +2430,131 @@ const file_armlet_notify_v1_alerts_proto_rawDesc = "" +
 	"\x12ListAlertsResponse\x12/\n" +
 	"\x06alerts\x18\x01 \x03(\v2\x17.armlet.notify.v1.AlertR\x06alerts\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x84\x02\n" +
-	"\x10SendAlertRequest\x12`\n" +
-	"\x06device\x18\x01 \x01(\tBH\xbaHErC2A^partners/[a-z0-9][a-z0-9-]{1,30}/devices/[0-9a-hjkmnp-tv-z]{26}$R\x06device\x12&\n" +
-	"\tband_text\x18\x02 \x01(\tB\t\xbaH\x06r\x04 \x01(\x12R\bbandText\x12'\n" +
+	"\bAlertAck\x12V\n" +
+	"\x05alert\x18\x01 \x01(\tB@\xbaH=r;29^accounts/[a-z0-9][a-z0-9._-]{0,62}/alerts/[0-9a-f-]{36}$R\x05alert\x12?\n" +
+	"\asurface\x18\x02 \x01(\x0e2\x19.armlet.notify.v1.SurfaceB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\asurface\x129\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x19.armlet.notify.v1.AckKindB\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04kind\x12$\n" +
+	"\taction_id\x18\x04 \x01(\tB\a\xbaH\x04r\x02\x18 R\bactionId\"\x99\x02\n" +
+	"\x18AcknowledgeAlertsRequest\x12E\n" +
+	"\aaccount\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\aaccount\x12;\n" +
+	"\tclient_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\bclientId\x12:\n" +
+	"\x04acks\x18\x03 \x03(\v2\x1a.armlet.notify.v1.AlertAckB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10dR\x04acks\x12=\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"Q\n" +
+	"\x19AcknowledgeAlertsResponse\x124\n" +
+	"\x06states\x18\x01 \x03(\v2\x1c.armlet.notify.v1.InboxStateR\x06states\"\x81\a\n" +
+	"\x10SendAlertRequest\x12c\n" +
+	"\x06device\x18\x01 \x01(\tBK\xbaHHrF2D^$|^partners/[a-z0-9][a-z0-9-]{1,30}/devices/[0-9a-hjkmnp-tv-z]{26}$R\x06device\x12$\n" +
+	"\tband_text\x18\x02 \x01(\tB\a\xbaH\x04r\x02(\x12R\bbandText\x12'\n" +
 	"\n" +
 	"phone_text\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\tphoneText\x12=\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestIdBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
+	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x12H\n" +
+	"\aaccount\x18\x05 \x01(\tB.\xbaH+r)2'^(accounts/[a-z0-9][a-z0-9._-]{0,62})?$R\aaccount\x12d\n" +
+	"\x05topic\x18\x06 \x01(\tBN\xbaHKrI2G^$|^(partners/[a-z0-9][a-z0-9-]{1,30}/)?topics/[a-z0-9][a-z0-9-]{0,62}$R\x05topic\x12d\n" +
+	"\x04type\x18\a \x01(\tBP\xbaHMrK2I^$|^(partners/[a-z0-9][a-z0-9-]{1,30}/)?alertTypes/[a-z][a-z0-9_.]{0,62}$R\x04type\x121\n" +
+	"\apayload\x18\b \x01(\v2\x17.google.protobuf.StructR\apayload\x12E\n" +
+	"\bpriority\x18\t \x01(\x0e2\x1f.armlet.notify.v1.AlertPriorityB\b\xbaH\x05\x82\x01\x02\x10\x01R\bpriority\x12<\n" +
+	"\x03ttl\x18\n" +
+	" \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80ԓ\x012\x00R\x03ttl\x12*\n" +
+	"\fcollapse_key\x18\v \x01(\tB\a\xbaH\x04r\x02\x18@R\vcollapseKey\x12=\n" +
+	"\fdeliver_time\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\vdeliverTime\x12A\n" +
+	"\aactions\x18\r \x03(\v2\x1d.armlet.notify.v1.AlertActionB\b\xbaH\x05\x92\x01\x02\x10\x03R\aactions\"\x90\x01\n" +
+	"\x11SendAlertResponse\x12/\n" +
+	"\x05alert\x18\x01 \x01(\v2\x17.armlet.notify.v1.AlertH\x00R\x05alert\x12@\n" +
+	"\tbroadcast\x18\x02 \x01(\v2 .armlet.notify.v1.AlertBroadcastH\x00R\tbroadcastB\b\n" +
+	"\x06result\"d\n" +
+	"\x16BatchSendAlertsRequest\x12J\n" +
+	"\brequests\x18\x01 \x03(\v2\".armlet.notify.v1.SendAlertRequestB\n" +
+	"\xbaH\a\x92\x01\x04\b\x01\x10dR\brequests\"\\\n" +
+	"\x17BatchSendAlertsResponse\x12A\n" +
+	"\aresults\x18\x01 \x03(\v2'.armlet.notify.v1.BatchSendAlertsResultR\aresults\"\x98\x01\n" +
+	"\x15BatchSendAlertsResult\x127\n" +
+	"\x04sent\x18\x01 \x01(\v2#.armlet.notify.v1.SendAlertResponseR\x04sent\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x14\n" +
+	"\x05field\x18\x04 \x01(\tR\x05field\"\xc9\x02\n" +
+	"\x0eAlertBroadcast\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
+	"\x05topic\x18\x02 \x01(\tR\x05topic\x12\x12\n" +
+	"\x04type\x18\x03 \x01(\tR\x04type\x126\n" +
+	"\x05state\x18\x04 \x01(\x0e2 .armlet.notify.v1.BroadcastStateR\x05state\x12!\n" +
+	"\fmember_count\x18\x05 \x01(\x03R\vmemberCount\x12\x1d\n" +
+	"\n" +
+	"sent_count\x18\x06 \x01(\x03R\tsentCount\x12\x1d\n" +
+	"\n" +
+	"held_count\x18\a \x01(\x03R\theldCount\x12#\n" +
+	"\rdropped_count\x18\b \x01(\x03R\fdroppedCount\x12;\n" +
+	"\vcreate_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"V\n" +
+	"\x18GetAlertBroadcastRequest\x12:\n" +
+	"\x04name\x18\x01 \x01(\tB&\xbaH#r!2\x1f^alertBroadcasts/[0-9a-f-]{36}$R\x04name\"o\n" +
+	"\x13ExplainAlertRequest\x12X\n" +
+	"\x04name\x18\x01 \x01(\tBD\xbaHAr?2=^accounts/([a-z0-9][a-z0-9._-]{0,62}|-)/alerts/[0-9a-f-]{36}$R\x04name\"\xc5\x01\n" +
+	"\x14ExplainAlertResponse\x12-\n" +
+	"\x05alert\x18\x01 \x01(\v2\x17.armlet.notify.v1.AlertR\x05alert\x12=\n" +
+	"\tdecisions\x18\x02 \x03(\v2\x1f.armlet.notify.v1.AlertDecisionR\tdecisions\x12?\n" +
+	"\n" +
+	"deliveries\x18\x03 \x03(\v2\x1f.armlet.notify.v1.AlertDeliveryR\n" +
+	"deliveries\"\xc0\x01\n" +
+	"\rAlertDecision\x12\x12\n" +
+	"\x04step\x18\x01 \x01(\tR\x04step\x12;\n" +
+	"\aoutcome\x18\x02 \x01(\x0e2!.armlet.notify.v1.DecisionOutcomeR\aoutcome\x12\x16\n" +
+	"\x06reason\x18\x03 \x01(\tR\x06reason\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\x12.\n" +
+	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xdd\x01\n" +
+	"\rAlertDelivery\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x123\n" +
+	"\asurface\x18\x02 \x01(\x0e2\x19.armlet.notify.v1.SurfaceR\asurface\x12-\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x19.armlet.notify.v1.AckKindR\x04kind\x12\x1b\n" +
+	"\taction_id\x18\x04 \x01(\tR\bactionId\x12\x1b\n" +
+	"\tclient_id\x18\x05 \x01(\tR\bclientId\"\x99\x01\n" +
+	"\x11EraseInboxRequest\x12E\n" +
+	"\aaccount\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\aaccount\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"7\n" +
+	"\x12EraseInboxResponse\x12!\n" +
+	"\ferased_count\x18\x01 \x01(\x03R\verasedCount*\xb5\x02\n" +
+	"\rDeliveryState\x12\x1e\n" +
+	"\x1aDELIVERY_STATE_UNSPECIFIED\x10\x00\x12\x1c\n" +
+	"\x18DELIVERY_STATE_SCHEDULED\x10\x01\x12\x17\n" +
+	"\x13DELIVERY_STATE_HELD\x10\x02\x12\x17\n" +
+	"\x13DELIVERY_STATE_SENT\x10\x03\x12!\n" +
+	"\x1dDELIVERY_STATE_PHONE_RECEIVED\x10\x04\x12 \n" +
+	"\x1cDELIVERY_STATE_BAND_RECEIVED\x10\x05\x12\x1a\n" +
+	"\x16DELIVERY_STATE_EXPIRED\x10\x06\x12\x1a\n" +
+	"\x16DELIVERY_STATE_DROPPED\x10\a\x12\x1b\n" +
+	"\x17DELIVERY_STATE_REPLACED\x10\b\x12\x1a\n" +
+	"\x16DELIVERY_STATE_REMOVED\x10\t*\x9c\x01\n" +
+	"\n" +
+	"Engagement\x12\x1a\n" +
+	"\x16ENGAGEMENT_UNSPECIFIED\x10\x00\x12\x13\n" +
+	"\x0fENGAGEMENT_NONE\x10\x01\x12\x18\n" +
+	"\x14ENGAGEMENT_DISPLAYED\x10\x02\x12\x18\n" +
+	"\x14ENGAGEMENT_DISMISSED\x10\x03\x12\x13\n" +
+	"\x0fENGAGEMENT_READ\x10\x04\x12\x14\n" +
+	"\x10ENGAGEMENT_ACTED\x10\x05*\x91\x01\n" +
+	"\aAckKind\x12\x18\n" +
+	"\x14ACK_KIND_UNSPECIFIED\x10\x00\x12\x15\n" +
+	"\x11ACK_KIND_RECEIVED\x10\x01\x12\x16\n" +
+	"\x12ACK_KIND_DISPLAYED\x10\x02\x12\x16\n" +
+	"\x12ACK_KIND_DISMISSED\x10\x03\x12\x11\n" +
+	"\rACK_KIND_READ\x10\x04\x12\x12\n" +
+	"\x0eACK_KIND_ACTED\x10\x05*\xa4\x01\n" +
+	"\x0eBroadcastState\x12\x1f\n" +
+	"\x1bBROADCAST_STATE_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19BROADCAST_STATE_SCHEDULED\x10\x01\x12\x1b\n" +
+	"\x17BROADCAST_STATE_RUNNING\x10\x02\x12\x18\n" +
+	"\x14BROADCAST_STATE_DONE\x10\x03\x12\x1b\n" +
+	"\x17BROADCAST_STATE_EXPIRED\x10\x04*\x89\x01\n" +
+	"\x0fDecisionOutcome\x12 \n" +
+	"\x1cDECISION_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n" +
+	"\x17DECISION_OUTCOME_PASSED\x10\x01\x12\x19\n" +
+	"\x15DECISION_OUTCOME_HELD\x10\x02\x12\x1c\n" +
+	"\x18DECISION_OUTCOME_DROPPED\x10\x03BBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var (
 	file_armlet_notify_v1_alerts_proto_rawDescOnce sync.Once
@@ -518,25 +2568,97 @@ func file_armlet_notify_v1_alerts_proto_rawDescGZIP() []byte {
 	return file_armlet_notify_v1_alerts_proto_rawDescData
 }
 
-var file_armlet_notify_v1_alerts_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_armlet_notify_v1_alerts_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
+var file_armlet_notify_v1_alerts_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
 var file_armlet_notify_v1_alerts_proto_goTypes = []any{
-	(*Alert)(nil),                 // 0: armlet.notify.v1.Alert
-	(*StreamInboxRequest)(nil),    // 1: armlet.notify.v1.StreamInboxRequest
-	(*StreamInboxResponse)(nil),   // 2: armlet.notify.v1.StreamInboxResponse
-	(*ListAlertsRequest)(nil),     // 3: armlet.notify.v1.ListAlertsRequest
-	(*ListAlertsResponse)(nil),    // 4: armlet.notify.v1.ListAlertsResponse
-	(*SendAlertRequest)(nil),      // 5: armlet.notify.v1.SendAlertRequest
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(DeliveryState)(0),                // 0: armlet.notify.v1.DeliveryState
+	(Engagement)(0),                   // 1: armlet.notify.v1.Engagement
+	(AckKind)(0),                      // 2: armlet.notify.v1.AckKind
+	(BroadcastState)(0),               // 3: armlet.notify.v1.BroadcastState
+	(DecisionOutcome)(0),              // 4: armlet.notify.v1.DecisionOutcome
+	(*AlertAction)(nil),               // 5: armlet.notify.v1.AlertAction
+	(*Alert)(nil),                     // 6: armlet.notify.v1.Alert
+	(*InboxCursor)(nil),               // 7: armlet.notify.v1.InboxCursor
+	(*StreamInboxRequest)(nil),        // 8: armlet.notify.v1.StreamInboxRequest
+	(*StreamInboxResponse)(nil),       // 9: armlet.notify.v1.StreamInboxResponse
+	(*InboxRemove)(nil),               // 10: armlet.notify.v1.InboxRemove
+	(*InboxState)(nil),                // 11: armlet.notify.v1.InboxState
+	(*InboxHeartbeat)(nil),            // 12: armlet.notify.v1.InboxHeartbeat
+	(*InboxReset)(nil),                // 13: armlet.notify.v1.InboxReset
+	(*ListAlertsRequest)(nil),         // 14: armlet.notify.v1.ListAlertsRequest
+	(*ListAlertsResponse)(nil),        // 15: armlet.notify.v1.ListAlertsResponse
+	(*AlertAck)(nil),                  // 16: armlet.notify.v1.AlertAck
+	(*AcknowledgeAlertsRequest)(nil),  // 17: armlet.notify.v1.AcknowledgeAlertsRequest
+	(*AcknowledgeAlertsResponse)(nil), // 18: armlet.notify.v1.AcknowledgeAlertsResponse
+	(*SendAlertRequest)(nil),          // 19: armlet.notify.v1.SendAlertRequest
+	(*SendAlertResponse)(nil),         // 20: armlet.notify.v1.SendAlertResponse
+	(*BatchSendAlertsRequest)(nil),    // 21: armlet.notify.v1.BatchSendAlertsRequest
+	(*BatchSendAlertsResponse)(nil),   // 22: armlet.notify.v1.BatchSendAlertsResponse
+	(*BatchSendAlertsResult)(nil),     // 23: armlet.notify.v1.BatchSendAlertsResult
+	(*AlertBroadcast)(nil),            // 24: armlet.notify.v1.AlertBroadcast
+	(*GetAlertBroadcastRequest)(nil),  // 25: armlet.notify.v1.GetAlertBroadcastRequest
+	(*ExplainAlertRequest)(nil),       // 26: armlet.notify.v1.ExplainAlertRequest
+	(*ExplainAlertResponse)(nil),      // 27: armlet.notify.v1.ExplainAlertResponse
+	(*AlertDecision)(nil),             // 28: armlet.notify.v1.AlertDecision
+	(*AlertDelivery)(nil),             // 29: armlet.notify.v1.AlertDelivery
+	(*EraseInboxRequest)(nil),         // 30: armlet.notify.v1.EraseInboxRequest
+	(*EraseInboxResponse)(nil),        // 31: armlet.notify.v1.EraseInboxResponse
+	(*timestamppb.Timestamp)(nil),     // 32: google.protobuf.Timestamp
+	(AlertCategory)(0),                // 33: armlet.notify.v1.AlertCategory
+	(AlertPriority)(0),                // 34: armlet.notify.v1.AlertPriority
+	(Surface)(0),                      // 35: armlet.notify.v1.Surface
+	(*structpb.Struct)(nil),           // 36: google.protobuf.Struct
+	(*durationpb.Duration)(nil),       // 37: google.protobuf.Duration
 }
 var file_armlet_notify_v1_alerts_proto_depIdxs = []int32{
-	6, // 0: armlet.notify.v1.Alert.create_time:type_name -> google.protobuf.Timestamp
-	0, // 1: armlet.notify.v1.StreamInboxResponse.alert:type_name -> armlet.notify.v1.Alert
-	0, // 2: armlet.notify.v1.ListAlertsResponse.alerts:type_name -> armlet.notify.v1.Alert
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	32, // 0: armlet.notify.v1.Alert.create_time:type_name -> google.protobuf.Timestamp
+	33, // 1: armlet.notify.v1.Alert.category:type_name -> armlet.notify.v1.AlertCategory
+	34, // 2: armlet.notify.v1.Alert.priority:type_name -> armlet.notify.v1.AlertPriority
+	5,  // 3: armlet.notify.v1.Alert.actions:type_name -> armlet.notify.v1.AlertAction
+	0,  // 4: armlet.notify.v1.Alert.delivery:type_name -> armlet.notify.v1.DeliveryState
+	1,  // 5: armlet.notify.v1.Alert.engagement:type_name -> armlet.notify.v1.Engagement
+	32, // 6: armlet.notify.v1.Alert.expire_time:type_name -> google.protobuf.Timestamp
+	35, // 7: armlet.notify.v1.Alert.surfaces:type_name -> armlet.notify.v1.Surface
+	35, // 8: armlet.notify.v1.StreamInboxRequest.surface:type_name -> armlet.notify.v1.Surface
+	7,  // 9: armlet.notify.v1.StreamInboxRequest.cursor:type_name -> armlet.notify.v1.InboxCursor
+	6,  // 10: armlet.notify.v1.StreamInboxResponse.upsert:type_name -> armlet.notify.v1.Alert
+	10, // 11: armlet.notify.v1.StreamInboxResponse.remove:type_name -> armlet.notify.v1.InboxRemove
+	11, // 12: armlet.notify.v1.StreamInboxResponse.state:type_name -> armlet.notify.v1.InboxState
+	12, // 13: armlet.notify.v1.StreamInboxResponse.heartbeat:type_name -> armlet.notify.v1.InboxHeartbeat
+	13, // 14: armlet.notify.v1.StreamInboxResponse.reset:type_name -> armlet.notify.v1.InboxReset
+	7,  // 15: armlet.notify.v1.StreamInboxResponse.cursor:type_name -> armlet.notify.v1.InboxCursor
+	0,  // 16: armlet.notify.v1.InboxState.delivery:type_name -> armlet.notify.v1.DeliveryState
+	1,  // 17: armlet.notify.v1.InboxState.engagement:type_name -> armlet.notify.v1.Engagement
+	6,  // 18: armlet.notify.v1.ListAlertsResponse.alerts:type_name -> armlet.notify.v1.Alert
+	35, // 19: armlet.notify.v1.AlertAck.surface:type_name -> armlet.notify.v1.Surface
+	2,  // 20: armlet.notify.v1.AlertAck.kind:type_name -> armlet.notify.v1.AckKind
+	16, // 21: armlet.notify.v1.AcknowledgeAlertsRequest.acks:type_name -> armlet.notify.v1.AlertAck
+	11, // 22: armlet.notify.v1.AcknowledgeAlertsResponse.states:type_name -> armlet.notify.v1.InboxState
+	36, // 23: armlet.notify.v1.SendAlertRequest.payload:type_name -> google.protobuf.Struct
+	34, // 24: armlet.notify.v1.SendAlertRequest.priority:type_name -> armlet.notify.v1.AlertPriority
+	37, // 25: armlet.notify.v1.SendAlertRequest.ttl:type_name -> google.protobuf.Duration
+	32, // 26: armlet.notify.v1.SendAlertRequest.deliver_time:type_name -> google.protobuf.Timestamp
+	5,  // 27: armlet.notify.v1.SendAlertRequest.actions:type_name -> armlet.notify.v1.AlertAction
+	6,  // 28: armlet.notify.v1.SendAlertResponse.alert:type_name -> armlet.notify.v1.Alert
+	24, // 29: armlet.notify.v1.SendAlertResponse.broadcast:type_name -> armlet.notify.v1.AlertBroadcast
+	19, // 30: armlet.notify.v1.BatchSendAlertsRequest.requests:type_name -> armlet.notify.v1.SendAlertRequest
+	23, // 31: armlet.notify.v1.BatchSendAlertsResponse.results:type_name -> armlet.notify.v1.BatchSendAlertsResult
+	20, // 32: armlet.notify.v1.BatchSendAlertsResult.sent:type_name -> armlet.notify.v1.SendAlertResponse
+	3,  // 33: armlet.notify.v1.AlertBroadcast.state:type_name -> armlet.notify.v1.BroadcastState
+	32, // 34: armlet.notify.v1.AlertBroadcast.create_time:type_name -> google.protobuf.Timestamp
+	6,  // 35: armlet.notify.v1.ExplainAlertResponse.alert:type_name -> armlet.notify.v1.Alert
+	28, // 36: armlet.notify.v1.ExplainAlertResponse.decisions:type_name -> armlet.notify.v1.AlertDecision
+	29, // 37: armlet.notify.v1.ExplainAlertResponse.deliveries:type_name -> armlet.notify.v1.AlertDelivery
+	4,  // 38: armlet.notify.v1.AlertDecision.outcome:type_name -> armlet.notify.v1.DecisionOutcome
+	32, // 39: armlet.notify.v1.AlertDecision.time:type_name -> google.protobuf.Timestamp
+	32, // 40: armlet.notify.v1.AlertDelivery.time:type_name -> google.protobuf.Timestamp
+	35, // 41: armlet.notify.v1.AlertDelivery.surface:type_name -> armlet.notify.v1.Surface
+	2,  // 42: armlet.notify.v1.AlertDelivery.kind:type_name -> armlet.notify.v1.AckKind
+	43, // [43:43] is the sub-list for method output_type
+	43, // [43:43] is the sub-list for method input_type
+	43, // [43:43] is the sub-list for extension type_name
+	43, // [43:43] is the sub-list for extension extendee
+	0,  // [0:43] is the sub-list for field type_name
 }
 
 func init() { file_armlet_notify_v1_alerts_proto_init() }
@@ -544,22 +2666,31 @@ func file_armlet_notify_v1_alerts_proto_init() {
 	if File_armlet_notify_v1_alerts_proto != nil {
 		return
 	}
-	file_armlet_notify_v1_alerts_proto_msgTypes[2].OneofWrappers = []any{
-		(*StreamInboxResponse_Alert)(nil),
-		(*StreamInboxResponse_HeartbeatSequence)(nil),
+	file_armlet_notify_v1_alert_types_proto_init()
+	file_armlet_notify_v1_alerts_proto_msgTypes[4].OneofWrappers = []any{
+		(*StreamInboxResponse_Upsert)(nil),
+		(*StreamInboxResponse_Remove)(nil),
+		(*StreamInboxResponse_State)(nil),
+		(*StreamInboxResponse_Heartbeat)(nil),
+		(*StreamInboxResponse_Reset_)(nil),
+	}
+	file_armlet_notify_v1_alerts_proto_msgTypes[15].OneofWrappers = []any{
+		(*SendAlertResponse_Alert)(nil),
+		(*SendAlertResponse_Broadcast)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_notify_v1_alerts_proto_rawDesc), len(file_armlet_notify_v1_alerts_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   6,
+			NumEnums:      5,
+			NumMessages:   27,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_armlet_notify_v1_alerts_proto_goTypes,
 		DependencyIndexes: file_armlet_notify_v1_alerts_proto_depIdxs,
+		EnumInfos:         file_armlet_notify_v1_alerts_proto_enumTypes,
 		MessageInfos:      file_armlet_notify_v1_alerts_proto_msgTypes,
 	}.Build()
 	File_armlet_notify_v1_alerts_proto = out.File

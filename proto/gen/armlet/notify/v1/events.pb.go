@@ -186,11 +186,102 @@ func (x *AlertSent) GetDevice() string {
 	return ""
 }
 
+// AlertStateChanged is published when an alert that a partner sent has moved: domain "alerts", subject entity "alert", verb "state_changed".
+type AlertStateChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}/alerts/{uuid}`. In the copies that partners get the account is "-".
+	Alert string `protobuf:"bytes,1,opt,name=alert,proto3" json:"alert,omitempty"`
+	// What it is about.
+	Type string `protobuf:"bytes,2,opt,name=type,proto3" json:"type,omitempty"`
+	// The device it was sent to; empty when to none.
+	Device string `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
+	// How far it has come.
+	Delivery DeliveryState `protobuf:"varint,4,opt,name=delivery,proto3,enum=armlet.notify.v1.DeliveryState" json:"delivery,omitempty"`
+	// What the wearer did with it.
+	Engagement Engagement `protobuf:"varint,5,opt,name=engagement,proto3,enum=armlet.notify.v1.Engagement" json:"engagement,omitempty"`
+	// The action that the wearer chose; empty for none.
+	ActionId      string `protobuf:"bytes,6,opt,name=action_id,json=actionId,proto3" json:"action_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AlertStateChanged) Reset() {
+	*x = AlertStateChanged{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AlertStateChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AlertStateChanged) ProtoMessage() {}
+
+func (x *AlertStateChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AlertStateChanged.ProtoReflect.Descriptor instead.
+func (*AlertStateChanged) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AlertStateChanged) GetAlert() string {
+	if x != nil {
+		return x.Alert
+	}
+	return ""
+}
+
+func (x *AlertStateChanged) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *AlertStateChanged) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *AlertStateChanged) GetDelivery() DeliveryState {
+	if x != nil {
+		return x.Delivery
+	}
+	return DeliveryState_DELIVERY_STATE_UNSPECIFIED
+}
+
+func (x *AlertStateChanged) GetEngagement() Engagement {
+	if x != nil {
+		return x.Engagement
+	}
+	return Engagement_ENGAGEMENT_UNSPECIFIED
+}
+
+func (x *AlertStateChanged) GetActionId() string {
+	if x != nil {
+		return x.ActionId
+	}
+	return ""
+}
+
 var File_armlet_notify_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/events.proto\x12\x10armlet.notify.v1\x1a\x1farmlet/notify/v1/vouchers.proto\"D\n" +
+	"\x1darmlet/notify/v1/events.proto\x12\x10armlet.notify.v1\x1a\x1darmlet/notify/v1/alerts.proto\x1a\x1farmlet/notify/v1/vouchers.proto\"D\n" +
 	"\rVoucherIssued\x123\n" +
 	"\avoucher\x18\x01 \x01(\v2\x19.armlet.notify.v1.VoucherR\avoucher\"i\n" +
 	"\x0fVoucherRedeemed\x12<\n" +
@@ -201,7 +292,16 @@ const file_armlet_notify_v1_events_proto_rawDesc = "" +
 	"\tAlertSent\x12\x14\n" +
 	"\x05alert\x18\x01 \x01(\tR\x05alert\x12\x12\n" +
 	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
-	"\x06device\x18\x03 \x01(\tR\x06deviceBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
+	"\x06device\x18\x03 \x01(\tR\x06device\"\xed\x01\n" +
+	"\x11AlertStateChanged\x12\x14\n" +
+	"\x05alert\x18\x01 \x01(\tR\x05alert\x12\x12\n" +
+	"\x04type\x18\x02 \x01(\tR\x04type\x12\x16\n" +
+	"\x06device\x18\x03 \x01(\tR\x06device\x12;\n" +
+	"\bdelivery\x18\x04 \x01(\x0e2\x1f.armlet.notify.v1.DeliveryStateR\bdelivery\x12<\n" +
+	"\n" +
+	"engagement\x18\x05 \x01(\x0e2\x1c.armlet.notify.v1.EngagementR\n" +
+	"engagement\x12\x1b\n" +
+	"\taction_id\x18\x06 \x01(\tR\bactionIdBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var (
 	file_armlet_notify_v1_events_proto_rawDescOnce sync.Once
@@ -215,22 +315,27 @@ func file_armlet_notify_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_notify_v1_events_proto_rawDescData
 }
 
-var file_armlet_notify_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_armlet_notify_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_armlet_notify_v1_events_proto_goTypes = []any{
-	(*VoucherIssued)(nil),   // 0: armlet.notify.v1.VoucherIssued
-	(*VoucherRedeemed)(nil), // 1: armlet.notify.v1.VoucherRedeemed
-	(*AlertSent)(nil),       // 2: armlet.notify.v1.AlertSent
-	(*Voucher)(nil),         // 3: armlet.notify.v1.Voucher
-	(*Redemption)(nil),      // 4: armlet.notify.v1.Redemption
+	(*VoucherIssued)(nil),     // 0: armlet.notify.v1.VoucherIssued
+	(*VoucherRedeemed)(nil),   // 1: armlet.notify.v1.VoucherRedeemed
+	(*AlertSent)(nil),         // 2: armlet.notify.v1.AlertSent
+	(*AlertStateChanged)(nil), // 3: armlet.notify.v1.AlertStateChanged
+	(*Voucher)(nil),           // 4: armlet.notify.v1.Voucher
+	(*Redemption)(nil),        // 5: armlet.notify.v1.Redemption
+	(DeliveryState)(0),        // 6: armlet.notify.v1.DeliveryState
+	(Engagement)(0),           // 7: armlet.notify.v1.Engagement
 }
 var file_armlet_notify_v1_events_proto_depIdxs = []int32{
-	3, // 0: armlet.notify.v1.VoucherIssued.voucher:type_name -> armlet.notify.v1.Voucher
-	4, // 1: armlet.notify.v1.VoucherRedeemed.redemption:type_name -> armlet.notify.v1.Redemption
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	4, // 0: armlet.notify.v1.VoucherIssued.voucher:type_name -> armlet.notify.v1.Voucher
+	5, // 1: armlet.notify.v1.VoucherRedeemed.redemption:type_name -> armlet.notify.v1.Redemption
+	6, // 2: armlet.notify.v1.AlertStateChanged.delivery:type_name -> armlet.notify.v1.DeliveryState
+	7, // 3: armlet.notify.v1.AlertStateChanged.engagement:type_name -> armlet.notify.v1.Engagement
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_armlet_notify_v1_events_proto_init() }
@@ -238,6 +343,7 @@ func file_armlet_notify_v1_events_proto_init() {
 	if File_armlet_notify_v1_events_proto != nil {
 		return
 	}
+	file_armlet_notify_v1_alerts_proto_init()
 	file_armlet_notify_v1_vouchers_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -245,7 +351,7 @@ func file_armlet_notify_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_notify_v1_events_proto_rawDesc), len(file_armlet_notify_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -26,12 +26,33 @@ var File_armlet_notify_v1_notify_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_notify_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/notify.proto\x12\x10armlet.notify.v1\x1a\x1darmlet/notify/v1/alerts.proto\x1a$armlet/notify/v1/subscriptions.proto\x1a\x1farmlet/notify/v1/vouchers.proto2\x9e\a\n" +
-	"\rNotifyService\x12\\\n" +
+	"\x1darmlet/notify/v1/notify.proto\x12\x10armlet.notify.v1\x1a%armlet/notify/v1/alert_settings.proto\x1a\"armlet/notify/v1/alert_types.proto\x1a\x1darmlet/notify/v1/alerts.proto\x1a$armlet/notify/v1/subscriptions.proto\x1a\x1darmlet/notify/v1/topics.proto\x1a\x1farmlet/notify/v1/vouchers.proto2\xa7\x15\n" +
+	"\rNotifyService\x12X\n" +
+	"\x0fCreateAlertType\x12(.armlet.notify.v1.CreateAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12R\n" +
+	"\fGetAlertType\x12%.armlet.notify.v1.GetAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12c\n" +
+	"\x0eListAlertTypes\x12'.armlet.notify.v1.ListAlertTypesRequest\x1a(.armlet.notify.v1.ListAlertTypesResponse\x12X\n" +
+	"\x0fUpdateAlertType\x12(.armlet.notify.v1.UpdateAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12Z\n" +
+	"\x10PublishAlertType\x12).armlet.notify.v1.PublishAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12i\n" +
+	"\x10PreviewAlertType\x12).armlet.notify.v1.PreviewAlertTypeRequest\x1a*.armlet.notify.v1.PreviewAlertTypeResponse\x12T\n" +
+	"\tSendAlert\x12\".armlet.notify.v1.SendAlertRequest\x1a#.armlet.notify.v1.SendAlertResponse\x12f\n" +
+	"\x0fBatchSendAlerts\x12(.armlet.notify.v1.BatchSendAlertsRequest\x1a).armlet.notify.v1.BatchSendAlertsResponse\x12a\n" +
+	"\x11GetAlertBroadcast\x12*.armlet.notify.v1.GetAlertBroadcastRequest\x1a .armlet.notify.v1.AlertBroadcast\x12]\n" +
+	"\fExplainAlert\x12%.armlet.notify.v1.ExplainAlertRequest\x1a&.armlet.notify.v1.ExplainAlertResponse\x12\\\n" +
 	"\vStreamInbox\x12$.armlet.notify.v1.StreamInboxRequest\x1a%.armlet.notify.v1.StreamInboxResponse0\x01\x12W\n" +
 	"\n" +
-	"ListAlerts\x12#.armlet.notify.v1.ListAlertsRequest\x1a$.armlet.notify.v1.ListAlertsResponse\x12H\n" +
-	"\tSendAlert\x12\".armlet.notify.v1.SendAlertRequest\x1a\x17.armlet.notify.v1.Alert\x12U\n" +
+	"ListAlerts\x12#.armlet.notify.v1.ListAlertsRequest\x1a$.armlet.notify.v1.ListAlertsResponse\x12l\n" +
+	"\x11AcknowledgeAlerts\x12*.armlet.notify.v1.AcknowledgeAlertsRequest\x1a+.armlet.notify.v1.AcknowledgeAlertsResponse\x12W\n" +
+	"\n" +
+	"EraseInbox\x12#.armlet.notify.v1.EraseInboxRequest\x1a$.armlet.notify.v1.EraseInboxResponse\x12^\n" +
+	"\x10GetAlertSettings\x12).armlet.notify.v1.GetAlertSettingsRequest\x1a\x1f.armlet.notify.v1.AlertSettings\x12d\n" +
+	"\x13UpdateAlertSettings\x12,.armlet.notify.v1.UpdateAlertSettingsRequest\x1a\x1f.armlet.notify.v1.AlertSettings\x12L\n" +
+	"\vCreateTopic\x12$.armlet.notify.v1.CreateTopicRequest\x1a\x17.armlet.notify.v1.Topic\x12F\n" +
+	"\bGetTopic\x12!.armlet.notify.v1.GetTopicRequest\x1a\x17.armlet.notify.v1.Topic\x12Z\n" +
+	"\vDeleteTopic\x12$.armlet.notify.v1.DeleteTopicRequest\x1a%.armlet.notify.v1.DeleteTopicResponse\x12W\n" +
+	"\n" +
+	"ListTopics\x12#.armlet.notify.v1.ListTopicsRequest\x1a$.armlet.notify.v1.ListTopicsResponse\x12Z\n" +
+	"\x12ChangeTopicMembers\x12+.armlet.notify.v1.ChangeTopicMembersRequest\x1a\x17.armlet.notify.v1.Topic\x12i\n" +
+	"\x10ListTopicMembers\x12).armlet.notify.v1.ListTopicMembersRequest\x1a*.armlet.notify.v1.ListTopicMembersResponse\x12U\n" +
 	"\x0eCreateCampaign\x12'.armlet.notify.v1.CreateCampaignRequest\x1a\x1a.armlet.notify.v1.Campaign\x12]\n" +
 	"\fIssueVoucher\x12%.armlet.notify.v1.IssueVoucherRequest\x1a&.armlet.notify.v1.IssueVoucherResponse\x12`\n" +
 	"\rVerifyVoucher\x12&.armlet.notify.v1.VerifyVoucherRequest\x1a'.armlet.notify.v1.VerifyVoucherResponse\x12U\n" +
@@ -41,49 +62,119 @@ const file_armlet_notify_v1_notify_proto_rawDesc = "" +
 	"\x0fGetSubscription\x12(.armlet.notify.v1.GetSubscriptionRequest\x1a\x1e.armlet.notify.v1.SubscriptionBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var file_armlet_notify_v1_notify_proto_goTypes = []any{
-	(*StreamInboxRequest)(nil),        // 0: armlet.notify.v1.StreamInboxRequest
-	(*ListAlertsRequest)(nil),         // 1: armlet.notify.v1.ListAlertsRequest
-	(*SendAlertRequest)(nil),          // 2: armlet.notify.v1.SendAlertRequest
-	(*CreateCampaignRequest)(nil),     // 3: armlet.notify.v1.CreateCampaignRequest
-	(*IssueVoucherRequest)(nil),       // 4: armlet.notify.v1.IssueVoucherRequest
-	(*VerifyVoucherRequest)(nil),      // 5: armlet.notify.v1.VerifyVoucherRequest
-	(*RedeemVoucherRequest)(nil),      // 6: armlet.notify.v1.RedeemVoucherRequest
-	(*ListVouchersRequest)(nil),       // 7: armlet.notify.v1.ListVouchersRequest
-	(*CreateSubscriptionRequest)(nil), // 8: armlet.notify.v1.CreateSubscriptionRequest
-	(*GetSubscriptionRequest)(nil),    // 9: armlet.notify.v1.GetSubscriptionRequest
-	(*StreamInboxResponse)(nil),       // 10: armlet.notify.v1.StreamInboxResponse
-	(*ListAlertsResponse)(nil),        // 11: armlet.notify.v1.ListAlertsResponse
-	(*Alert)(nil),                     // 12: armlet.notify.v1.Alert
-	(*Campaign)(nil),                  // 13: armlet.notify.v1.Campaign
-	(*IssueVoucherResponse)(nil),      // 14: armlet.notify.v1.IssueVoucherResponse
-	(*VerifyVoucherResponse)(nil),     // 15: armlet.notify.v1.VerifyVoucherResponse
-	(*Redemption)(nil),                // 16: armlet.notify.v1.Redemption
-	(*ListVouchersResponse)(nil),      // 17: armlet.notify.v1.ListVouchersResponse
-	(*Subscription)(nil),              // 18: armlet.notify.v1.Subscription
+	(*CreateAlertTypeRequest)(nil),     // 0: armlet.notify.v1.CreateAlertTypeRequest
+	(*GetAlertTypeRequest)(nil),        // 1: armlet.notify.v1.GetAlertTypeRequest
+	(*ListAlertTypesRequest)(nil),      // 2: armlet.notify.v1.ListAlertTypesRequest
+	(*UpdateAlertTypeRequest)(nil),     // 3: armlet.notify.v1.UpdateAlertTypeRequest
+	(*PublishAlertTypeRequest)(nil),    // 4: armlet.notify.v1.PublishAlertTypeRequest
+	(*PreviewAlertTypeRequest)(nil),    // 5: armlet.notify.v1.PreviewAlertTypeRequest
+	(*SendAlertRequest)(nil),           // 6: armlet.notify.v1.SendAlertRequest
+	(*BatchSendAlertsRequest)(nil),     // 7: armlet.notify.v1.BatchSendAlertsRequest
+	(*GetAlertBroadcastRequest)(nil),   // 8: armlet.notify.v1.GetAlertBroadcastRequest
+	(*ExplainAlertRequest)(nil),        // 9: armlet.notify.v1.ExplainAlertRequest
+	(*StreamInboxRequest)(nil),         // 10: armlet.notify.v1.StreamInboxRequest
+	(*ListAlertsRequest)(nil),          // 11: armlet.notify.v1.ListAlertsRequest
+	(*AcknowledgeAlertsRequest)(nil),   // 12: armlet.notify.v1.AcknowledgeAlertsRequest
+	(*EraseInboxRequest)(nil),          // 13: armlet.notify.v1.EraseInboxRequest
+	(*GetAlertSettingsRequest)(nil),    // 14: armlet.notify.v1.GetAlertSettingsRequest
+	(*UpdateAlertSettingsRequest)(nil), // 15: armlet.notify.v1.UpdateAlertSettingsRequest
+	(*CreateTopicRequest)(nil),         // 16: armlet.notify.v1.CreateTopicRequest
+	(*GetTopicRequest)(nil),            // 17: armlet.notify.v1.GetTopicRequest
+	(*DeleteTopicRequest)(nil),         // 18: armlet.notify.v1.DeleteTopicRequest
+	(*ListTopicsRequest)(nil),          // 19: armlet.notify.v1.ListTopicsRequest
+	(*ChangeTopicMembersRequest)(nil),  // 20: armlet.notify.v1.ChangeTopicMembersRequest
+	(*ListTopicMembersRequest)(nil),    // 21: armlet.notify.v1.ListTopicMembersRequest
+	(*CreateCampaignRequest)(nil),      // 22: armlet.notify.v1.CreateCampaignRequest
+	(*IssueVoucherRequest)(nil),        // 23: armlet.notify.v1.IssueVoucherRequest
+	(*VerifyVoucherRequest)(nil),       // 24: armlet.notify.v1.VerifyVoucherRequest
+	(*RedeemVoucherRequest)(nil),       // 25: armlet.notify.v1.RedeemVoucherRequest
+	(*ListVouchersRequest)(nil),        // 26: armlet.notify.v1.ListVouchersRequest
+	(*CreateSubscriptionRequest)(nil),  // 27: armlet.notify.v1.CreateSubscriptionRequest
+	(*GetSubscriptionRequest)(nil),     // 28: armlet.notify.v1.GetSubscriptionRequest
+	(*AlertType)(nil),                  // 29: armlet.notify.v1.AlertType
+	(*ListAlertTypesResponse)(nil),     // 30: armlet.notify.v1.ListAlertTypesResponse
+	(*PreviewAlertTypeResponse)(nil),   // 31: armlet.notify.v1.PreviewAlertTypeResponse
+	(*SendAlertResponse)(nil),          // 32: armlet.notify.v1.SendAlertResponse
+	(*BatchSendAlertsResponse)(nil),    // 33: armlet.notify.v1.BatchSendAlertsResponse
+	(*AlertBroadcast)(nil),             // 34: armlet.notify.v1.AlertBroadcast
+	(*ExplainAlertResponse)(nil),       // 35: armlet.notify.v1.ExplainAlertResponse
+	(*StreamInboxResponse)(nil),        // 36: armlet.notify.v1.StreamInboxResponse
+	(*ListAlertsResponse)(nil),         // 37: armlet.notify.v1.ListAlertsResponse
+	(*AcknowledgeAlertsResponse)(nil),  // 38: armlet.notify.v1.AcknowledgeAlertsResponse
+	(*EraseInboxResponse)(nil),         // 39: armlet.notify.v1.EraseInboxResponse
+	(*AlertSettings)(nil),              // 40: armlet.notify.v1.AlertSettings
+	(*Topic)(nil),                      // 41: armlet.notify.v1.Topic
+	(*DeleteTopicResponse)(nil),        // 42: armlet.notify.v1.DeleteTopicResponse
+	(*ListTopicsResponse)(nil),         // 43: armlet.notify.v1.ListTopicsResponse
+	(*ListTopicMembersResponse)(nil),   // 44: armlet.notify.v1.ListTopicMembersResponse
+	(*Campaign)(nil),                   // 45: armlet.notify.v1.Campaign
+	(*IssueVoucherResponse)(nil),       // 46: armlet.notify.v1.IssueVoucherResponse
+	(*VerifyVoucherResponse)(nil),      // 47: armlet.notify.v1.VerifyVoucherResponse
+	(*Redemption)(nil),                 // 48: armlet.notify.v1.Redemption
+	(*ListVouchersResponse)(nil),       // 49: armlet.notify.v1.ListVouchersResponse
+	(*Subscription)(nil),               // 50: armlet.notify.v1.Subscription
 }
 var file_armlet_notify_v1_notify_proto_depIdxs = []int32{
-	0,  // 0: armlet.notify.v1.NotifyService.StreamInbox:input_type -> armlet.notify.v1.StreamInboxRequest
-	1,  // 1: armlet.notify.v1.NotifyService.ListAlerts:input_type -> armlet.notify.v1.ListAlertsRequest
-	2,  // 2: armlet.notify.v1.NotifyService.SendAlert:input_type -> armlet.notify.v1.SendAlertRequest
-	3,  // 3: armlet.notify.v1.NotifyService.CreateCampaign:input_type -> armlet.notify.v1.CreateCampaignRequest
-	4,  // 4: armlet.notify.v1.NotifyService.IssueVoucher:input_type -> armlet.notify.v1.IssueVoucherRequest
-	5,  // 5: armlet.notify.v1.NotifyService.VerifyVoucher:input_type -> armlet.notify.v1.VerifyVoucherRequest
-	6,  // 6: armlet.notify.v1.NotifyService.RedeemVoucher:input_type -> armlet.notify.v1.RedeemVoucherRequest
-	7,  // 7: armlet.notify.v1.NotifyService.ListVouchers:input_type -> armlet.notify.v1.ListVouchersRequest
-	8,  // 8: armlet.notify.v1.NotifyService.CreateSubscription:input_type -> armlet.notify.v1.CreateSubscriptionRequest
-	9,  // 9: armlet.notify.v1.NotifyService.GetSubscription:input_type -> armlet.notify.v1.GetSubscriptionRequest
-	10, // 10: armlet.notify.v1.NotifyService.StreamInbox:output_type -> armlet.notify.v1.StreamInboxResponse
-	11, // 11: armlet.notify.v1.NotifyService.ListAlerts:output_type -> armlet.notify.v1.ListAlertsResponse
-	12, // 12: armlet.notify.v1.NotifyService.SendAlert:output_type -> armlet.notify.v1.Alert
-	13, // 13: armlet.notify.v1.NotifyService.CreateCampaign:output_type -> armlet.notify.v1.Campaign
-	14, // 14: armlet.notify.v1.NotifyService.IssueVoucher:output_type -> armlet.notify.v1.IssueVoucherResponse
-	15, // 15: armlet.notify.v1.NotifyService.VerifyVoucher:output_type -> armlet.notify.v1.VerifyVoucherResponse
-	16, // 16: armlet.notify.v1.NotifyService.RedeemVoucher:output_type -> armlet.notify.v1.Redemption
-	17, // 17: armlet.notify.v1.NotifyService.ListVouchers:output_type -> armlet.notify.v1.ListVouchersResponse
-	18, // 18: armlet.notify.v1.NotifyService.CreateSubscription:output_type -> armlet.notify.v1.Subscription
-	18, // 19: armlet.notify.v1.NotifyService.GetSubscription:output_type -> armlet.notify.v1.Subscription
-	10, // [10:20] is the sub-list for method output_type
-	0,  // [0:10] is the sub-list for method input_type
+	0,  // 0: armlet.notify.v1.NotifyService.CreateAlertType:input_type -> armlet.notify.v1.CreateAlertTypeRequest
+	1,  // 1: armlet.notify.v1.NotifyService.GetAlertType:input_type -> armlet.notify.v1.GetAlertTypeRequest
+	2,  // 2: armlet.notify.v1.NotifyService.ListAlertTypes:input_type -> armlet.notify.v1.ListAlertTypesRequest
+	3,  // 3: armlet.notify.v1.NotifyService.UpdateAlertType:input_type -> armlet.notify.v1.UpdateAlertTypeRequest
+	4,  // 4: armlet.notify.v1.NotifyService.PublishAlertType:input_type -> armlet.notify.v1.PublishAlertTypeRequest
+	5,  // 5: armlet.notify.v1.NotifyService.PreviewAlertType:input_type -> armlet.notify.v1.PreviewAlertTypeRequest
+	6,  // 6: armlet.notify.v1.NotifyService.SendAlert:input_type -> armlet.notify.v1.SendAlertRequest
+	7,  // 7: armlet.notify.v1.NotifyService.BatchSendAlerts:input_type -> armlet.notify.v1.BatchSendAlertsRequest
+	8,  // 8: armlet.notify.v1.NotifyService.GetAlertBroadcast:input_type -> armlet.notify.v1.GetAlertBroadcastRequest
+	9,  // 9: armlet.notify.v1.NotifyService.ExplainAlert:input_type -> armlet.notify.v1.ExplainAlertRequest
+	10, // 10: armlet.notify.v1.NotifyService.StreamInbox:input_type -> armlet.notify.v1.StreamInboxRequest
+	11, // 11: armlet.notify.v1.NotifyService.ListAlerts:input_type -> armlet.notify.v1.ListAlertsRequest
+	12, // 12: armlet.notify.v1.NotifyService.AcknowledgeAlerts:input_type -> armlet.notify.v1.AcknowledgeAlertsRequest
+	13, // 13: armlet.notify.v1.NotifyService.EraseInbox:input_type -> armlet.notify.v1.EraseInboxRequest
+	14, // 14: armlet.notify.v1.NotifyService.GetAlertSettings:input_type -> armlet.notify.v1.GetAlertSettingsRequest
+	15, // 15: armlet.notify.v1.NotifyService.UpdateAlertSettings:input_type -> armlet.notify.v1.UpdateAlertSettingsRequest
+	16, // 16: armlet.notify.v1.NotifyService.CreateTopic:input_type -> armlet.notify.v1.CreateTopicRequest
+	17, // 17: armlet.notify.v1.NotifyService.GetTopic:input_type -> armlet.notify.v1.GetTopicRequest
+	18, // 18: armlet.notify.v1.NotifyService.DeleteTopic:input_type -> armlet.notify.v1.DeleteTopicRequest
+	19, // 19: armlet.notify.v1.NotifyService.ListTopics:input_type -> armlet.notify.v1.ListTopicsRequest
+	20, // 20: armlet.notify.v1.NotifyService.ChangeTopicMembers:input_type -> armlet.notify.v1.ChangeTopicMembersRequest
+	21, // 21: armlet.notify.v1.NotifyService.ListTopicMembers:input_type -> armlet.notify.v1.ListTopicMembersRequest
+	22, // 22: armlet.notify.v1.NotifyService.CreateCampaign:input_type -> armlet.notify.v1.CreateCampaignRequest
+	23, // 23: armlet.notify.v1.NotifyService.IssueVoucher:input_type -> armlet.notify.v1.IssueVoucherRequest
+	24, // 24: armlet.notify.v1.NotifyService.VerifyVoucher:input_type -> armlet.notify.v1.VerifyVoucherRequest
+	25, // 25: armlet.notify.v1.NotifyService.RedeemVoucher:input_type -> armlet.notify.v1.RedeemVoucherRequest
+	26, // 26: armlet.notify.v1.NotifyService.ListVouchers:input_type -> armlet.notify.v1.ListVouchersRequest
+	27, // 27: armlet.notify.v1.NotifyService.CreateSubscription:input_type -> armlet.notify.v1.CreateSubscriptionRequest
+	28, // 28: armlet.notify.v1.NotifyService.GetSubscription:input_type -> armlet.notify.v1.GetSubscriptionRequest
+	29, // 29: armlet.notify.v1.NotifyService.CreateAlertType:output_type -> armlet.notify.v1.AlertType
+	29, // 30: armlet.notify.v1.NotifyService.GetAlertType:output_type -> armlet.notify.v1.AlertType
+	30, // 31: armlet.notify.v1.NotifyService.ListAlertTypes:output_type -> armlet.notify.v1.ListAlertTypesResponse
+	29, // 32: armlet.notify.v1.NotifyService.UpdateAlertType:output_type -> armlet.notify.v1.AlertType
+	29, // 33: armlet.notify.v1.NotifyService.PublishAlertType:output_type -> armlet.notify.v1.AlertType
+	31, // 34: armlet.notify.v1.NotifyService.PreviewAlertType:output_type -> armlet.notify.v1.PreviewAlertTypeResponse
+	32, // 35: armlet.notify.v1.NotifyService.SendAlert:output_type -> armlet.notify.v1.SendAlertResponse
+	33, // 36: armlet.notify.v1.NotifyService.BatchSendAlerts:output_type -> armlet.notify.v1.BatchSendAlertsResponse
+	34, // 37: armlet.notify.v1.NotifyService.GetAlertBroadcast:output_type -> armlet.notify.v1.AlertBroadcast
+	35, // 38: armlet.notify.v1.NotifyService.ExplainAlert:output_type -> armlet.notify.v1.ExplainAlertResponse
+	36, // 39: armlet.notify.v1.NotifyService.StreamInbox:output_type -> armlet.notify.v1.StreamInboxResponse
+	37, // 40: armlet.notify.v1.NotifyService.ListAlerts:output_type -> armlet.notify.v1.ListAlertsResponse
+	38, // 41: armlet.notify.v1.NotifyService.AcknowledgeAlerts:output_type -> armlet.notify.v1.AcknowledgeAlertsResponse
+	39, // 42: armlet.notify.v1.NotifyService.EraseInbox:output_type -> armlet.notify.v1.EraseInboxResponse
+	40, // 43: armlet.notify.v1.NotifyService.GetAlertSettings:output_type -> armlet.notify.v1.AlertSettings
+	40, // 44: armlet.notify.v1.NotifyService.UpdateAlertSettings:output_type -> armlet.notify.v1.AlertSettings
+	41, // 45: armlet.notify.v1.NotifyService.CreateTopic:output_type -> armlet.notify.v1.Topic
+	41, // 46: armlet.notify.v1.NotifyService.GetTopic:output_type -> armlet.notify.v1.Topic
+	42, // 47: armlet.notify.v1.NotifyService.DeleteTopic:output_type -> armlet.notify.v1.DeleteTopicResponse
+	43, // 48: armlet.notify.v1.NotifyService.ListTopics:output_type -> armlet.notify.v1.ListTopicsResponse
+	41, // 49: armlet.notify.v1.NotifyService.ChangeTopicMembers:output_type -> armlet.notify.v1.Topic
+	44, // 50: armlet.notify.v1.NotifyService.ListTopicMembers:output_type -> armlet.notify.v1.ListTopicMembersResponse
+	45, // 51: armlet.notify.v1.NotifyService.CreateCampaign:output_type -> armlet.notify.v1.Campaign
+	46, // 52: armlet.notify.v1.NotifyService.IssueVoucher:output_type -> armlet.notify.v1.IssueVoucherResponse
+	47, // 53: armlet.notify.v1.NotifyService.VerifyVoucher:output_type -> armlet.notify.v1.VerifyVoucherResponse
+	48, // 54: armlet.notify.v1.NotifyService.RedeemVoucher:output_type -> armlet.notify.v1.Redemption
+	49, // 55: armlet.notify.v1.NotifyService.ListVouchers:output_type -> armlet.notify.v1.ListVouchersResponse
+	50, // 56: armlet.notify.v1.NotifyService.CreateSubscription:output_type -> armlet.notify.v1.Subscription
+	50, // 57: armlet.notify.v1.NotifyService.GetSubscription:output_type -> armlet.notify.v1.Subscription
+	29, // [29:58] is the sub-list for method output_type
+	0,  // [0:29] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
@@ -94,8 +185,11 @@ func file_armlet_notify_v1_notify_proto_init() {
 	if File_armlet_notify_v1_notify_proto != nil {
 		return
 	}
+	file_armlet_notify_v1_alert_settings_proto_init()
+	file_armlet_notify_v1_alert_types_proto_init()
 	file_armlet_notify_v1_alerts_proto_init()
 	file_armlet_notify_v1_subscriptions_proto_init()
+	file_armlet_notify_v1_topics_proto_init()
 	file_armlet_notify_v1_vouchers_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{

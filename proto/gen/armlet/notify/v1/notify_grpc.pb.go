@@ -21,16 +21,35 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	NotifyService_StreamInbox_FullMethodName        = "/armlet.notify.v1.NotifyService/StreamInbox"
-	NotifyService_ListAlerts_FullMethodName         = "/armlet.notify.v1.NotifyService/ListAlerts"
-	NotifyService_SendAlert_FullMethodName          = "/armlet.notify.v1.NotifyService/SendAlert"
-	NotifyService_CreateCampaign_FullMethodName     = "/armlet.notify.v1.NotifyService/CreateCampaign"
-	NotifyService_IssueVoucher_FullMethodName       = "/armlet.notify.v1.NotifyService/IssueVoucher"
-	NotifyService_VerifyVoucher_FullMethodName      = "/armlet.notify.v1.NotifyService/VerifyVoucher"
-	NotifyService_RedeemVoucher_FullMethodName      = "/armlet.notify.v1.NotifyService/RedeemVoucher"
-	NotifyService_ListVouchers_FullMethodName       = "/armlet.notify.v1.NotifyService/ListVouchers"
-	NotifyService_CreateSubscription_FullMethodName = "/armlet.notify.v1.NotifyService/CreateSubscription"
-	NotifyService_GetSubscription_FullMethodName    = "/armlet.notify.v1.NotifyService/GetSubscription"
+	NotifyService_CreateAlertType_FullMethodName     = "/armlet.notify.v1.NotifyService/CreateAlertType"
+	NotifyService_GetAlertType_FullMethodName        = "/armlet.notify.v1.NotifyService/GetAlertType"
+	NotifyService_ListAlertTypes_FullMethodName      = "/armlet.notify.v1.NotifyService/ListAlertTypes"
+	NotifyService_UpdateAlertType_FullMethodName     = "/armlet.notify.v1.NotifyService/UpdateAlertType"
+	NotifyService_PublishAlertType_FullMethodName    = "/armlet.notify.v1.NotifyService/PublishAlertType"
+	NotifyService_PreviewAlertType_FullMethodName    = "/armlet.notify.v1.NotifyService/PreviewAlertType"
+	NotifyService_SendAlert_FullMethodName           = "/armlet.notify.v1.NotifyService/SendAlert"
+	NotifyService_BatchSendAlerts_FullMethodName     = "/armlet.notify.v1.NotifyService/BatchSendAlerts"
+	NotifyService_GetAlertBroadcast_FullMethodName   = "/armlet.notify.v1.NotifyService/GetAlertBroadcast"
+	NotifyService_ExplainAlert_FullMethodName        = "/armlet.notify.v1.NotifyService/ExplainAlert"
+	NotifyService_StreamInbox_FullMethodName         = "/armlet.notify.v1.NotifyService/StreamInbox"
+	NotifyService_ListAlerts_FullMethodName          = "/armlet.notify.v1.NotifyService/ListAlerts"
+	NotifyService_AcknowledgeAlerts_FullMethodName   = "/armlet.notify.v1.NotifyService/AcknowledgeAlerts"
+	NotifyService_EraseInbox_FullMethodName          = "/armlet.notify.v1.NotifyService/EraseInbox"
+	NotifyService_GetAlertSettings_FullMethodName    = "/armlet.notify.v1.NotifyService/GetAlertSettings"
+	NotifyService_UpdateAlertSettings_FullMethodName = "/armlet.notify.v1.NotifyService/UpdateAlertSettings"
+	NotifyService_CreateTopic_FullMethodName         = "/armlet.notify.v1.NotifyService/CreateTopic"
+	NotifyService_GetTopic_FullMethodName            = "/armlet.notify.v1.NotifyService/GetTopic"
+	NotifyService_DeleteTopic_FullMethodName         = "/armlet.notify.v1.NotifyService/DeleteTopic"
+	NotifyService_ListTopics_FullMethodName          = "/armlet.notify.v1.NotifyService/ListTopics"
+	NotifyService_ChangeTopicMembers_FullMethodName  = "/armlet.notify.v1.NotifyService/ChangeTopicMembers"
+	NotifyService_ListTopicMembers_FullMethodName    = "/armlet.notify.v1.NotifyService/ListTopicMembers"
+	NotifyService_CreateCampaign_FullMethodName      = "/armlet.notify.v1.NotifyService/CreateCampaign"
+	NotifyService_IssueVoucher_FullMethodName        = "/armlet.notify.v1.NotifyService/IssueVoucher"
+	NotifyService_VerifyVoucher_FullMethodName       = "/armlet.notify.v1.NotifyService/VerifyVoucher"
+	NotifyService_RedeemVoucher_FullMethodName       = "/armlet.notify.v1.NotifyService/RedeemVoucher"
+	NotifyService_ListVouchers_FullMethodName        = "/armlet.notify.v1.NotifyService/ListVouchers"
+	NotifyService_CreateSubscription_FullMethodName  = "/armlet.notify.v1.NotifyService/CreateSubscription"
+	NotifyService_GetSubscription_FullMethodName     = "/armlet.notify.v1.NotifyService/GetSubscription"
 )
 
 // NotifyServiceClient is the client API for NotifyService service.
@@ -40,15 +59,70 @@ const (
 // NotifyService tells wearers and partners what happened, and redeems vouchers.
 // Every unary RPC needs a deadline; without one it answers INVALID_ARGUMENT with reason DEADLINE_REQUIRED.
 type NotifyServiceClient interface {
-	// StreamInbox sends an account's alerts: those after the cursor first, then new ones as they come. Sequences have no gap.
-	// Callers: wearer (own account). Safe to repeat from the last sequence seen. Reasons: CURSOR_INVALID.
+	// CreateAlertType makes a type of alerts, as a draft. Callers: partner with scope alerts.types (own), operator. Safe to repeat with the same request_id.
+	// Reasons: ALERT_TYPE_EXISTS, ALERT_TYPE_INVALID, SCHEMA_INVALID, TEMPLATE_INVALID, TOO_MANY_ALERT_TYPES, REQUEST_ID_REUSED.
+	CreateAlertType(ctx context.Context, in *CreateAlertTypeRequest, opts ...grpc.CallOption) (*AlertType, error)
+	// GetAlertType reads a type. Callers: partner with scope alerts.types (own), operator. Safe to repeat. Reasons: ALERT_TYPE_NOT_FOUND.
+	GetAlertType(ctx context.Context, in *GetAlertTypeRequest, opts ...grpc.CallOption) (*AlertType, error)
+	// ListAlertTypes lists types by name. Callers: partner with scope alerts.types (own), operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
+	ListAlertTypes(ctx context.Context, in *ListAlertTypesRequest, opts ...grpc.CallOption) (*ListAlertTypesResponse, error)
+	// UpdateAlertType changes a type's draft; what is published stays. Callers: partner with scope alerts.types (own), operator, who may change the texts, the
+	// priority and the throttle of built-in types too. Safe to repeat with the same request_id.
+	// Reasons: ALERT_TYPE_NOT_FOUND, ALERT_TYPE_INVALID, SCHEMA_INVALID, TEMPLATE_INVALID, ETAG_MISMATCH, REQUEST_ID_REUSED.
+	UpdateAlertType(ctx context.Context, in *UpdateAlertTypeRequest, opts ...grpc.CallOption) (*AlertType, error)
+	// PublishAlertType puts a type's draft into effect for the alerts that are sent from then on. Callers: partner with scope alerts.types (own), operator.
+	// Safe to repeat with the same request_id. Reasons: ALERT_TYPE_NOT_FOUND, ETAG_MISMATCH, REQUEST_ID_REUSED.
+	PublishAlertType(ctx context.Context, in *PublishAlertTypeRequest, opts ...grpc.CallOption) (*AlertType, error)
+	// PreviewAlertType says what a type's draft would show. It sends nothing. Callers: partner with scope alerts.types (own), operator. Safe to repeat.
+	// Reasons: ALERT_TYPE_NOT_FOUND, PAYLOAD_INVALID.
+	PreviewAlertType(ctx context.Context, in *PreviewAlertTypeRequest, opts ...grpc.CallOption) (*PreviewAlertTypeResponse, error)
+	// SendAlert alerts the wearer of a device, an account, or all members of a topic. A partner does not learn whose account it is: the
+	// answer's name is `accounts/-/alerts/{uuid}` and its sequence 0. Callers: partner with scope alerts.send (own devices, topics and types), operator.
+	// Safe to repeat with the same request_id. Reasons: RECIPIENT_NOT_FOUND, TOPIC_NOT_FOUND, ALERT_TYPE_NOT_FOUND, ALERT_TYPE_NOT_PUBLISHED,
+	// PAYLOAD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
+	SendAlert(ctx context.Context, in *SendAlertRequest, opts ...grpc.CallOption) (*SendAlertResponse, error)
+	// BatchSendAlerts does the same for up to 100 alerts, each on its own: one that is refused stops no other. Callers: as SendAlert. Safe to repeat with the
+	// same request_ids. Reasons: each result has its own, those of SendAlert.
+	BatchSendAlerts(ctx context.Context, in *BatchSendAlertsRequest, opts ...grpc.CallOption) (*BatchSendAlertsResponse, error)
+	// GetAlertBroadcast says how far an alert to a topic has come. Callers: partner with scope alerts.send (own), operator. Safe to repeat.
+	// Reasons: BROADCAST_NOT_FOUND.
+	GetAlertBroadcast(ctx context.Context, in *GetAlertBroadcastRequest, opts ...grpc.CallOption) (*AlertBroadcast, error)
+	// ExplainAlert tells in order what was decided about an alert and what its surfaces said. Callers: partner with scope alerts.send (alerts that it sent),
+	// wearer (own account), operator. Safe to repeat. Reasons: ALERT_NOT_FOUND.
+	ExplainAlert(ctx context.Context, in *ExplainAlertRequest, opts ...grpc.CallOption) (*ExplainAlertResponse, error)
+	// StreamInbox sends what happens in an account's inbox: the steps after the cursor first, then new ones as they come. Sequences have no gap; where they
+	// would, the stream starts over with a reset. Callers: wearer (own account). Safe to repeat from the last cursor. Reasons: STREAM_REPLACED.
 	StreamInbox(ctx context.Context, in *StreamInboxRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamInboxResponse], error)
-	// ListAlerts lists an account's alerts, newest first. Callers: wearer (own account), operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
+	// ListAlerts lists the alerts in an account's inbox, newest first. Callers: wearer (own account), operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
 	ListAlerts(ctx context.Context, in *ListAlertsRequest, opts ...grpc.CallOption) (*ListAlertsResponse, error)
-	// SendAlert puts a partner's own alert into the inbox of an account that wears one of its bands. The partner does not learn whose: the
-	// answer's name is `accounts/-/alerts/{uuid}` and its sequence 0. Callers: partner with scope alerts.send.
-	// Safe to repeat with the same request_id. Reasons: RECIPIENT_NOT_FOUND, REQUEST_ID_REUSED.
-	SendAlert(ctx context.Context, in *SendAlertRequest, opts ...grpc.CallOption) (*Alert, error)
+	// AcknowledgeAlerts says what surfaces have received and shown, and what the wearer did. Callers: wearer (own account).
+	// Safe to repeat with the same request_id. Reasons: ALERT_NOT_FOUND, ACTION_NOT_FOUND, REQUEST_ID_REUSED.
+	AcknowledgeAlerts(ctx context.Context, in *AcknowledgeAlertsRequest, opts ...grpc.CallOption) (*AcknowledgeAlertsResponse, error)
+	// EraseInbox removes the texts of all alerts of an account for good; its streams start over. Callers: wearer (own account), operator.
+	// Safe to repeat with the same request_id. Reasons: REQUEST_ID_REUSED.
+	EraseInbox(ctx context.Context, in *EraseInboxRequest, opts ...grpc.CallOption) (*EraseInboxResponse, error)
+	// GetAlertSettings reads settings; those that nobody made are empty. Callers: wearer (own account and the bands that it wears), partner with scope
+	// alerts.send (own and its devices'), operator. Safe to repeat. Reasons: RECIPIENT_NOT_FOUND.
+	GetAlertSettings(ctx context.Context, in *GetAlertSettingsRequest, opts ...grpc.CallOption) (*AlertSettings, error)
+	// UpdateAlertSettings changes settings. Callers: as GetAlertSettings. Safe to repeat with the same request_id.
+	// Reasons: RECIPIENT_NOT_FOUND, ETAG_MISMATCH, REQUEST_ID_REUSED.
+	UpdateAlertSettings(ctx context.Context, in *UpdateAlertSettingsRequest, opts ...grpc.CallOption) (*AlertSettings, error)
+	// CreateTopic makes a topic without members. Callers: partner with scope alerts.send (own), operator. Safe to repeat with the same request_id.
+	// Reasons: TOPIC_EXISTS, TOO_MANY_TOPICS, REQUEST_ID_REUSED.
+	CreateTopic(ctx context.Context, in *CreateTopicRequest, opts ...grpc.CallOption) (*Topic, error)
+	// GetTopic reads a topic. Callers: partner with scope alerts.send (own), operator. Safe to repeat. Reasons: TOPIC_NOT_FOUND.
+	GetTopic(ctx context.Context, in *GetTopicRequest, opts ...grpc.CallOption) (*Topic, error)
+	// DeleteTopic deletes a topic with its members; broadcasts to it that run end there. Callers: partner with scope alerts.send (own), operator.
+	// Safe to repeat with the same request_id. Reasons: TOPIC_NOT_FOUND, REQUEST_ID_REUSED.
+	DeleteTopic(ctx context.Context, in *DeleteTopicRequest, opts ...grpc.CallOption) (*DeleteTopicResponse, error)
+	// ListTopics lists topics by name. Callers: partner with scope alerts.send (own), operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
+	ListTopics(ctx context.Context, in *ListTopicsRequest, opts ...grpc.CallOption) (*ListTopicsResponse, error)
+	// ChangeTopicMembers adds and removes members. Callers: partner with scope alerts.send (own topics; its own devices only), operator.
+	// Safe to repeat with the same request_id. Reasons: TOPIC_NOT_FOUND, MEMBER_NOT_ALLOWED, REQUEST_ID_REUSED.
+	ChangeTopicMembers(ctx context.Context, in *ChangeTopicMembersRequest, opts ...grpc.CallOption) (*Topic, error)
+	// ListTopicMembers lists a topic's members in order. Callers: partner with scope alerts.send (own topics), operator. Safe to repeat.
+	// Reasons: TOPIC_NOT_FOUND, PAGE_TOKEN_INVALID.
+	ListTopicMembers(ctx context.Context, in *ListTopicMembersRequest, opts ...grpc.CallOption) (*ListTopicMembersResponse, error)
 	// CreateCampaign opens a campaign, the frame of a batch of vouchers. Callers: partner with scope vouchers.issue, operator. Safe to repeat with the same
 	// request_id. Reasons: REQUEST_ID_REUSED, CAMPAIGN_WINDOW_INVALID.
 	CreateCampaign(ctx context.Context, in *CreateCampaignRequest, opts ...grpc.CallOption) (*Campaign, error)
@@ -82,6 +156,106 @@ func NewNotifyServiceClient(cc grpc.ClientConnInterface) NotifyServiceClient {
 	return &notifyServiceClient{cc}
 }
 
+func (c *notifyServiceClient) CreateAlertType(ctx context.Context, in *CreateAlertTypeRequest, opts ...grpc.CallOption) (*AlertType, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AlertType)
+	err := c.cc.Invoke(ctx, NotifyService_CreateAlertType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) GetAlertType(ctx context.Context, in *GetAlertTypeRequest, opts ...grpc.CallOption) (*AlertType, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AlertType)
+	err := c.cc.Invoke(ctx, NotifyService_GetAlertType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ListAlertTypes(ctx context.Context, in *ListAlertTypesRequest, opts ...grpc.CallOption) (*ListAlertTypesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAlertTypesResponse)
+	err := c.cc.Invoke(ctx, NotifyService_ListAlertTypes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) UpdateAlertType(ctx context.Context, in *UpdateAlertTypeRequest, opts ...grpc.CallOption) (*AlertType, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AlertType)
+	err := c.cc.Invoke(ctx, NotifyService_UpdateAlertType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) PublishAlertType(ctx context.Context, in *PublishAlertTypeRequest, opts ...grpc.CallOption) (*AlertType, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AlertType)
+	err := c.cc.Invoke(ctx, NotifyService_PublishAlertType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) PreviewAlertType(ctx context.Context, in *PreviewAlertTypeRequest, opts ...grpc.CallOption) (*PreviewAlertTypeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PreviewAlertTypeResponse)
+	err := c.cc.Invoke(ctx, NotifyService_PreviewAlertType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) SendAlert(ctx context.Context, in *SendAlertRequest, opts ...grpc.CallOption) (*SendAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SendAlertResponse)
+	err := c.cc.Invoke(ctx, NotifyService_SendAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) BatchSendAlerts(ctx context.Context, in *BatchSendAlertsRequest, opts ...grpc.CallOption) (*BatchSendAlertsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(BatchSendAlertsResponse)
+	err := c.cc.Invoke(ctx, NotifyService_BatchSendAlerts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) GetAlertBroadcast(ctx context.Context, in *GetAlertBroadcastRequest, opts ...grpc.CallOption) (*AlertBroadcast, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AlertBroadcast)
+	err := c.cc.Invoke(ctx, NotifyService_GetAlertBroadcast_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ExplainAlert(ctx context.Context, in *ExplainAlertRequest, opts ...grpc.CallOption) (*ExplainAlertResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ExplainAlertResponse)
+	err := c.cc.Invoke(ctx, NotifyService_ExplainAlert_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *notifyServiceClient) StreamInbox(ctx context.Context, in *StreamInboxRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[StreamInboxResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	stream, err := c.cc.NewStream(ctx, &NotifyService_ServiceDesc.Streams[0], NotifyService_StreamInbox_FullMethodName, cOpts...)
@@ -111,10 +285,100 @@ func (c *notifyServiceClient) ListAlerts(ctx context.Context, in *ListAlertsRequ
 	return out, nil
 }
 
-func (c *notifyServiceClient) SendAlert(ctx context.Context, in *SendAlertRequest, opts ...grpc.CallOption) (*Alert, error) {
+func (c *notifyServiceClient) AcknowledgeAlerts(ctx context.Context, in *AcknowledgeAlertsRequest, opts ...grpc.CallOption) (*AcknowledgeAlertsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(Alert)
-	err := c.cc.Invoke(ctx, NotifyService_SendAlert_FullMethodName, in, out, cOpts...)
+	out := new(AcknowledgeAlertsResponse)
+	err := c.cc.Invoke(ctx, NotifyService_AcknowledgeAlerts_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) EraseInbox(ctx context.Context, in *EraseInboxRequest, opts ...grpc.CallOption) (*EraseInboxResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EraseInboxResponse)
+	err := c.cc.Invoke(ctx, NotifyService_EraseInbox_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) GetAlertSettings(ctx context.Context, in *GetAlertSettingsRequest, opts ...grpc.CallOption) (*AlertSettings, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AlertSettings)
+	err := c.cc.Invoke(ctx, NotifyService_GetAlertSettings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) UpdateAlertSettings(ctx context.Context, in *UpdateAlertSettingsRequest, opts ...grpc.CallOption) (*AlertSettings, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(AlertSettings)
+	err := c.cc.Invoke(ctx, NotifyService_UpdateAlertSettings_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) CreateTopic(ctx context.Context, in *CreateTopicRequest, opts ...grpc.CallOption) (*Topic, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Topic)
+	err := c.cc.Invoke(ctx, NotifyService_CreateTopic_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) GetTopic(ctx context.Context, in *GetTopicRequest, opts ...grpc.CallOption) (*Topic, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Topic)
+	err := c.cc.Invoke(ctx, NotifyService_GetTopic_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) DeleteTopic(ctx context.Context, in *DeleteTopicRequest, opts ...grpc.CallOption) (*DeleteTopicResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteTopicResponse)
+	err := c.cc.Invoke(ctx, NotifyService_DeleteTopic_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ListTopics(ctx context.Context, in *ListTopicsRequest, opts ...grpc.CallOption) (*ListTopicsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTopicsResponse)
+	err := c.cc.Invoke(ctx, NotifyService_ListTopics_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ChangeTopicMembers(ctx context.Context, in *ChangeTopicMembersRequest, opts ...grpc.CallOption) (*Topic, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Topic)
+	err := c.cc.Invoke(ctx, NotifyService_ChangeTopicMembers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ListTopicMembers(ctx context.Context, in *ListTopicMembersRequest, opts ...grpc.CallOption) (*ListTopicMembersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListTopicMembersResponse)
+	err := c.cc.Invoke(ctx, NotifyService_ListTopicMembers_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -198,15 +462,70 @@ func (c *notifyServiceClient) GetSubscription(ctx context.Context, in *GetSubscr
 // NotifyService tells wearers and partners what happened, and redeems vouchers.
 // Every unary RPC needs a deadline; without one it answers INVALID_ARGUMENT with reason DEADLINE_REQUIRED.
 type NotifyServiceServer interface {
-	// StreamInbox sends an account's alerts: those after the cursor first, then new ones as they come. Sequences have no gap.
-	// Callers: wearer (own account). Safe to repeat from the last sequence seen. Reasons: CURSOR_INVALID.
+	// CreateAlertType makes a type of alerts, as a draft. Callers: partner with scope alerts.types (own), operator. Safe to repeat with the same request_id.
+	// Reasons: ALERT_TYPE_EXISTS, ALERT_TYPE_INVALID, SCHEMA_INVALID, TEMPLATE_INVALID, TOO_MANY_ALERT_TYPES, REQUEST_ID_REUSED.
+	CreateAlertType(context.Context, *CreateAlertTypeRequest) (*AlertType, error)
+	// GetAlertType reads a type. Callers: partner with scope alerts.types (own), operator. Safe to repeat. Reasons: ALERT_TYPE_NOT_FOUND.
+	GetAlertType(context.Context, *GetAlertTypeRequest) (*AlertType, error)
+	// ListAlertTypes lists types by name. Callers: partner with scope alerts.types (own), operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
+	ListAlertTypes(context.Context, *ListAlertTypesRequest) (*ListAlertTypesResponse, error)
+	// UpdateAlertType changes a type's draft; what is published stays. Callers: partner with scope alerts.types (own), operator, who may change the texts, the
+	// priority and the throttle of built-in types too. Safe to repeat with the same request_id.
+	// Reasons: ALERT_TYPE_NOT_FOUND, ALERT_TYPE_INVALID, SCHEMA_INVALID, TEMPLATE_INVALID, ETAG_MISMATCH, REQUEST_ID_REUSED.
+	UpdateAlertType(context.Context, *UpdateAlertTypeRequest) (*AlertType, error)
+	// PublishAlertType puts a type's draft into effect for the alerts that are sent from then on. Callers: partner with scope alerts.types (own), operator.
+	// Safe to repeat with the same request_id. Reasons: ALERT_TYPE_NOT_FOUND, ETAG_MISMATCH, REQUEST_ID_REUSED.
+	PublishAlertType(context.Context, *PublishAlertTypeRequest) (*AlertType, error)
+	// PreviewAlertType says what a type's draft would show. It sends nothing. Callers: partner with scope alerts.types (own), operator. Safe to repeat.
+	// Reasons: ALERT_TYPE_NOT_FOUND, PAYLOAD_INVALID.
+	PreviewAlertType(context.Context, *PreviewAlertTypeRequest) (*PreviewAlertTypeResponse, error)
+	// SendAlert alerts the wearer of a device, an account, or all members of a topic. A partner does not learn whose account it is: the
+	// answer's name is `accounts/-/alerts/{uuid}` and its sequence 0. Callers: partner with scope alerts.send (own devices, topics and types), operator.
+	// Safe to repeat with the same request_id. Reasons: RECIPIENT_NOT_FOUND, TOPIC_NOT_FOUND, ALERT_TYPE_NOT_FOUND, ALERT_TYPE_NOT_PUBLISHED,
+	// PAYLOAD_INVALID, SCOPE_MISSING, REQUEST_ID_REUSED.
+	SendAlert(context.Context, *SendAlertRequest) (*SendAlertResponse, error)
+	// BatchSendAlerts does the same for up to 100 alerts, each on its own: one that is refused stops no other. Callers: as SendAlert. Safe to repeat with the
+	// same request_ids. Reasons: each result has its own, those of SendAlert.
+	BatchSendAlerts(context.Context, *BatchSendAlertsRequest) (*BatchSendAlertsResponse, error)
+	// GetAlertBroadcast says how far an alert to a topic has come. Callers: partner with scope alerts.send (own), operator. Safe to repeat.
+	// Reasons: BROADCAST_NOT_FOUND.
+	GetAlertBroadcast(context.Context, *GetAlertBroadcastRequest) (*AlertBroadcast, error)
+	// ExplainAlert tells in order what was decided about an alert and what its surfaces said. Callers: partner with scope alerts.send (alerts that it sent),
+	// wearer (own account), operator. Safe to repeat. Reasons: ALERT_NOT_FOUND.
+	ExplainAlert(context.Context, *ExplainAlertRequest) (*ExplainAlertResponse, error)
+	// StreamInbox sends what happens in an account's inbox: the steps after the cursor first, then new ones as they come. Sequences have no gap; where they
+	// would, the stream starts over with a reset. Callers: wearer (own account). Safe to repeat from the last cursor. Reasons: STREAM_REPLACED.
 	StreamInbox(*StreamInboxRequest, grpc.ServerStreamingServer[StreamInboxResponse]) error
-	// ListAlerts lists an account's alerts, newest first. Callers: wearer (own account), operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
+	// ListAlerts lists the alerts in an account's inbox, newest first. Callers: wearer (own account), operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
 	ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error)
-	// SendAlert puts a partner's own alert into the inbox of an account that wears one of its bands. The partner does not learn whose: the
-	// answer's name is `accounts/-/alerts/{uuid}` and its sequence 0. Callers: partner with scope alerts.send.
-	// Safe to repeat with the same request_id. Reasons: RECIPIENT_NOT_FOUND, REQUEST_ID_REUSED.
-	SendAlert(context.Context, *SendAlertRequest) (*Alert, error)
+	// AcknowledgeAlerts says what surfaces have received and shown, and what the wearer did. Callers: wearer (own account).
+	// Safe to repeat with the same request_id. Reasons: ALERT_NOT_FOUND, ACTION_NOT_FOUND, REQUEST_ID_REUSED.
+	AcknowledgeAlerts(context.Context, *AcknowledgeAlertsRequest) (*AcknowledgeAlertsResponse, error)
+	// EraseInbox removes the texts of all alerts of an account for good; its streams start over. Callers: wearer (own account), operator.
+	// Safe to repeat with the same request_id. Reasons: REQUEST_ID_REUSED.
+	EraseInbox(context.Context, *EraseInboxRequest) (*EraseInboxResponse, error)
+	// GetAlertSettings reads settings; those that nobody made are empty. Callers: wearer (own account and the bands that it wears), partner with scope
+	// alerts.send (own and its devices'), operator. Safe to repeat. Reasons: RECIPIENT_NOT_FOUND.
+	GetAlertSettings(context.Context, *GetAlertSettingsRequest) (*AlertSettings, error)
+	// UpdateAlertSettings changes settings. Callers: as GetAlertSettings. Safe to repeat with the same request_id.
+	// Reasons: RECIPIENT_NOT_FOUND, ETAG_MISMATCH, REQUEST_ID_REUSED.
+	UpdateAlertSettings(context.Context, *UpdateAlertSettingsRequest) (*AlertSettings, error)
+	// CreateTopic makes a topic without members. Callers: partner with scope alerts.send (own), operator. Safe to repeat with the same request_id.
+	// Reasons: TOPIC_EXISTS, TOO_MANY_TOPICS, REQUEST_ID_REUSED.
+	CreateTopic(context.Context, *CreateTopicRequest) (*Topic, error)
+	// GetTopic reads a topic. Callers: partner with scope alerts.send (own), operator. Safe to repeat. Reasons: TOPIC_NOT_FOUND.
+	GetTopic(context.Context, *GetTopicRequest) (*Topic, error)
+	// DeleteTopic deletes a topic with its members; broadcasts to it that run end there. Callers: partner with scope alerts.send (own), operator.
+	// Safe to repeat with the same request_id. Reasons: TOPIC_NOT_FOUND, REQUEST_ID_REUSED.
+	DeleteTopic(context.Context, *DeleteTopicRequest) (*DeleteTopicResponse, error)
+	// ListTopics lists topics by name. Callers: partner with scope alerts.send (own), operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
+	ListTopics(context.Context, *ListTopicsRequest) (*ListTopicsResponse, error)
+	// ChangeTopicMembers adds and removes members. Callers: partner with scope alerts.send (own topics; its own devices only), operator.
+	// Safe to repeat with the same request_id. Reasons: TOPIC_NOT_FOUND, MEMBER_NOT_ALLOWED, REQUEST_ID_REUSED.
+	ChangeTopicMembers(context.Context, *ChangeTopicMembersRequest) (*Topic, error)
+	// ListTopicMembers lists a topic's members in order. Callers: partner with scope alerts.send (own topics), operator. Safe to repeat.
+	// Reasons: TOPIC_NOT_FOUND, PAGE_TOKEN_INVALID.
+	ListTopicMembers(context.Context, *ListTopicMembersRequest) (*ListTopicMembersResponse, error)
 	// CreateCampaign opens a campaign, the frame of a batch of vouchers. Callers: partner with scope vouchers.issue, operator. Safe to repeat with the same
 	// request_id. Reasons: REQUEST_ID_REUSED, CAMPAIGN_WINDOW_INVALID.
 	CreateCampaign(context.Context, *CreateCampaignRequest) (*Campaign, error)
@@ -240,14 +559,71 @@ type NotifyServiceServer interface {
 // pointer dereference when methods are called.
 type UnimplementedNotifyServiceServer struct{}
 
+func (UnimplementedNotifyServiceServer) CreateAlertType(context.Context, *CreateAlertTypeRequest) (*AlertType, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateAlertType not implemented")
+}
+func (UnimplementedNotifyServiceServer) GetAlertType(context.Context, *GetAlertTypeRequest) (*AlertType, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAlertType not implemented")
+}
+func (UnimplementedNotifyServiceServer) ListAlertTypes(context.Context, *ListAlertTypesRequest) (*ListAlertTypesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAlertTypes not implemented")
+}
+func (UnimplementedNotifyServiceServer) UpdateAlertType(context.Context, *UpdateAlertTypeRequest) (*AlertType, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateAlertType not implemented")
+}
+func (UnimplementedNotifyServiceServer) PublishAlertType(context.Context, *PublishAlertTypeRequest) (*AlertType, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishAlertType not implemented")
+}
+func (UnimplementedNotifyServiceServer) PreviewAlertType(context.Context, *PreviewAlertTypeRequest) (*PreviewAlertTypeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PreviewAlertType not implemented")
+}
+func (UnimplementedNotifyServiceServer) SendAlert(context.Context, *SendAlertRequest) (*SendAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SendAlert not implemented")
+}
+func (UnimplementedNotifyServiceServer) BatchSendAlerts(context.Context, *BatchSendAlertsRequest) (*BatchSendAlertsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method BatchSendAlerts not implemented")
+}
+func (UnimplementedNotifyServiceServer) GetAlertBroadcast(context.Context, *GetAlertBroadcastRequest) (*AlertBroadcast, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAlertBroadcast not implemented")
+}
+func (UnimplementedNotifyServiceServer) ExplainAlert(context.Context, *ExplainAlertRequest) (*ExplainAlertResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ExplainAlert not implemented")
+}
 func (UnimplementedNotifyServiceServer) StreamInbox(*StreamInboxRequest, grpc.ServerStreamingServer[StreamInboxResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamInbox not implemented")
 }
 func (UnimplementedNotifyServiceServer) ListAlerts(context.Context, *ListAlertsRequest) (*ListAlertsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListAlerts not implemented")
 }
-func (UnimplementedNotifyServiceServer) SendAlert(context.Context, *SendAlertRequest) (*Alert, error) {
-	return nil, status.Error(codes.Unimplemented, "method SendAlert not implemented")
+func (UnimplementedNotifyServiceServer) AcknowledgeAlerts(context.Context, *AcknowledgeAlertsRequest) (*AcknowledgeAlertsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method AcknowledgeAlerts not implemented")
+}
+func (UnimplementedNotifyServiceServer) EraseInbox(context.Context, *EraseInboxRequest) (*EraseInboxResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method EraseInbox not implemented")
+}
+func (UnimplementedNotifyServiceServer) GetAlertSettings(context.Context, *GetAlertSettingsRequest) (*AlertSettings, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetAlertSettings not implemented")
+}
+func (UnimplementedNotifyServiceServer) UpdateAlertSettings(context.Context, *UpdateAlertSettingsRequest) (*AlertSettings, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateAlertSettings not implemented")
+}
+func (UnimplementedNotifyServiceServer) CreateTopic(context.Context, *CreateTopicRequest) (*Topic, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateTopic not implemented")
+}
+func (UnimplementedNotifyServiceServer) GetTopic(context.Context, *GetTopicRequest) (*Topic, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetTopic not implemented")
+}
+func (UnimplementedNotifyServiceServer) DeleteTopic(context.Context, *DeleteTopicRequest) (*DeleteTopicResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteTopic not implemented")
+}
+func (UnimplementedNotifyServiceServer) ListTopics(context.Context, *ListTopicsRequest) (*ListTopicsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTopics not implemented")
+}
+func (UnimplementedNotifyServiceServer) ChangeTopicMembers(context.Context, *ChangeTopicMembersRequest) (*Topic, error) {
+	return nil, status.Error(codes.Unimplemented, "method ChangeTopicMembers not implemented")
+}
+func (UnimplementedNotifyServiceServer) ListTopicMembers(context.Context, *ListTopicMembersRequest) (*ListTopicMembersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListTopicMembers not implemented")
 }
 func (UnimplementedNotifyServiceServer) CreateCampaign(context.Context, *CreateCampaignRequest) (*Campaign, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateCampaign not implemented")
@@ -291,6 +667,186 @@ func RegisterNotifyServiceServer(s grpc.ServiceRegistrar, srv NotifyServiceServe
 	s.RegisterService(&NotifyService_ServiceDesc, srv)
 }
 
+func _NotifyService_CreateAlertType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateAlertTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).CreateAlertType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_CreateAlertType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).CreateAlertType(ctx, req.(*CreateAlertTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_GetAlertType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAlertTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetAlertType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetAlertType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetAlertType(ctx, req.(*GetAlertTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ListAlertTypes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAlertTypesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ListAlertTypes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ListAlertTypes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ListAlertTypes(ctx, req.(*ListAlertTypesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_UpdateAlertType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateAlertTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).UpdateAlertType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_UpdateAlertType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).UpdateAlertType(ctx, req.(*UpdateAlertTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_PublishAlertType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishAlertTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).PublishAlertType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_PublishAlertType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).PublishAlertType(ctx, req.(*PublishAlertTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_PreviewAlertType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PreviewAlertTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).PreviewAlertType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_PreviewAlertType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).PreviewAlertType(ctx, req.(*PreviewAlertTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_SendAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).SendAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_SendAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).SendAlert(ctx, req.(*SendAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_BatchSendAlerts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(BatchSendAlertsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).BatchSendAlerts(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_BatchSendAlerts_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).BatchSendAlerts(ctx, req.(*BatchSendAlertsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_GetAlertBroadcast_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAlertBroadcastRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetAlertBroadcast(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetAlertBroadcast_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetAlertBroadcast(ctx, req.(*GetAlertBroadcastRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ExplainAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ExplainAlertRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ExplainAlert(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ExplainAlert_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ExplainAlert(ctx, req.(*ExplainAlertRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NotifyService_StreamInbox_Handler(srv interface{}, stream grpc.ServerStream) error {
 	m := new(StreamInboxRequest)
 	if err := stream.RecvMsg(m); err != nil {
@@ -320,20 +876,182 @@ func _NotifyService_ListAlerts_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
-func _NotifyService_SendAlert_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(SendAlertRequest)
+func _NotifyService_AcknowledgeAlerts_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AcknowledgeAlertsRequest)
 	if err := dec(in); err != nil {
 		return nil, err
 	}
 	if interceptor == nil {
-		return srv.(NotifyServiceServer).SendAlert(ctx, in)
+		return srv.(NotifyServiceServer).AcknowledgeAlerts(ctx, in)
 	}
 	info := &grpc.UnaryServerInfo{
 		Server:     srv,
-		FullMethod: NotifyService_SendAlert_FullMethodName,
+		FullMethod: NotifyService_AcknowledgeAlerts_FullMethodName,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(NotifyServiceServer).SendAlert(ctx, req.(*SendAlertRequest))
+		return srv.(NotifyServiceServer).AcknowledgeAlerts(ctx, req.(*AcknowledgeAlertsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_EraseInbox_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EraseInboxRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).EraseInbox(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_EraseInbox_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).EraseInbox(ctx, req.(*EraseInboxRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_GetAlertSettings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetAlertSettingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetAlertSettings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetAlertSettings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetAlertSettings(ctx, req.(*GetAlertSettingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_UpdateAlertSettings_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateAlertSettingsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).UpdateAlertSettings(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_UpdateAlertSettings_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).UpdateAlertSettings(ctx, req.(*UpdateAlertSettingsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_CreateTopic_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateTopicRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).CreateTopic(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_CreateTopic_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).CreateTopic(ctx, req.(*CreateTopicRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_GetTopic_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetTopicRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetTopic(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetTopic_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetTopic(ctx, req.(*GetTopicRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_DeleteTopic_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteTopicRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).DeleteTopic(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_DeleteTopic_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).DeleteTopic(ctx, req.(*DeleteTopicRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ListTopics_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTopicsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ListTopics(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ListTopics_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ListTopics(ctx, req.(*ListTopicsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ChangeTopicMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ChangeTopicMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ChangeTopicMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ChangeTopicMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ChangeTopicMembers(ctx, req.(*ChangeTopicMembersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ListTopicMembers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListTopicMembersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ListTopicMembers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ListTopicMembers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ListTopicMembers(ctx, req.(*ListTopicMembersRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -472,12 +1190,88 @@ var NotifyService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*NotifyServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
-			MethodName: "ListAlerts",
-			Handler:    _NotifyService_ListAlerts_Handler,
+			MethodName: "CreateAlertType",
+			Handler:    _NotifyService_CreateAlertType_Handler,
+		},
+		{
+			MethodName: "GetAlertType",
+			Handler:    _NotifyService_GetAlertType_Handler,
+		},
+		{
+			MethodName: "ListAlertTypes",
+			Handler:    _NotifyService_ListAlertTypes_Handler,
+		},
+		{
+			MethodName: "UpdateAlertType",
+			Handler:    _NotifyService_UpdateAlertType_Handler,
+		},
+		{
+			MethodName: "PublishAlertType",
+			Handler:    _NotifyService_PublishAlertType_Handler,
+		},
+		{
+			MethodName: "PreviewAlertType",
+			Handler:    _NotifyService_PreviewAlertType_Handler,
 		},
 		{
 			MethodName: "SendAlert",
 			Handler:    _NotifyService_SendAlert_Handler,
+		},
+		{
+			MethodName: "BatchSendAlerts",
+			Handler:    _NotifyService_BatchSendAlerts_Handler,
+		},
+		{
+			MethodName: "GetAlertBroadcast",
+			Handler:    _NotifyService_GetAlertBroadcast_Handler,
+		},
+		{
+			MethodName: "ExplainAlert",
+			Handler:    _NotifyService_ExplainAlert_Handler,
+		},
+		{
+			MethodName: "ListAlerts",
+			Handler:    _NotifyService_ListAlerts_Handler,
+		},
+		{
+			MethodName: "AcknowledgeAlerts",
+			Handler:    _NotifyService_AcknowledgeAlerts_Handler,
+		},
+		{
+			MethodName: "EraseInbox",
+			Handler:    _NotifyService_EraseInbox_Handler,
+		},
+		{
+			MethodName: "GetAlertSettings",
+			Handler:    _NotifyService_GetAlertSettings_Handler,
+		},
+		{
+			MethodName: "UpdateAlertSettings",
+			Handler:    _NotifyService_UpdateAlertSettings_Handler,
+		},
+		{
+			MethodName: "CreateTopic",
+			Handler:    _NotifyService_CreateTopic_Handler,
+		},
+		{
+			MethodName: "GetTopic",
+			Handler:    _NotifyService_GetTopic_Handler,
+		},
+		{
+			MethodName: "DeleteTopic",
+			Handler:    _NotifyService_DeleteTopic_Handler,
+		},
+		{
+			MethodName: "ListTopics",
+			Handler:    _NotifyService_ListTopics_Handler,
+		},
+		{
+			MethodName: "ChangeTopicMembers",
+			Handler:    _NotifyService_ChangeTopicMembers_Handler,
+		},
+		{
+			MethodName: "ListTopicMembers",
+			Handler:    _NotifyService_ListTopicMembers_Handler,
 		},
 		{
 			MethodName: "CreateCampaign",

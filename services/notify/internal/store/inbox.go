@@ -1,0 +1,144 @@
+package store
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+)
+
+// lockInbox makes sure that an inbox is there and that nobody else changes it before the commit. Everything that touches
+// the alerts of an account does this first, so that two never wait for each other.
+func (s *Store) lockInbox(ctx context.Context, tx *sqldb.Tx, account string, now time.Time) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO inboxes (account, epoch, last_sequence, updated_at) VALUES ($1, $2, 0, $3)
+		ON CONFLICT (account) DO UPDATE SET account = excluded.account`, account, rand.Text(), micros(now))
+	if err != nil {
+		return fmt.Errorf("lock an inbox: %w", err)
+	}
+	return nil
+}
+
+// newSteps adds one step to each of several inboxes, whose accounts must differ, and returns their sequences by account.
+func (s *Store) newSteps(ctx context.Context, tx *sqldb.Tx, kind alert.StepKind, alertOf map[string]string, accounts []string, now time.Time) (map[string]int64, error) {
+	var args []any
+	for _, account := range accounts {
+		args = append(args, account, rand.Text(), 1, micros(now))
+	}
+	rows, err := tx.QueryContext(ctx, `INSERT INTO inboxes (account, epoch, last_sequence, updated_at) VALUES `+placeholders(len(accounts), 4, 1)+`
+		ON CONFLICT (account) DO UPDATE SET last_sequence = inboxes.last_sequence + 1, updated_at = excluded.updated_at
+		RETURNING account, last_sequence`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("take sequences: %w", err)
+	}
+	sequences, err := scanSequences(rows)
+	if err != nil {
+		return nil, fmt.Errorf("take sequences: %w", err)
+	}
+	var steps [][]any
+	for _, account := range accounts {
+		steps = append(steps, []any{account, sequences[account], string(kind), alertOf[account], micros(now)})
+		tx.OnCommit(func() { s.wake(account) })
+	}
+	if err := insertRows(ctx, tx, `inbox_steps (account, sequence, kind, alert_id, created_at)`, steps); err != nil {
+		return nil, fmt.Errorf("store steps: %w", err)
+	}
+	return sequences, nil
+}
+
+func scanSequences(rows *sql.Rows) (map[string]int64, error) {
+	defer func() { _ = rows.Close() }()
+	all := map[string]int64{}
+	for rows.Next() {
+		var account string
+		var sequence int64
+		if err := rows.Scan(&account, &sequence); err != nil {
+			return nil, err
+		}
+		all[account] = sequence
+	}
+	return all, rows.Err()
+}
+
+// newStep adds one step to one inbox.
+func (s *Store) newStep(ctx context.Context, tx *sqldb.Tx, kind alert.StepKind, a alert.Alert, now time.Time) (int64, error) {
+	sequences, err := s.newSteps(ctx, tx, kind, map[string]string{a.Account: a.ID}, []string{a.Account}, now)
+	return sequences[a.Account], err
+}
+
+// moved stores an alert that changed and tells its inbox, and its sender when it is a partner. The inbox is locked.
+func (s *Store) moved(ctx context.Context, tx *sqldb.Tx, kind alert.StepKind, a alert.Alert, actionID string, now time.Time) error {
+	if err := updateAlert(ctx, tx, a); err != nil {
+		return err
+	}
+	if a.Sequence > 0 {
+		if _, err := s.newStep(ctx, tx, kind, a, now); err != nil {
+			return err
+		}
+	}
+	if a.Sender == "" || a.Sender == alert.Operator {
+		return nil
+	}
+	return s.publish(ctx, tx, alert.Moved{Alert: a, ActionID: actionID}, now)
+}
+
+// Head is where an account's inbox is; the zero Head when it has none yet.
+func (s *Store) Head(ctx context.Context, account string) (alert.Head, error) {
+	var h alert.Head
+	err := s.db.QueryRowContext(ctx, `SELECT epoch, last_sequence, trimmed_through FROM inboxes WHERE account = $1`, account).
+		Scan(&h.Epoch, &h.Sequence, &h.TrimmedThrough)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return h, fmt.Errorf("read an inbox: %w", err)
+	}
+	return h, nil
+}
+
+// OpenInbox is Head, of an inbox that is made when there is none, so that a stream has an epoch to continue in.
+func (s *Store) OpenInbox(ctx context.Context, account string, now time.Time) (alert.Head, error) {
+	h, err := s.Head(ctx, account)
+	if err != nil || h.Epoch != "" {
+		return h, err
+	}
+	err = s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error { return s.lockInbox(ctx, tx, account, now) })
+	if err != nil {
+		return h, err
+	}
+	return s.Head(ctx, account)
+}
+
+// StepsAfter are the oldest steps of an inbox with a greater sequence, at most limit. What an alert says is as it is now.
+func (s *Store) StepsAfter(ctx context.Context, account string, after int64, limit int) ([]alert.Step, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT s.sequence, s.kind, `+alertColumnsOfA+` FROM inbox_steps s JOIN alerts a ON a.id = s.alert_id
+		WHERE s.account = $1 AND s.sequence > $2 ORDER BY s.sequence LIMIT $3`, account, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("read an inbox: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var all []alert.Step
+	for rows.Next() {
+		var step alert.Step
+		if step.Alert, err = scanAlert(rows.Scan, &step.Sequence, &step.Kind); err != nil {
+			return nil, fmt.Errorf("read an inbox: %w", err)
+		}
+		all = append(all, step)
+	}
+	return all, rows.Err()
+}
+
+const alertColumnsOfA = `a.id, a.account, a.mode, a.kind_partner, a.kind_id, a.device, a.partner, a.sender, a.broadcast_id, a.collapse_key, a.category,
+	a.priority, a.delivery, a.engagement, a.sequence, a.attempt, a.content, a.request, a.decisions, a.created_at, a.expires_at, a.release_at, a.resend_at`
+
+// InboxAlerts are the alerts in an inbox with a greater sequence, oldest first, at most limit.
+func (s *Store) InboxAlerts(ctx context.Context, account string, after int64, limit int) ([]alert.Alert, error) {
+	return alerts(ctx, s.db, `SELECT `+alertColumns+` FROM alerts WHERE account = $1 AND sequence > $2 AND `+inInbox+`
+		ORDER BY sequence LIMIT $3`, account, after, limit)
+}
+
+// AccountsUpdatedSince are the accounts whose inboxes have changed since then, by the clocks of the writers.
+func (s *Store) AccountsUpdatedSince(ctx context.Context, since time.Time) ([]string, error) {
+	return s.strings(ctx, `SELECT account FROM inboxes WHERE updated_at >= $1`, micros(since))
+}

@@ -274,3 +274,15 @@ func TestValueReadsOneKeyButNoSecret(t *testing.T) {
 		}
 	}
 }
+
+func TestRevealReadsSecretsToo(t *testing.T) {
+	cfg := defaults()
+	for _, name := range conf.Names(&cfg) {
+		if v := conf.Value(&cfg, name); v != "" && v != conf.Reveal(&cfg, name) {
+			t.Errorf("%s: %q and %q", name, v, conf.Reveal(&cfg, name))
+		}
+	}
+	if got := conf.Reveal(&cfg, "db-url"); got != "sqlite:default" || conf.Reveal(&cfg, "nothing") != "" {
+		t.Errorf("got %q", got)
+	}
+}

@@ -212,3 +212,34 @@ func Value(cfg any, name string) string {
 	}
 	return ""
 }
+
+// Reveal is [Value] with secrets, for a program that tests what the keys name. Its result must not be printed.
+func Reveal(cfg any, name string) string {
+	keys, err := keysOf(cfg)
+	if err != nil {
+		return ""
+	}
+	for _, k := range keys {
+		switch {
+		case k.name != name:
+		case k.value.Kind() == reflect.String:
+			return k.value.String()
+		default:
+			return k.text()
+		}
+	}
+	return ""
+}
+
+// Names are the names of the keys, in the order of the struct.
+func Names(cfg any) []string {
+	keys, err := keysOf(cfg)
+	if err != nil {
+		return nil
+	}
+	names := make([]string, len(keys))
+	for i, k := range keys {
+		names[i] = k.name
+	}
+	return names
+}

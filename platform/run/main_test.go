@@ -17,7 +17,7 @@ import (
 // TestMain lets this test program be a service's program: see TestASignal….
 func TestMain(m *testing.M) {
 	if mode := os.Getenv("RUN_TEST_MODE"); mode != "" {
-		Main("test", mainConfig{Name: mode}, signalled)
+		Main("test", mainConfig{Name: mode}, signalled, nil)
 	}
 	os.Exit(m.Run())
 }

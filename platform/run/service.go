@@ -30,6 +30,9 @@ type running struct {
 	addr, httpAddr string
 	http           *http.Server
 	ready          atomic.Bool
+	started        atomic.Bool        // was ready once
+	leaving        atomic.Bool        // will not be ready again
+	readyMu        sync.Mutex         // one change of readiness at a time
 	cancel         context.CancelFunc // ends the workers
 	work           sync.WaitGroup     // the workers and the readiness watch
 	serve          sync.WaitGroup     // the servers
@@ -53,6 +56,7 @@ func (r *running) start(ctx context.Context) error {
 		return fmt.Errorf("service %s did not become ready: %w", r.svc.Name, err)
 	}
 	r.setReady(true)
+	r.started.Store(true)
 	r.work.Go(func() { r.watch(work) })
 	r.log.Info("service ready", "grpc", r.addr, "http", r.httpAddr)
 	return nil
@@ -142,7 +146,7 @@ func (r *running) watch(ctx context.Context) {
 			return
 		}
 		err := r.check(ctx)
-		if ctx.Err() != nil || (err == nil) == r.ready.Load() {
+		if ctx.Err() != nil || r.leaving.Load() || (err == nil) == r.ready.Load() {
 			continue
 		}
 		r.setReady(err == nil)
@@ -155,6 +159,9 @@ func (r *running) watch(ctx context.Context) {
 }
 
 func (r *running) setReady(ready bool) {
+	r.readyMu.Lock()
+	defer r.readyMu.Unlock()
+	ready = ready && !r.leaving.Load()
 	r.ready.Store(ready)
 	if r.svc.Server != nil {
 		r.svc.Server.SetReady(ready)

@@ -34,6 +34,9 @@ type Suite struct {
 	DrainTimeout time.Duration
 	// CheckEvery is how often a running service is asked whether it is still ready, 0 for DefaultCheckEvery.
 	CheckEvery time.Duration
+	// DrainDelay is how long services that are not ready any more still take calls before they stop, for load balancers
+	// that ask only now and then. It comes before, and is not part of, DrainTimeout.
+	DrainDelay time.Duration
 }
 
 // Running is services that were started.
@@ -100,6 +103,7 @@ func (s Suite) Run(ctx context.Context, services ...*Service) error {
 	var err error
 	select {
 	case <-ctx.Done():
+		r.leave(s.DrainDelay)
 	case err = <-r.failed:
 	}
 	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.DrainTimeout)
@@ -176,6 +180,22 @@ func (r *Running) HTTPAddr(name string) string {
 		return s.httpAddr
 	}
 	return ""
+}
+
+// leave says that the services are not ready while they still take calls.
+func (r *Running) leave(delay time.Duration) {
+	if delay <= 0 {
+		return
+	}
+	for _, svc := range r.services {
+		svc.leaving.Store(true)
+		svc.setReady(false)
+	}
+	select {
+	case <-time.After(delay):
+	case err := <-r.failed:
+		r.fail(err)
+	}
 }
 
 // Wait waits until Stop has been called or a server has failed, in which case it says how; Stop is still needed then.

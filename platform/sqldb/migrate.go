@@ -27,7 +27,7 @@ const createMigrations = `CREATE TABLE IF NOT EXISTS schema_migrations (
 var migrationFile = regexp.MustCompile(`^([0-9]{4})_([a-z0-9_]+)\.sql$`)
 
 // ErrMigration is in the chain of every error of [DB.Migrate] that trying again cannot cure: badly named files, a file
-// that changed after it was applied, or a database that a newer program has migrated further.
+// that changed after it was applied, or a database with a gap in what was applied.
 var ErrMigration = errors.New("sqldb: migrations do not match the database")
 
 type migration struct {
@@ -41,9 +41,10 @@ type migration struct {
 // numbered from 0001 without gaps. Each file runs once, in order, in a transaction of its own together with its row in the
 // table schema_migrations(version, name, checksum, applied_at).
 //
-// There is no way down: what was applied must not change (line ends aside), and a database that has versions this program
-// does not know is refused, since an older program could damage what a newer one keeps there. Several processes may
-// migrate one database at once; each file is still applied once.
+// There is no way down: what was applied must not change (line ends aside). A database that a newer program has migrated
+// further is accepted as it is: migrations only add, so that the programs of the release before go on, restart and can be
+// returned to while the newer ones run. Several processes may migrate one database at once; each file is still applied
+// once.
 func (db *DB) Migrate(ctx context.Context, fsys fs.FS) error {
 	migrations, err := readMigrations(fsys, string(db.dialect))
 	if err != nil {
@@ -71,19 +72,50 @@ func (db *DB) Migrate(ctx context.Context, fsys fs.FS) error {
 	return nil
 }
 
+// Schema is how far a database is migrated, compared with a program.
+type Schema struct {
+	// Applied is the number of migrations the database has, Known that of the program.
+	Applied, Known int
+}
+
+// Schema compares the database with the migrations in fsys, as [DB.Migrate] takes them, and changes nothing. Its error says
+// what Migrate would refuse.
+func (db *DB) Schema(ctx context.Context, fsys fs.FS) (Schema, error) {
+	known, err := readMigrations(fsys, string(db.dialect))
+	if err != nil {
+		return Schema{}, err
+	}
+	query := `SELECT COUNT(*) FROM sqlite_master WHERE type = 'table' AND name = 'schema_migrations'`
+	if db.dialect == Postgres {
+		query = `SELECT COUNT(*) FROM pg_catalog.pg_class WHERE oid = to_regclass('schema_migrations')`
+	}
+	var tables int
+	if err := db.QueryRowContext(ctx, query).Scan(&tables); err != nil {
+		return Schema{}, fmt.Errorf("sqldb: look for schema_migrations: %w", err)
+	}
+	if tables == 0 {
+		return Schema{Known: len(known)}, nil
+	}
+	applied, err := appliedMigrations(ctx, db)
+	if err != nil {
+		return Schema{}, fmt.Errorf("sqldb: read schema_migrations: %w", err)
+	}
+	return Schema{Applied: len(applied), Known: len(known)}, compareMigrations(applied, known)
+}
+
 // applyNext applies the first migration that is missing; done means that none is.
 func (tx *Tx) applyNext(ctx context.Context, migrations []migration) (done bool, err error) {
 	if err := tx.lockMigrations(ctx); err != nil {
 		return false, fmt.Errorf("sqldb: lock migrations: %w", err)
 	}
-	applied, err := tx.appliedMigrations(ctx)
+	applied, err := appliedMigrations(ctx, tx)
 	if err != nil {
 		return false, fmt.Errorf("sqldb: read schema_migrations: %w", err)
 	}
 	if err := compareMigrations(applied, migrations); err != nil {
 		return false, err
 	}
-	if len(applied) == len(migrations) {
+	if len(applied) >= len(migrations) {
 		return true, nil
 	}
 	next := migrations[len(applied)]
@@ -106,8 +138,8 @@ func (tx *Tx) lockMigrations(ctx context.Context) error {
 	return err
 }
 
-func (tx *Tx) appliedMigrations(ctx context.Context) ([]migration, error) {
-	rows, err := tx.QueryContext(ctx, `SELECT version, name, checksum FROM schema_migrations ORDER BY version`)
+func appliedMigrations(ctx context.Context, q Queryer) ([]migration, error) {
+	rows, err := q.QueryContext(ctx, `SELECT version, name, checksum FROM schema_migrations ORDER BY version`)
 	if err != nil {
 		return nil, err
 	}
@@ -126,9 +158,8 @@ func (tx *Tx) appliedMigrations(ctx context.Context) ([]migration, error) {
 func compareMigrations(applied, known []migration) error {
 	for i, a := range applied {
 		switch {
-		case i >= len(known):
-			return fmt.Errorf("%w: the database has version %04d_%s, which this program does not know: run a newer program",
-				ErrMigration, a.version, a.name)
+		case i >= len(known): // of a newer program, which only added
+			return nil
 		case a.version != known[i].version:
 			return fmt.Errorf("%w: version %04d is missing from the database although %04d was applied",
 				ErrMigration, known[i].version, a.version)

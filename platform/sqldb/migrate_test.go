@@ -52,12 +52,11 @@ func TestMigrateRefuses(t *testing.T) {
 		files fstest.MapFS
 		says  string
 	}{
-		"a changed file":     {files("0001_tables.sql", createAB+"-- more", "0002_rows.sql", insertA), "0001_tables changed"},
-		"an unknown version": {files("0001_tables.sql", createAB), "newer program"},
-		"a gap":              {files("0001_tables.sql", createAB, "0003_more.sql", insertA), "should be version 0002"},
-		"a double":           {files("0001_a.sql", createAB, "0001_b.sql", insertA), "should be version 0002"},
-		"a bad name":         {files("1.sql", createAB), "NNNN_name.sql"},
-		"no file":            {fstest.MapFS{"sqlite": {Mode: fs.ModeDir}, "postgres": {Mode: fs.ModeDir}}, "has none"},
+		"a changed file": {files("0001_tables.sql", createAB+"-- more", "0002_rows.sql", insertA), "0001_tables changed"},
+		"a gap":          {files("0001_tables.sql", createAB, "0003_more.sql", insertA), "should be version 0002"},
+		"a double":       {files("0001_a.sql", createAB, "0001_b.sql", insertA), "should be version 0002"},
+		"a bad name":     {files("1.sql", createAB), "NNNN_name.sql"},
+		"no file":        {fstest.MapFS{"sqlite": {Mode: fs.ModeDir}, "postgres": {Mode: fs.ModeDir}}, "has none"},
 	}
 	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		if err := db.Migrate(t.Context(), applied); err != nil {
@@ -74,6 +73,38 @@ func TestMigrateRefuses(t *testing.T) {
 		crlf := files("0001_tables.sql", strings.ReplaceAll(createAB, "\n", "\r\n"), "0002_rows.sql", insertA)
 		if err := db.Migrate(t.Context(), crlf); err != nil {
 			t.Fatalf("line ends alone: %v, want no difference", err)
+		}
+	})
+}
+
+func TestTheProgramBeforeGoesOnWhenANewerOneHasMigrated(t *testing.T) {
+	before := files("0001_tables.sql", createAB)
+	after := files("0001_tables.sql", createAB, "0002_rows.sql", insertA)
+	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+		for _, step := range []struct {
+			migrate, look fstest.MapFS
+			want          sqldb.Schema
+		}{
+			{nil, before, sqldb.Schema{Known: 1}},
+			{before, after, sqldb.Schema{Applied: 1, Known: 2}},
+			{after, after, sqldb.Schema{Applied: 2, Known: 2}},
+			{before, before, sqldb.Schema{Applied: 2, Known: 1}},
+		} {
+			if step.migrate != nil {
+				if err := db.Migrate(t.Context(), step.migrate); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got, err := db.Schema(t.Context(), step.look); err != nil || got != step.want {
+				t.Errorf("got %+v, %v, want %+v", got, err, step.want)
+			}
+		}
+		if n := count(t, db, `SELECT COUNT(*) FROM a`); n != 2 {
+			t.Errorf("%d rows, want 2", n)
+		}
+		_, err := db.Schema(t.Context(), files("0001_tables.sql", createAB+"-- more"))
+		if !errors.Is(err, sqldb.ErrMigration) {
+			t.Errorf("a changed file: got %v", err)
 		}
 	})
 }

@@ -6,4 +6,4 @@ import (
 	"github.com/armlet-pay/armlet/services/auth"
 )
 
-func main() { run.Main(auth.Name, auth.DefaultConfig(), auth.New) }
+func main() { run.Main(auth.Name, auth.DefaultConfig(), auth.New, auth.Migrations) }

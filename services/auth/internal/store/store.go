@@ -29,7 +29,7 @@ type Store struct {
 
 // New brings the schema of db up to date and returns a Store on it.
 func New(ctx context.Context, db *sqldb.DB, encode Encoder) (*Store, error) {
-	fsys, err := migrationsDir()
+	fsys, err := Migrations()
 	if err != nil {
 		return nil, err
 	}

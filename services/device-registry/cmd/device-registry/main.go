@@ -6,4 +6,6 @@ import (
 	deviceregistry "github.com/armlet-pay/armlet/services/device-registry"
 )
 
-func main() { run.Main(deviceregistry.Name, deviceregistry.DefaultConfig(), deviceregistry.New) }
+func main() {
+	run.Main(deviceregistry.Name, deviceregistry.DefaultConfig(), deviceregistry.New, deviceregistry.Migrations)
+}

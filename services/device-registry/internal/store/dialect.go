@@ -14,8 +14,8 @@ import (
 // The two dialects differ in their migrations and in how many rows reach a table at once: PostgreSQL takes them as arrays,
 // SQLite as values. sqldb.Tx.ForUpdate covers row locks, and every other statement is the same text for both.
 
-// migrationFS has the folders sqlite and postgres at its root.
-func migrationFS() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
+// Migrations has the folders sqlite and postgres at its root.
+func Migrations() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 
 const insertDevicesColumns = `INSERT INTO devices (partner, model_id, lot_no, created_at, state, auth_epoch, generation, audit_seq,
 	uid, suite, key_epoch, public_key, audit_hash, labels) `

@@ -56,7 +56,7 @@ func (s *Store) wake() {
 
 // Migrate brings the schema up to date.
 func Migrate(ctx context.Context, db *sqldb.DB) error {
-	fsys, err := migrationFS()
+	fsys, err := Migrations()
 	if err != nil {
 		return err
 	}

@@ -6,4 +6,4 @@ import (
 	"github.com/armlet-pay/armlet/services/notify"
 )
 
-func main() { run.Main(notify.Name, notify.DefaultConfig(), notify.New) }
+func main() { run.Main(notify.Name, notify.DefaultConfig(), notify.New, notify.Migrations) }

@@ -45,12 +45,15 @@ func (s *Store) OnBroadcast(f func()) { s.broadcasts = f }
 
 // Migrate brings the schema up to date.
 func Migrate(ctx context.Context, db *sqldb.DB) error {
-	fsys, err := fs.Sub(migrations, "migrations")
+	fsys, err := Migrations()
 	if err != nil {
 		return err
 	}
 	return db.Migrate(ctx, fsys)
 }
+
+// Migrations has the folders sqlite and postgres at its root.
+func Migrations() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 
 // publish puts a fact into the outbox.
 func (s *Store) publish(ctx context.Context, tx *sqldb.Tx, fact any, at time.Time) error {

@@ -6,4 +6,4 @@ import (
 	"github.com/armlet-pay/armlet/services/payments"
 )
 
-func main() { run.Main(payments.Name, payments.DefaultConfig(), payments.New) }
+func main() { run.Main(payments.Name, payments.DefaultConfig(), payments.New, payments.Migrations) }

@@ -1,0 +1,10 @@
+package deviceregistry
+
+import (
+	"io/fs"
+
+	"github.com/armlet-pay/armlet/services/device-registry/internal/store"
+)
+
+// Migrations are those of the service's database, for the program's command migrate.
+func Migrations() (fs.FS, error) { return store.Migrations() }

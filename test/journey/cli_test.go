@@ -89,6 +89,23 @@ func TestTheCommandLineSaysWhatHappenedByItsExitCode(t *testing.T) {
 	run(3, "vouchers", "verify", code)
 	run(3, "vouchers", "redeem", code)
 	run(3, "vouchers", "verify", "AAAAA-AAAAA-AAAAA")
+	var sent, why map[string]any
+	parse(run(0, "alerts", "send", "Hello", "-o", "json"), &sent)
+	name := sent["alert"].(map[string]any)["name"].(string) //nolint:forcetypeassert // the test may end here
+	parse(run(0, "alerts", "explain", name, "-o", "json"), &why)
+	if decisions, _ := why["decisions"].([]any); len(decisions) < 8 {
+		t.Errorf("explained: %v", why)
+	}
+	if list := run(0, "alerts", "list"); !strings.Contains(list, name) {
+		t.Errorf("listed: %s", list)
+	}
+	if seen := run(0, "alerts", "watch", "--count", "1"); !strings.Contains(seen, "/alerts/") {
+		t.Errorf("watched: %s", seen)
+	}
+	run(0, "alerts", "preferences", "--quiet", "22:00-07:00", "--time-zone", "Asia/Shanghai")
+	run(0, "alerts", "preferences", "--quiet", "none")
+	run(2, "alerts", "send", "x", "--priority", "loud")
+	run(3, "alerts", "explain", "00000000-0000-0000-0000-000000000000")
 	line, _, _ := strings.Cut(run(0, "events", "tail", "--filter", "live.payments.payment.captured", "--count", "1", "-o", "json"), "\n")
 	parse(line, &event)
 	if event["type"] != "armlet.payments.v1.PaymentCaptured" {

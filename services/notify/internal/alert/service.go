@@ -132,7 +132,7 @@ func (r Request) order(by Sender, now time.Time) Alert {
 }
 
 // check names what is wrong with a request, whoever it is for.
-func (by Sender) check(r Request, now time.Time) error {
+func (s Sender) check(r Request, now time.Time) error {
 	recipients := 0
 	for _, to := range []string{r.Account, r.Device, r.Topic} {
 		if to != "" {
@@ -142,9 +142,9 @@ func (by Sender) check(r Request, now time.Time) error {
 	switch {
 	case recipients != 1:
 		return fault.InvalidField("device", "name one recipient: an account, a device or a topic")
-	case by.Partner != "" && r.Kind.Partner != by.Partner && r.Kind != (Key{ID: PartnerMessage}):
+	case s.Partner != "" && r.Kind.Partner != s.Partner && r.Kind != (Key{ID: PartnerMessage}):
 		return ErrKindNotFound.WithField("type")
-	case by.Partner != "" && r.Priority == Critical && !by.Critical:
+	case s.Partner != "" && r.Priority == Critical && !s.Critical:
 		return errCritical
 	case r.PayloadBytes > MaxPayload:
 		return fault.InvalidField("payload", "a payload has at most %d bytes as JSON", MaxPayload)

@@ -187,7 +187,7 @@ func (p part) render(payload map[string]any, words map[string]string) (string, b
 		}
 		value = object[step]
 	}
-	text := ""
+	var text string
 	switch p.format {
 	case moneyForm:
 		text = moneyOf(value)

@@ -149,8 +149,12 @@ func (a *app) alertsExplain() *cobra.Command {
 	return &cobra.Command{
 		Use: "explain ALERT", Short: "Tell in order why an alert was sent, held or dropped, and what was acknowledged", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
+			name := args[0]
+			if !strings.Contains(name, "/") {
+				name = "accounts/-/alerts/" + name
+			}
 			return a.connected(c.Context(), func(ctx context.Context, s *sandbox.Sandbox) error {
-				why, err := s.Operator.Notify.ExplainAlert(ctx, &notifyv1.ExplainAlertRequest{Name: named("accounts/-/alerts/", args[0])})
+				why, err := s.Operator.Notify.ExplainAlert(ctx, &notifyv1.ExplainAlertRequest{Name: name})
 				if err != nil {
 					return err
 				}

@@ -223,3 +223,26 @@ func named(t *testing.T, ca, name string) *tls.Config {
 	}
 	return cfg
 }
+
+func TestAPartnerIsHeldToTheCallsOfItsGrant(t *testing.T) {
+	r := serve(t, rpc.ServerConfig{
+		Verifier: tokens{
+			"bounded": {Role: rpc.RolePartner, ID: "p-1", Partner: "p", Scopes: []string{"s"}, Limits: map[string]int{"s": 12}},
+			"free":    {Role: rpc.RolePartner, ID: "p-2", Partner: "p", Scopes: []string{"s"}},
+		},
+		Policy: rpc.Policy{echo: {Roles: []rpc.Role{rpc.RolePartner}, Scope: "s"}, rule: {Public: true}, feed: {Public: true}, sink: {Public: true}},
+	}, handlers{})
+	bounded, free, refused := r.with(t, "bounded"), r.with(t, "free"), 0
+	for range 20 {
+		if _, err := call(t.Context(), bounded, "x"); err != nil {
+			wantFault(t, err, fault.ResourceExhausted, rpc.ReasonGrantLimitExceeded)
+			refused++
+		}
+		if _, err := call(t.Context(), free, "x"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused < 15 { // two at once, and one more every five seconds
+		t.Errorf("only %d of 20 calls were refused", refused)
+	}
+}

@@ -58,6 +58,8 @@ type Caller struct {
 	Mode string
 	// Certificate is the SHA-256 (x5t#S256 of RFC 8705) of the client certificate that the token is bound to, empty for none.
 	Certificate string
+	// Limits are how many calls a minute a scope permits, where that is bounded. Do not change it.
+	Limits map[string]int
 	// Scopes are what the token grants. The slice is shared between calls: do not change it.
 	Scopes []string
 }

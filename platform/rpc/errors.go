@@ -29,6 +29,8 @@ const (
 	ReasonCallerNotAllowed = "CALLER_NOT_ALLOWED"
 	// ReasonScopeMissing is PERMISSION_DENIED: a partner's token lacks the scope that the metadata `scope` names.
 	ReasonScopeMissing = "SCOPE_MISSING"
+	// ReasonGrantLimitExceeded is RESOURCE_EXHAUSTED: more calls than the partner's grant permits.
+	ReasonGrantLimitExceeded = "GRANT_LIMIT_EXCEEDED"
 	// ReasonKeysUnavailable is UNAVAILABLE: the keys that tokens are verified with cannot be fetched at present.
 	ReasonKeysUnavailable = "KEYS_UNAVAILABLE"
 	// ReasonRevocationsUnavailable is UNAVAILABLE: whether the token was taken back cannot be found out at present.

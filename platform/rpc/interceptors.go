@@ -32,6 +32,7 @@ type guard struct {
 	policy     Policy
 	verifier   Verifier
 	maxTimeout time.Duration
+	limits     limiters
 	// draining ends when the server stops: calls run to their end, but streams could last for ever and are ended.
 	draining context.Context
 }
@@ -149,7 +150,10 @@ func (g *guard) admit(ctx context.Context, method string) error {
 		return err
 	}
 	setCaller(ctx, caller)
-	return rule.authorize(caller, method)
+	if err := rule.authorize(caller, method); err != nil {
+		return err
+	}
+	return g.limits.admit(caller, rule.Scope)
 }
 
 // authenticate finds the caller: by the token if there is one, otherwise by the channel. It is nil when nothing names one.

@@ -69,21 +69,22 @@ func NewJWTVerifier(cfg JWTConfig) *JWTVerifier {
 
 // claims are the claims of an access token.
 type claims struct {
-	Issuer    string   `json:"iss"`
-	Subject   string   `json:"sub"`
-	Audience  audience `json:"aud"`
-	Expiry    float64  `json:"exp"`
-	NotBefore float64  `json:"nbf"`
-	IssuedAt  float64  `json:"iat"`
-	Scope     string   `json:"scope"`
-	Role      Role     `json:"role"`
-	Operator  string   `json:"operator_role"`
-	Partner   string   `json:"partner"`
-	PartnerNo uint32   `json:"partner_no"`
-	Account   string   `json:"account"`
-	Merchant  string   `json:"merchant"`
-	Terminal  string   `json:"terminal"`
-	Mode      string   `json:"mode"`
+	Issuer    string         `json:"iss"`
+	Subject   string         `json:"sub"`
+	Audience  audience       `json:"aud"`
+	Expiry    float64        `json:"exp"`
+	NotBefore float64        `json:"nbf"`
+	IssuedAt  float64        `json:"iat"`
+	Scope     string         `json:"scope"`
+	Role      Role           `json:"role"`
+	Operator  string         `json:"operator_role"`
+	Partner   string         `json:"partner"`
+	PartnerNo uint32         `json:"partner_no"`
+	Account   string         `json:"account"`
+	Merchant  string         `json:"merchant"`
+	Terminal  string         `json:"terminal"`
+	Mode      string         `json:"mode"`
+	Limits    map[string]int `json:"limits"`
 	// Confirm binds the token to a client certificate (RFC 8705, section 3.1).
 	Confirm struct {
 		Certificate string `json:"x5t#S256"`
@@ -112,7 +113,7 @@ func (v *JWTVerifier) Verify(ctx context.Context, token string) (Caller, error) 
 	sum := sha256.Sum256([]byte(token))
 	now := v.cfg.Now()
 	if e, ok := v.cache.get(sum); ok && now.Before(e.expires) && v.keys.current(e.kid) {
-		if err := v.unrevoked(ctx, e.issued, e.handles); err != nil {
+		if err := v.unrevoked(ctx, e.kid, e.issued, e.handles); err != nil {
 			return Caller{}, err
 		}
 		return e.caller, nil
@@ -129,7 +130,7 @@ func (v *JWTVerifier) Verify(ctx context.Context, token string) (Caller, error) 
 	if err != nil {
 		return Caller{}, err
 	}
-	if err := v.unrevoked(ctx, c.RevocationsSeen, c.Handles); err != nil {
+	if err := v.unrevoked(ctx, kid, c.RevocationsSeen, c.Handles); err != nil {
 		return Caller{}, err
 	}
 	caller := c.caller()
@@ -137,18 +138,21 @@ func (v *JWTVerifier) Verify(ctx context.Context, token string) (Caller, error) 
 	return caller, nil
 }
 
-func (v *JWTVerifier) unrevoked(ctx context.Context, issued int64, handles []string) error {
+func (v *JWTVerifier) unrevoked(ctx context.Context, kid string, issued int64, handles []string) error {
 	if v.revoked == nil {
 		return nil
 	}
-	return v.revoked.check(ctx, issued, handles)
+	return v.revoked.check(ctx, kid, issued, handles)
 }
 
 // VerifyJWS checks the signature and the type of another kind of token with the same keys and gives its payload, whose
 // claims (issuer, audience, times) are the caller's to check. Nothing is cached.
 func (v *JWTVerifier) VerifyJWS(ctx context.Context, token, typ string) ([]byte, error) {
-	payload, _, err := v.verify(ctx, token, typ)
-	return payload, err
+	payload, kid, err := v.verify(ctx, token, typ)
+	if err != nil {
+		return nil, err
+	}
+	return payload, v.unrevoked(ctx, kid, 0, nil)
 }
 
 func (v *JWTVerifier) verify(ctx context.Context, token, typ string) (payload []byte, kid string, err error) {
@@ -216,7 +220,7 @@ func (c *claims) complete() bool {
 func (c *claims) caller() Caller {
 	return Caller{
 		Role: c.Role, ID: c.Subject, Partner: c.Partner, PartnerNo: c.PartnerNo, Account: c.Account, Merchant: c.Merchant,
-		Terminal: c.Terminal, Mode: c.Mode, Scopes: strings.Fields(c.Scope), Operator: c.Operator, Certificate: c.Confirm.Certificate,
+		Terminal: c.Terminal, Mode: c.Mode, Scopes: strings.Fields(c.Scope), Operator: c.Operator, Certificate: c.Confirm.Certificate, Limits: c.Limits,
 	}
 }
 

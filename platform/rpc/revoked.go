@@ -84,13 +84,20 @@ func newRevokedSet(address string, client *http.Client, now func() time.Time) *r
 	return &revokedSet{url: address, client: client, now: now, asking: make(chan struct{}, 1), handles: map[string]Revocation{}}
 }
 
-// check refuses a token that names a handle which was taken back after the token was issued.
-func (s *revokedSet) check(ctx context.Context, issued int64, handles []string) error {
+// KeyHandle is the handle of a signing key that was withdrawn. It voids what the key signed whenever that was: whoever has
+// the key can date a token as they like.
+func KeyHandle(kid string) string { return "key:" + kid }
+
+// check refuses a token that names a handle which was taken back after the token was issued, or whose key was withdrawn.
+func (s *revokedSet) check(ctx context.Context, kid string, issued int64, handles []string) error {
 	if err := s.uptodate(ctx); err != nil {
 		return err
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	if _, withdrawn := s.handles[KeyHandle(kid)]; withdrawn {
+		return errTokenRevoked
+	}
 	if s.sequence <= issued {
 		return nil
 	}
@@ -208,6 +215,9 @@ func (s *revokedSet) fetch(ctx context.Context, after int64) (Revocations, error
 		return doc, err
 	}
 	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode == http.StatusNotFound && after == 0 {
+		return doc, nil // an issuer from before there was a list: its tokens name nothing that can be taken back
+	}
 	if resp.StatusCode != http.StatusOK {
 		return doc, fmt.Errorf("revocation list: HTTP status %d", resp.StatusCode)
 	}

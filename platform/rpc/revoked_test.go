@@ -121,6 +121,20 @@ func TestWithoutNewsTokensAreAcceptedForThirtySecondsAndThenRefused(t *testing.T
 	wantToken(t, v, token, "revoked")
 }
 
+func TestNothingThatAWithdrawnKeySignedIsBelieved(t *testing.T) {
+	r := newRevoker(t)
+	v := r.checker()
+	token := r.sign("k1", nil, r.claims(nil))
+	wantToken(t, v, token, "")
+	r.revoke(rpc.KeyHandle("k1"))
+	r.clock.Advance(time.Second)
+	wantToken(t, v, token, "revoked")
+	wantToken(t, v, r.sign("k1", nil, r.claims(m{"jti": "forged", "rvs": 1 << 40})), "revoked")
+	if _, err := v.VerifyJWS(t.Context(), r.sign("k1", m{"typ": "other+jwt"}, r.claims(nil)), "other+jwt"); fault.ReasonOf(err) != rpc.ReasonCallerUnknown {
+		t.Errorf("another kind of token: %v", err)
+	}
+}
+
 func TestAListThatWentBackIsNotBelieved(t *testing.T) {
 	r := newRevoker(t)
 	v := r.checker()

@@ -74,7 +74,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	cfg = cfg.withDefaults()
 	draining, drain := context.WithCancel(context.Background())
-	g := &guard{log: cfg.Log, policy: cfg.Policy, verifier: cfg.Verifier, maxTimeout: cfg.MaxTimeout, draining: draining}
+	g := &guard{log: cfg.Log, policy: cfg.Policy, verifier: cfg.Verifier, maxTimeout: cfg.MaxTimeout, draining: draining, limits: limiters{per: map[limitKey]*limiter{}}}
 	s := &Server{
 		grpc: grpc.NewServer(
 			grpc.Creds(newServerCreds(cfg.TLS)),

@@ -17,43 +17,47 @@ import (
 
 // Config is everything an operator can set.
 type Config struct {
-	Listen       string        `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
-	HTTPListen   string        `conf:"http-listen" help:"TCP address of the token endpoint, the public keys, /healthz and /readyz; empty: none"`
-	HTTPURL      string        `conf:"http-url" help:"what the addresses of the HTTP endpoint begin with, as clients see them; empty: token-issuer"`
-	DBURL        string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
-	RedisURL     string        `conf:"redis-url" help:"where live challenges are, redis://user:password@host:6379/0; empty: in memory, for a single process" secret:"true"`
-	NATSURL      string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
-	CalloutURL   string        `conf:"nats-callout-url" help:"the same server with the user and password of account AUTH, where partners' connections are decided on; empty: they are not" secret:"true"`
-	CalloutSeed  string        `conf:"nats-callout-seed-file" help:"file of the account nkey seed (SA…) that signs those decisions, made when missing; empty: partners' connections are not decided on"`
-	RegistryAddr string        `conf:"registry-addr" help:"gRPC address of the device registry, host:port"`
-	TokenIssuer  string        `conf:"token-issuer" help:"who issues access tokens and assertions, a URL"`
-	KeyFile      string        `conf:"key-file" help:"tink keyset that encrypts all keys in the database, made when missing; keep a copy apart from the database"`
-	OperatorJWK  string        `conf:"operator-jwk-file" help:"private JWK of the client named operator, made when missing; empty: no such client is registered"`
-	Life         time.Duration `conf:"challenge-life" help:"how long a band has for its answer, 5s to 10m"`
-	MinWear      time.Duration `conf:"min-wear" help:"how long a band must have been worn where wearing it is required, 0 to 24h"`
-	MaxRTT       time.Duration `conf:"max-rtt" help:"longest round trip between phone and band for payments with bands that can measure it, up to 6s; 0: it is not measured"`
-	Offline      string        `conf:"offline-limits" help:"what an offline grant may be worth, as CURRENCY:TAP/SUM/TAPS in minor units, for example CNY:2000/10000/20,EUR:500/2500/20; empty: no grants"`
-	OfflineLife  time.Duration `conf:"offline-life" help:"how long an offline grant is good, 1m to 24h"`
-	TLSCert      string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
-	TLSKey       string        `conf:"tls-key" help:"PEM file of its private key"`
-	TLSCA        string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
-	Telemetry    telemetry.Config
+	Listen          string        `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
+	HTTPListen      string        `conf:"http-listen" help:"TCP address of the token endpoint, the public keys, /healthz and /readyz; empty: none"`
+	HTTPURL         string        `conf:"http-url" help:"what the addresses of the HTTP endpoint begin with, as clients see them; empty: token-issuer"`
+	DBURL           string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
+	RedisURL        string        `conf:"redis-url" help:"where live challenges are, redis://user:password@host:6379/0; empty: in memory, for a single process" secret:"true"`
+	NATSURL         string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
+	CalloutURL      string        `conf:"nats-callout-url" help:"the same server with the user and password of account AUTH, where partners' connections are decided on; empty: they are not" secret:"true"`
+	CalloutSeed     string        `conf:"nats-callout-seed-file" help:"file of the account nkey seed (SA…) that signs those decisions, made when missing; empty: partners' connections are not decided on"`
+	RegistryAddr    string        `conf:"registry-addr" help:"gRPC address of the device registry, host:port"`
+	TokenIssuer     string        `conf:"token-issuer" help:"who issues access tokens and assertions, a URL"`
+	KeyFile         string        `conf:"key-file" help:"tink keyset that encrypts all keys in the database, made when missing; keep a copy apart from the database"`
+	OperatorJWK     string        `conf:"operator-jwk-file" help:"private JWK of the client named operator, made when missing; empty: no such client is registered"`
+	SigningKeyLife  time.Duration `conf:"signing-key-life" help:"how long a key signs tokens before the next takes its place, 1h to 8760h"`
+	SigningKeyAhead time.Duration `conf:"signing-key-ahead" help:"how long a signing key is published before it signs, at most half of signing-key-life"`
+	Life            time.Duration `conf:"challenge-life" help:"how long a band has for its answer, 5s to 10m"`
+	MinWear         time.Duration `conf:"min-wear" help:"how long a band must have been worn where wearing it is required, 0 to 24h"`
+	MaxRTT          time.Duration `conf:"max-rtt" help:"longest round trip between phone and band for payments with bands that can measure it, up to 6s; 0: it is not measured"`
+	Offline         string        `conf:"offline-limits" help:"what an offline grant may be worth, as CURRENCY:TAP/SUM/TAPS in minor units, for example CNY:2000/10000/20,EUR:500/2500/20; empty: no grants"`
+	OfflineLife     time.Duration `conf:"offline-life" help:"how long an offline grant is good, 1m to 24h"`
+	TLSCert         string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
+	TLSKey          string        `conf:"tls-key" help:"PEM file of its private key"`
+	TLSCA           string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
+	Telemetry       telemetry.Config
 }
 
 // DefaultConfig is a service on one machine with its data in the working folder.
 func DefaultConfig() Config {
 	return Config{ //nolint:gosec // addresses, no credentials
-		Listen:       "127.0.0.1:7002",
-		HTTPListen:   "127.0.0.1:8002",
-		DBURL:        "sqlite:data/auth.db",
-		NATSURL:      "nats://127.0.0.1:4222",
-		RegistryAddr: "127.0.0.1:7001",
-		TokenIssuer:  "http://127.0.0.1:8002",
-		KeyFile:      "data/auth-keyset.json",
-		OperatorJWK:  "data/operator.jwk",
-		Life:         time.Minute,
-		Offline:      "CNY:2000/10000/20,EUR:500/2500/20,USD:500/2500/20",
-		OfflineLife:  24 * time.Hour,
+		Listen:          "127.0.0.1:7002",
+		HTTPListen:      "127.0.0.1:8002",
+		DBURL:           "sqlite:data/auth.db",
+		NATSURL:         "nats://127.0.0.1:4222",
+		RegistryAddr:    "127.0.0.1:7001",
+		TokenIssuer:     "http://127.0.0.1:8002",
+		KeyFile:         "data/auth-keyset.json",
+		OperatorJWK:     "data/operator.jwk",
+		Life:            time.Minute,
+		Offline:         "CNY:2000/10000/20,EUR:500/2500/20,USD:500/2500/20",
+		OfflineLife:     24 * time.Hour,
+		SigningKeyLife:  30 * 24 * time.Hour,
+		SigningKeyAhead: 24 * time.Hour,
 	}
 }
 
@@ -72,6 +76,10 @@ func (c Config) Validate() error {
 		return fmt.Errorf("max-rtt: %s is not between 0 and 6s", c.MaxRTT)
 	case c.OfflineLife < time.Minute || c.OfflineLife > challenge.MaxGrantLife:
 		return fmt.Errorf("offline-life: %s is not between 1m and 24h", c.OfflineLife)
+	case c.SigningKeyLife < time.Hour || c.SigningKeyLife > 8760*time.Hour:
+		return fmt.Errorf("signing-key-life: %s is not between 1h and 8760h", c.SigningKeyLife)
+	case c.SigningKeyAhead < 0 || c.SigningKeyAhead > c.SigningKeyLife/2:
+		return fmt.Errorf("signing-key-ahead: %s is not between 0 and half of signing-key-life", c.SigningKeyAhead)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("tls-cert, tls-key: go together")
 	case c.TLSCA != "" && c.TLSCert == "":

@@ -29,6 +29,7 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/offline"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
 	"github.com/armlet-pay/armlet/services/auth/internal/peers"
+	"github.com/armlet-pay/armlet/services/auth/internal/revocation"
 	"github.com/armlet-pay/armlet/services/auth/internal/store"
 	"github.com/armlet-pay/armlet/services/auth/internal/store/live"
 	"github.com/armlet-pay/armlet/services/auth/internal/token"
@@ -45,6 +46,10 @@ const denyEvery = 5 * time.Second
 
 // clonesEvery is how often the registry is told again of copies of bands that it has not confirmed.
 const clonesEvery = 5 * time.Second
+
+// keysEvery is how often the signing keys are looked after; it bounds how long another process signs with a key that was
+// just replaced, which its verifiers go on to believe, or tainted, which they do not.
+const keysEvery = 2 * time.Second
 
 // calloutReconnect is how long the connection that decides on partners' connections waits between two attempts.
 const calloutReconnect = 100 * time.Millisecond
@@ -82,6 +87,7 @@ type builder struct {
 	ring       *keys.Ring
 	live       challenge.LiveStore
 	partners   *partner.Service
+	lives      *keys.Service
 	challenges *challenge.Service
 	taps       *offline.Service
 	http       *grpcapi.HTTP
@@ -111,6 +117,13 @@ func (b *builder) openKeys(ctx context.Context) error {
 		return err
 	}
 	b.partners = partner.NewService(b.store, b.ring)
+	b.lives = keys.NewService(b.store, b.ring, keys.Schedule{
+		Life: b.cfg.SigningKeyLife, Ahead: b.cfg.SigningKeyAhead, Kept: token.TerminalLife + time.Hour,
+	})
+	if err := b.lives.Maintain(ctx, b.env.Now()); err != nil { // the next key is prepared from the beginning
+		return err
+	}
+	b.workers = append(b.workers, run.Worker{Name: "keys", Run: b.maintainKeys})
 	if b.cfg.OperatorJWK == "" {
 		return nil
 	}
@@ -173,12 +186,12 @@ func (b *builder) openPeers(context.Context) error {
 
 func (b *builder) serve(context.Context) error {
 	cfg, env := b.cfg, b.env
-	mint := token.NewMint(cfg.TokenIssuer, b.ring)
+	mint := token.NewMint(cfg.TokenIssuer, b.ring, b.store)
 	endpoint := token.NewEndpoint(b.store, mint, cfg.TokenIssuer, cfg.TokenIssuer+grpcapi.TokenPath, cfg.httpURL()+grpcapi.TokenPath)
-	b.http = grpcapi.NewHTTP(endpoint, b.ring, cfg.TokenIssuer, cfg.httpURL(), env.Log, env.Now)
+	b.http = grpcapi.NewHTTP(endpoint, b.ring, revocation.NewFeed(b.store), cfg.TokenIssuer, cfg.httpURL(), env.Log, env.Now)
 	b.tokens = rpc.NewJWTVerifier(rpc.JWTConfig{
 		Issuer: cfg.TokenIssuer, Audience: token.Audience, KeysURL: cfg.httpURL() + grpcapi.KeysPath,
-		Client: &http.Client{Transport: b.http}, Now: env.Now,
+		RevocationsURL: cfg.httpURL() + rpc.RevocationsPath, Client: &http.Client{Transport: b.http}, Now: env.Now,
 	})
 	serverTLS, _, err := cfg.tls()
 	if err != nil {
@@ -191,7 +204,7 @@ func (b *builder) serve(context.Context) error {
 	if err != nil {
 		return err
 	}
-	authv1.RegisterAuthServiceServer(b.server.GRPC(), grpcapi.New(b.partners, b.challenges, b.taps, b.ring, mint, b.store, env.Now))
+	authv1.RegisterAuthServiceServer(b.server.GRPC(), grpcapi.New(b.partners, b.challenges, b.taps, b.ring, b.lives, mint, b.store, b.store, env.Now))
 	return b.server.Check()
 }
 
@@ -265,6 +278,22 @@ func denyBlocked(ctx context.Context, taps *offline.Service, log *slog.Logger, n
 		}
 		if err := taps.DenyBlocked(ctx, now); err != nil && ctx.Err() == nil {
 			log.WarnContext(ctx, "the deny-list could not be brought up to date; it is tried again", "error", err)
+		}
+	}
+}
+
+// maintainKeys keeps the signing keys on schedule, and up to date with what other processes did.
+func (b *builder) maintainKeys(ctx context.Context) error {
+	tick := time.NewTicker(keysEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+		if err := b.lives.Maintain(ctx, b.env.Now()); err != nil && ctx.Err() == nil {
+			b.env.Log.WarnContext(ctx, "the signing keys could not be looked after; it is tried again", "error", err)
 		}
 	}
 }

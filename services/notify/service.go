@@ -114,7 +114,7 @@ func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hu
 			return nil, err
 		}
 	}
-	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, Now: env.Now})
+	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now})
 	server, err := rpc.NewServer(rpc.ServerConfig{
 		Service: Name, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: verifier,
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,

@@ -73,7 +73,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	}
 	open.add(func() error { events.Close(); return nil })
 
-	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, Now: env.Now})
+	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now})
 	books := store.New(db, bus.Encode, env.Now)
 	rules := payment.NewService(books, books, peers.NewAuth(conn, verifier, env.Now), payment.Config{
 		Grace: cfg.Grace, Issuer: cfg.TokenIssuer, NewID: newID, NewTerminalID: newTerminalID,

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/proto/wire"
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
@@ -38,7 +39,20 @@ func TestEveryEventHasItsSubjectAndContent(t *testing.T) {
 		{
 			partner.Created{Partner: partner.Partner{ID: "acme", DisplayName: "Acme", No: 1, KeyEpoch: 1, CreatedAt: noon}},
 			"evt.v1.live.auth.partner.created.acme.acme", "partners/acme",
-			&authv1.PartnerCreated{Partner: &authv1.Partner{Name: "partners/acme", DisplayName: "Acme", PartnerNo: 1, KeyEpoch: 1, CreateTime: timestamppb.New(noon)}},
+			&authv1.PartnerCreated{Partner: &authv1.Partner{Name: "partners/acme", DisplayName: "Acme", PartnerNo: 1, KeyEpoch: 1, CreateTime: timestamppb.New(noon), State: authv1.PartnerState_PARTNER_STATE_ACTIVE}},
+		},
+		{
+			partner.Changed{Partner: partner.Partner{ID: "acme", No: 1, Suspended: true, CreatedAt: noon}},
+			"evt.v1.live.auth.partner.changed.acme.acme", "partners/acme",
+			&authv1.PartnerChanged{Partner: &authv1.Partner{Name: "partners/acme", PartnerNo: 1, CreateTime: timestamppb.New(noon), State: authv1.PartnerState_PARTNER_STATE_SUSPENDED}},
+		},
+		{
+			partner.ClientChanged{Client: partner.Client{ID: "op", Role: partner.RoleOperator, OperatorRole: partner.Support, Mode: partner.Live, State: partner.ClientRevoked, Revision: 2, CreatedAt: noon}},
+			"evt.v1.live.auth.client.changed._.op", "clients/op",
+			&authv1.ClientChanged{Client: &authv1.Client{
+				Name: "clients/op", Role: authv1.ClientRole_CLIENT_ROLE_OPERATOR, OperatorRole: authv1.OperatorRole_OPERATOR_ROLE_SUPPORT, Mode: typev1.Mode_MODE_LIVE,
+				State: authv1.ClientState_CLIENT_STATE_REVOKED, Revision: 2, CreateTime: timestamppb.New(noon),
+			}},
 		},
 		{
 			partner.GrantChanged{Grant: partner.Grant{Partner: "acme", Scope: "payments.read", State: partner.Approved, Revision: 1}},

@@ -12,7 +12,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -28,6 +27,7 @@ const (
 	source = "/services/auth"
 	domain = "auth"
 	mode   = "live"
+	nobody = "_" // where no partner is concerned
 	// keep is how long the stream remembers; a consumer that was away for longer has missed something.
 	keep = 14 * 24 * time.Hour
 )
@@ -53,6 +53,15 @@ func Encode(ctx context.Context, ev any, now time.Time) (events.Event, error) {
 	case partner.Created:
 		return event(ctx, now, "partner", "created", ev.Partner.ID, ev.Partner.ID, "partners/"+ev.Partner.ID,
 			&authv1.PartnerCreated{Partner: PartnerMessage(ev.Partner)})
+	case partner.Changed:
+		return event(ctx, now, "partner", "changed", ev.Partner.ID, ev.Partner.ID, ev.Partner.Name(),
+			&authv1.PartnerChanged{Partner: PartnerMessage(ev.Partner)})
+	case partner.ClientChanged:
+		of := ev.Client.Partner
+		if of == "" {
+			of = nobody
+		}
+		return event(ctx, now, "client", "changed", of, ev.Client.ID, ev.Client.Name(), &authv1.ClientChanged{Client: ClientMessage(ev.Client)})
 	case partner.GrantChanged:
 		msg := GrantMessage(ev.Grant)
 		// A dot would make two tokens of one; "~" is in no scope.
@@ -75,27 +84,4 @@ func Encode(ctx context.Context, ev any, now time.Time) (events.Event, error) {
 func event(ctx context.Context, now time.Time, entity, verb, partner, id, key string, msg proto.Message) (events.Event, error) {
 	subject := events.Subject{Mode: mode, Domain: domain, Entity: entity, Verb: verb, Partner: partner, ID: id}
 	return events.New(source, subject.String(), key, now, msg, ctx)
-}
-
-// PartnerMessage is a partner in the contract's words.
-func PartnerMessage(p partner.Partner) *authv1.Partner {
-	return &authv1.Partner{
-		Name: "partners/" + p.ID, DisplayName: p.DisplayName, PartnerNo: p.No, KeyEpoch: uint32(p.KeyEpoch),
-		CreateTime: timestamppb.New(p.CreatedAt),
-	}
-}
-
-// GrantMessage is a grant in the contract's words.
-func GrantMessage(g partner.Grant) *authv1.Grant {
-	out := &authv1.Grant{Name: "partners/" + g.Partner + "/grants/" + g.Scope, Scope: g.Scope, Revision: g.Revision}
-	switch g.State {
-	case partner.Approved:
-		out.State = authv1.GrantState_GRANT_STATE_APPROVED
-	case partner.Revoked:
-		out.State = authv1.GrantState_GRANT_STATE_REVOKED
-	}
-	if !g.ExpiresAt.IsZero() {
-		out.ExpireTime = timestamppb.New(g.ExpiresAt)
-	}
-	return out
 }

@@ -130,7 +130,7 @@ func (s *Service) claimable(ctx context.Context, uid wire.UID) (Device, []byte, 
 		return Device{}, nil, errTryAgain.WithCause(err)
 	}
 	master, err := s.keys.Master(ctx, d.Partner, int(d.Epoch))
-	if fault.KindOf(err) == fault.NotFound {
+	if fault.KindOf(err) == fault.NotFound || fault.ReasonOf(err) == keys.ErrTainted.Reason {
 		return Device{}, nil, nil
 	}
 	return d, master, err
@@ -278,6 +278,9 @@ func (s *Service) authenticateClaim(ctx context.Context, c Claim, r wire.Respons
 	_, _, master, err := strangerBinding(c.UID)
 	if c.Device != "" {
 		master, err = s.keys.Master(ctx, c.Partner, int(c.Content.Epoch))
+	}
+	if fault.ReasonOf(err) == keys.ErrTainted.Reason {
+		return wire.SessionKeys{}, err
 	}
 	if err != nil {
 		return wire.SessionKeys{}, fmt.Errorf("challenge: master key of %s: %w", c.UID, hide(err))

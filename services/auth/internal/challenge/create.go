@@ -12,6 +12,7 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 	"github.com/armlet-pay/armlet/services/auth/internal/request"
 )
 
@@ -139,6 +140,9 @@ func (s *Service) withPongKey(ctx context.Context, c Challenge) (Challenge, erro
 // session derives the keys of the binding that a challenge was made under.
 func (s *Service) session(ctx context.Context, c Challenge) (wire.SessionKeys, error) {
 	master, err := s.keys.Master(ctx, c.Partner, int(c.Content.Epoch))
+	if fault.ReasonOf(err) == keys.ErrTainted.Reason {
+		return wire.SessionKeys{}, err
+	}
 	if err != nil {
 		return wire.SessionKeys{}, fmt.Errorf("challenge: master key of %s: %w", c.Device, hide(err))
 	}

@@ -19,7 +19,6 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
 	"github.com/armlet-pay/armlet/services/auth/internal/request"
-	"github.com/armlet-pay/armlet/services/auth/internal/token"
 )
 
 // id is the last part of a resource name of two parts, which the field rules have checked.
@@ -70,29 +69,16 @@ func ownOnly(ctx context.Context, owner string) error {
 var (
 	roleOf = map[authv1.ClientRole]partner.Role{
 		authv1.ClientRole_CLIENT_ROLE_PARTNER: partner.RolePartner, authv1.ClientRole_CLIENT_ROLE_OPERATOR: partner.RoleOperator,
+		authv1.ClientRole_CLIENT_ROLE_TERMINAL: partner.RoleTerminal,
 	}
-	roleMessage = map[partner.Role]authv1.ClientRole{
-		partner.RolePartner: authv1.ClientRole_CLIENT_ROLE_PARTNER, partner.RoleOperator: authv1.ClientRole_CLIENT_ROLE_OPERATOR,
+	operatorOf = map[authv1.OperatorRole]partner.OperatorRole{
+		authv1.OperatorRole_OPERATOR_ROLE_ADMIN: partner.Admin, authv1.OperatorRole_OPERATOR_ROLE_SUPPORT: partner.Support,
+		authv1.OperatorRole_OPERATOR_ROLE_AUDITOR: partner.Auditor,
 	}
 	modeOf = map[typev1.Mode]partner.Mode{
 		typev1.Mode_MODE_UNSPECIFIED: partner.Live, typev1.Mode_MODE_LIVE: partner.Live, typev1.Mode_MODE_TEST: partner.Test,
 	}
-	modeMessage = map[partner.Mode]typev1.Mode{partner.Live: typev1.Mode_MODE_LIVE, partner.Test: typev1.Mode_MODE_TEST}
 )
-
-func clientMessage(c partner.Client) *authv1.Client {
-	out := &authv1.Client{
-		Name: "clients/" + c.ID, Role: roleMessage[c.Role], PublicJwk: c.PublicJWK, Mode: modeMessage[c.Mode], CreateTime: timestamppb.New(c.CreatedAt),
-	}
-	if c.Partner != "" {
-		out.Partner = "partners/" + c.Partner
-	}
-	return out
-}
-
-func sessionMessage(t token.Token) *authv1.Session {
-	return &authv1.Session{AccessToken: t.Text, ExpireTime: timestamppb.New(t.ExpiresAt)}
-}
 
 // scannedUID reads a uid as typed or scanned.
 func scannedUID(text string) (wire.UID, error) {

@@ -25,6 +25,7 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 	"github.com/armlet-pay/armlet/services/auth/internal/offline"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
+	"github.com/armlet-pay/armlet/services/auth/internal/revocation"
 	"github.com/armlet-pay/armlet/services/auth/internal/store"
 	"github.com/armlet-pay/armlet/services/auth/internal/store/live"
 	"github.com/armlet-pay/armlet/services/auth/internal/storetest"
@@ -41,6 +42,7 @@ type fixture struct {
 	clock    *testkit.FakeClock
 	db       *sqldb.DB
 	ring     *keys.Ring
+	keys     *keys.Service
 	registry *storetest.Registry
 	taps     *offline.Service
 	server   *rpc.Server
@@ -65,23 +67,26 @@ func newFixture(t *testing.T) *fixture {
 	must(t, err)
 	f.ring, err = keys.Open(t.Context(), s, kek, start)
 	must(t, err)
-	partners, mint := partner.NewService(s, f.ring), token.NewMint(issuer, f.ring)
+	f.keys = keys.NewService(s, f.ring, keys.Schedule{Life: 30 * 24 * time.Hour, Ahead: 24 * time.Hour, Kept: 25 * time.Hour})
+	must(t, f.keys.Maintain(t.Context(), start))
+	partners, mint := partner.NewService(s, f.ring), token.NewMint(issuer, f.ring, s)
 	challenges := challenge.NewService(challenge.Config{
 		Devices: f.registry, Live: live.NewMemory(), Store: s, Claims: s, Denials: s, Keys: f.ring, Issuer: issuer, Life: time.Minute,
 		Policy: challenge.Policy{Offline: map[string]challenge.OfflineLimit{"CNY": {MaxTap: 500, Cumulative: 2000, MaxTaps: 5}}},
 	})
-	h := grpcapi.NewHTTP(token.NewEndpoint(s, mint, issuer, issuer+grpcapi.TokenPath), f.ring, issuer, issuer, slog.New(slog.DiscardHandler), f.clock.Now)
+	h := grpcapi.NewHTTP(token.NewEndpoint(s, mint, issuer, issuer+grpcapi.TokenPath), f.ring, revocation.NewFeed(s), issuer, issuer, slog.New(slog.DiscardHandler), f.clock.Now)
 	f.http = httptest.NewServer(h)
 	t.Cleanup(f.http.Close)
 	f.server, err = rpc.NewServer(rpc.ServerConfig{
 		Service: "auth", Policy: grpcapi.Policy(),
 		Verifier: rpc.NewJWTVerifier(rpc.JWTConfig{
-			Issuer: issuer, Audience: token.Audience, KeysURL: issuer + grpcapi.KeysPath, Client: &http.Client{Transport: h}, Now: f.clock.Now,
+			Issuer: issuer, Audience: token.Audience, KeysURL: issuer + grpcapi.KeysPath, RevocationsURL: issuer + rpc.RevocationsPath,
+			Client: &http.Client{Transport: h}, Now: f.clock.Now,
 		}),
 	})
 	must(t, err)
 	f.taps = offline.NewService(s, f.registry, f.ring, challenges, issuer)
-	authv1.RegisterAuthServiceServer(f.server.GRPC(), grpcapi.New(partners, challenges, f.taps, f.ring, mint, s, f.clock.Now))
+	authv1.RegisterAuthServiceServer(f.server.GRPC(), grpcapi.New(partners, challenges, f.taps, f.ring, f.keys, mint, s, s, f.clock.Now))
 	f.operator = newClient(t, "operator")
 	must(t, partners.EnsureOperator(t.Context(), "operator", f.operator.public(t), start))
 	return f

@@ -7,11 +7,14 @@ import (
 	"log/slog"
 	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/services/auth/internal/keys"
+	"github.com/armlet-pay/armlet/services/auth/internal/revocation"
 	"github.com/armlet-pay/armlet/services/auth/internal/token"
 )
 
@@ -31,17 +34,19 @@ type HTTP struct {
 	mux      *http.ServeMux
 	endpoint *token.Endpoint
 	ring     *keys.Ring
+	feed     *revocation.Feed
 	url      string
 	log      *slog.Logger
 	now      func() time.Time
 }
 
 // NewHTTP makes the handler. url is what its addresses begin with.
-func NewHTTP(endpoint *token.Endpoint, ring *keys.Ring, issuer, url string, log *slog.Logger, now func() time.Time) *HTTP {
-	h := &HTTP{mux: http.NewServeMux(), endpoint: endpoint, ring: ring, url: url, log: log, now: now}
+func NewHTTP(endpoint *token.Endpoint, ring *keys.Ring, feed *revocation.Feed, issuer, url string, log *slog.Logger, now func() time.Time) *HTTP {
+	h := &HTTP{mux: http.NewServeMux(), endpoint: endpoint, ring: ring, feed: feed, url: url, log: log, now: now}
 	document := discovery(issuer, url)
 	h.mux.HandleFunc("POST "+TokenPath, h.token)
 	h.mux.HandleFunc("GET "+KeysPath, h.keys)
+	h.mux.HandleFunc("GET "+rpc.RevocationsPath, h.revocations)
 	for _, path := range []string{discoveryPath, oidcPath} {
 		h.mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusOK, document) })
 	}
@@ -74,12 +79,13 @@ func (r *recorder) WriteHeader(status int)      { r.status = status }
 
 func discovery(issuer, url string) map[string]any {
 	return map[string]any{
-		"issuer":                                issuer,
-		"token_endpoint":                        url + TokenPath,
-		"jwks_uri":                              url + KeysPath,
-		"grant_types_supported":                 []string{"client_credentials"},
-		"response_types_supported":              []string{},
-		"token_endpoint_auth_methods_supported": []string{"private_key_jwt"},
+		"issuer":                                           issuer,
+		"token_endpoint":                                   url + TokenPath,
+		"jwks_uri":                                         url + KeysPath,
+		"grant_types_supported":                            []string{"client_credentials"},
+		"response_types_supported":                         []string{},
+		"token_endpoint_auth_methods_supported":            []string{"private_key_jwt", "tls_client_auth"},
+		"tls_client_certificate_bound_access_tokens":       true,
 		"token_endpoint_auth_signing_alg_values_supported": []string{"EdDSA", "ES256"},
 		"id_token_signing_alg_values_supported":            []string{"EdDSA"},
 		"subject_types_supported":                          []string{"public"},
@@ -102,7 +108,56 @@ func (h *HTTP) keys(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write(document)
 }
 
-// token is the token endpoint of RFC 6749, section 4.4, with the client authentication of RFC 7523, section 2.2.
+// revocations is the list of what was taken back: see platform/rpc.
+func (h *HTTP) revocations(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	var after int64
+	if text := r.URL.Query().Get("after"); text != "" {
+		var err error
+		if after, err = strconv.ParseInt(text, 10, 64); err != nil || after < 0 {
+			http.Error(w, "after is a number that was in an answer before", http.StatusBadRequest)
+			return
+		}
+	}
+	sequence, entries, err := h.feed.Since(r.Context(), after, h.now())
+	if err != nil {
+		h.log.ErrorContext(r.Context(), "the revocations cannot be told", "error", err)
+		http.Error(w, "internal error", http.StatusInternalServerError)
+		return
+	}
+	doc := rpc.Revocations{Sequence: sequence, Revoked: []rpc.Revocation{}}
+	for _, e := range entries {
+		doc.Revoked = append(doc.Revoked, rpc.Revocation{
+			Handle: h.handle(e), Sequence: e.Sequence, Until: e.Until.Unix() + 1,
+		})
+	}
+	writeJSON(w, http.StatusOK, doc)
+}
+
+// handle names what was taken back. A signing key is no secret and is looked up by what it is called in the JWKS.
+func (h *HTTP) handle(e revocation.Entry) string {
+	if e.Kind == revocation.SigningKey {
+		return rpc.KeyHandle(e.ID)
+	}
+	return h.ring.Handle(string(e.Kind), e.ID)
+}
+
+// certificate is the client certificate of the connection, nil when it has none of a client of ours. Only a listener with
+// an authority verifies certificates.
+func certificate(r *http.Request) *token.Certificate {
+	if r.TLS == nil || len(r.TLS.VerifiedChains) == 0 || len(r.TLS.PeerCertificates) == 0 {
+		return nil
+	}
+	cert := r.TLS.PeerCertificates[0]
+	client := rpc.CertificateClient(cert)
+	if client == "" {
+		return nil
+	}
+	return &token.Certificate{Client: client, Thumbprint: rpc.Thumbprint(cert)}
+}
+
+// token is the token endpoint of RFC 6749, section 4.4, with the client authentication of RFC 7523, section 2.2, or
+// RFC 8705, section 2.1.
 func (h *HTTP) token(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("Pragma", "no-cache")
@@ -128,11 +183,14 @@ func (h *HTTP) token(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, "invalid_request", "grant_type is missing; only client_credentials is supported")
 	case form.Get("grant_type") != "client_credentials":
 		refuse(w, http.StatusBadRequest, "unsupported_grant_type", "only client_credentials is supported")
-	case form.Get("client_assertion_type") != assertionType || form.Get("client_assertion") == "":
-		refuse(w, http.StatusUnauthorized, "invalid_client", "authenticate with private_key_jwt: client_assertion_type "+assertionType+" and client_assertion")
+	case (form.Get("client_assertion_type") != assertionType || form.Get("client_assertion") == "") &&
+		(certificate(r) == nil || form.Has("client_assertion") || form.Has("client_assertion_type")):
+		refuse(w, http.StatusUnauthorized, "invalid_client",
+			"authenticate with private_key_jwt: client_assertion_type "+assertionType+" and client_assertion; or with a client certificate and client_id")
 	default:
 		t, err := h.endpoint.Token(r.Context(), token.Request{
-			ClientID: form.Get("client_id"), Assertion: form.Get("client_assertion"), Scopes: strings.Fields(form.Get("scope")),
+			ClientID: form.Get("client_id"), Assertion: form.Get("client_assertion"), Certificate: certificate(r),
+			Scopes: strings.Fields(form.Get("scope")),
 		}, h.now())
 		h.answer(w, r, t, err)
 	}

@@ -237,7 +237,7 @@ func TestTheDocumentsSayWhereAndWhat(t *testing.T) {
 		}
 	}
 	list, _ := get(grpcapi.KeysPath)["keys"].([]any)
-	if len(list) != 1 {
+	if len(list) != 2 { // one that signs and one that will
 		t.Fatalf("keys: %v", list)
 	}
 	key, _ := list[0].(map[string]any)

@@ -27,7 +27,7 @@ func TestAPartnerIsRegisteredAndReadsItself(t *testing.T) {
 	in := &authv1.CreatePartnerRequest{PartnerId: "acme", DisplayName: "Acme Bands", RequestId: "one"}
 	p, err := op.CreatePartner(ctx, in)
 	must(t, err)
-	wanted := &authv1.Partner{Name: "partners/acme", DisplayName: "Acme Bands", PartnerNo: 1, KeyEpoch: 1, CreateTime: timestamppb.New(start)}
+	wanted := &authv1.Partner{Name: "partners/acme", DisplayName: "Acme Bands", PartnerNo: 1, KeyEpoch: 1, CreateTime: timestamppb.New(start), State: authv1.PartnerState_PARTNER_STATE_ACTIVE}
 	if diff := cmp.Diff(wanted, p, protocmp.Transform()); diff != "" {
 		t.Error(diff)
 	}

@@ -81,3 +81,13 @@ func NewID() string {
 	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
 	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }
+
+// Thumbprint is the RFC 7638 thumbprint of a public key, with SHA-256.
+func Thumbprint(publicJWK string) (string, error) {
+	jwk, _, err := ParsePublic(publicJWK)
+	if err != nil {
+		return "", err
+	}
+	sum, err := jwk.Thumbprint(sha256Hash)
+	return thumbprintText(sum), err
+}

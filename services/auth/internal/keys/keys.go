@@ -5,9 +5,11 @@
 // the partner, epoch, purpose and id of the row, so a ciphertext that was moved to another row does not open. Keys have
 // the states
 //
-//	ACTIVE ──▶ (RETIRING, TAINTED, DESTROYED: rotation is yet to come)
+//	PREPARED ──activate──▶ ACTIVE ──the next is activated──▶ RETIRING
+//	    PREPARED, ACTIVE, RETIRING ──taint──▶ TAINTED      all but ACTIVE ──destroy──▶ DESTROYED
 //
-// and are never changed in place: a new secret is a new epoch in a new row.
+// and a secret is never changed in place: a new one is a new epoch in a new row. What was made with a PREPARED, ACTIVE or
+// RETIRING key counts. service.go changes states, ring.go works with keys.
 package keys
 
 import (
@@ -26,13 +28,20 @@ const (
 	Master    Purpose = "master"    // 32 random bytes; device keys follow from it
 	Signing   Purpose = "signing"   // an Ed25519 seed
 	Pseudonym Purpose = "pseudonym" // 32 random bytes for account_ref
+	Import    Purpose = "import"    // 32 random bytes, from which the P-256 key follows that imports are encrypted for
 )
 
 // State is where a key is in its life. The values are stored.
 type State string
 
-// Active keys are used for everything; it is the only state yet.
-const Active State = "ACTIVE"
+// The states.
+const (
+	Prepared  State = "PREPARED"
+	Active    State = "ACTIVE"
+	Retiring  State = "RETIRING"
+	Tainted   State = "TAINTED"
+	Destroyed State = "DESTROYED"
+)
 
 // Row is a key as it is stored.
 type Row struct {
@@ -43,7 +52,9 @@ type Row struct {
 	State     State
 	Public    []byte // of signing keys
 	Sealed    []byte // ciphertext of the secret
+	Imported  bool
 	CreatedAt time.Time
+	ChangedAt time.Time // when it came into its state
 }
 
 // KEK encrypts other keys. A tink AEAD is one; so can be a key in a KMS or an HSM.
@@ -60,8 +71,10 @@ type Store interface {
 	InsertKey(ctx context.Context, row Row) (Row, error)
 	// Key fails with MASTER_KEY_NOT_FOUND.
 	Key(ctx context.Context, purpose Purpose, partner string, epoch int) (Row, error)
-	// Keys lists the keys of the installation itself with one purpose, by epoch.
-	Keys(ctx context.Context, purpose Purpose) ([]Row, error)
+	// KeyState is the state of a key. It fails with MASTER_KEY_NOT_FOUND.
+	KeyState(ctx context.Context, purpose Purpose, partner string, epoch int) (State, error)
+	// Keys lists the keys of a partner, or of the installation itself, with one purpose, by epoch.
+	Keys(ctx context.Context, purpose Purpose, partner string) ([]Row, error)
 }
 
 // ErrNotFound is the refusal for a master key that does not exist.

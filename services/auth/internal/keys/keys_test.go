@@ -92,13 +92,58 @@ func (r *rows) InsertKey(_ context.Context, row Row) (Row, error) {
 
 func (r *rows) Key(context.Context, Purpose, string, int) (Row, error) { return Row{}, ErrNotFound }
 
-func (r *rows) Keys(_ context.Context, p Purpose) (found []Row, _ error) {
+func (r *rows) KeyState(context.Context, Purpose, string, int) (State, error) { return "", ErrNotFound }
+
+func (r *rows) Keys(_ context.Context, p Purpose, _ string) (found []Row, _ error) {
 	for _, row := range r.all {
 		if row.Purpose == p {
 			found = append(found, row)
 		}
 	}
 	return found, nil
+}
+
+// retire has the signing keys only verify.
+func (r *rows) retire() {
+	for i := range r.all {
+		if r.all[i].Purpose == Signing {
+			r.all[i].State = Retiring
+		}
+	}
+}
+
+func TestSigningKeysFollowTheirSchedule(t *testing.T) {
+	day := 24 * time.Hour
+	s := Schedule{Life: 30 * day, Ahead: day, Kept: 25 * time.Hour}
+	key := func(id string, state State, created, changed time.Time) Row {
+		return Row{ID: id, Purpose: Signing, State: state, CreatedAt: created, ChangedAt: changed, Sealed: []byte{1}}
+	}
+	active := key("a", Active, noon, noon)
+	for name, c := range map[string]struct {
+		rows    []Row
+		at      time.Time
+		changed string
+		prepare bool
+	}{
+		"the first key alone":            {[]Row{active}, noon, "", true},
+		"a prepared key waits":           {[]Row{active, key("p", Prepared, noon, noon)}, noon.Add(30*day - 1), "", false},
+		"its time has come":              {[]Row{active, key("p", Prepared, noon, noon)}, noon.Add(30 * day), "a=RETIRING p=ACTIVE ", true},
+		"but it is too young":            {[]Row{active, key("p", Prepared, noon.Add(30*day), noon)}, noon.Add(31*day - 1), "", false},
+		"a retired key verifies a while": {[]Row{key("r", Retiring, noon, noon), active, key("p", Prepared, noon, noon)}, noon.Add(25*time.Hour - 1), "", false},
+		"and is erased":                  {[]Row{key("r", Retiring, noon, noon), active, key("p", Prepared, noon, noon)}, noon.Add(25 * time.Hour), "r=DESTROYED ", false},
+	} {
+		d := s.due(c.rows, c.at)
+		got := ""
+		for _, r := range d.changed {
+			got += r.ID + "=" + string(r.State) + " "
+			if r.State == Destroyed && len(r.Sealed) > 0 {
+				t.Errorf("%s: the secret is still there", name)
+			}
+		}
+		if got != c.changed || d.prepare != c.prepare {
+			t.Errorf("%s: %q, prepare %t", name, got, d.prepare)
+		}
+	}
 }
 
 func TestASecretIsNowhereInItsRow(t *testing.T) {
@@ -131,6 +176,7 @@ func TestTheNewestKeySignsAndTheEarlierOnesStillVerify(t *testing.T) {
 	must(t, err)
 	before, err := ring.Sign("t", map[string]int{"n": 1})
 	must(t, err)
+	store.retire()
 	row, err := ring.newRow(Signing, "", 2, noon)
 	must(t, err)
 	store.all = append(store.all, row)

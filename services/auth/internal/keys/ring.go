@@ -8,10 +8,12 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -27,12 +29,18 @@ const MasterLen = 32
 type Ring struct {
 	store     Store
 	kek       KEK
-	signer    jose.SigningKey
-	public    jose.JSONWebKeySet
 	pseudonym []byte
+	imports   *ecdsa.PrivateKey
+	signing   atomic.Pointer[signing]
 
 	mu      sync.RWMutex
 	masters map[masterID][]byte
+}
+
+// signing is what tokens are signed and verified with at one time.
+type signing struct {
+	signer jose.SigningKey
+	public jose.JSONWebKeySet
 }
 
 type masterID struct {
@@ -40,61 +48,90 @@ type masterID struct {
 	epoch   int
 }
 
-// Open loads the installation's signing and pseudonym keys and makes them when there are none.
+// Open loads the installation's own keys and makes them when there are none.
 func Open(ctx context.Context, store Store, kek KEK, now time.Time) (*Ring, error) {
 	r := &Ring{store: store, kek: kek, masters: map[masterID][]byte{}}
-	pseudonyms, err := r.loadOrMake(ctx, Pseudonym, now)
+	var err error
+	if r.pseudonym, err = r.loadOrMake(ctx, Pseudonym, now); err != nil {
+		return nil, err
+	}
+	seed, err := r.loadOrMake(ctx, Import, now)
 	if err != nil {
 		return nil, err
 	}
-	if r.pseudonym, err = r.open(pseudonyms[0]); err != nil {
+	if r.imports, err = p256From(seed); err != nil {
 		return nil, err
 	}
-	rows, err := r.loadOrMake(ctx, Signing, now)
+	if _, err := r.loadOrMake(ctx, Signing, now); err != nil {
+		return nil, err
+	}
+	return r, r.Refresh(ctx)
+}
+
+// loadOrMake is the secret of the first key of a purpose.
+func (r *Ring) loadOrMake(ctx context.Context, purpose Purpose, now time.Time) ([]byte, error) {
+	rows, err := r.store.Keys(ctx, purpose, "")
 	if err != nil {
 		return nil, err
 	}
-	for _, row := range rows {
-		seed, err := r.open(row)
+	if len(rows) == 0 {
+		row, err := r.newRow(purpose, "", 1, now)
 		if err != nil {
 			return nil, err
 		}
-		if len(seed) != ed25519.SeedSize {
-			return nil, fmt.Errorf("keys: signing key %d has the wrong length", row.Epoch)
-		}
-		if err := r.addSigner(ed25519.NewKeyFromSeed(seed)); err != nil {
+		if row, err = r.store.InsertKey(ctx, row); err != nil {
 			return nil, err
 		}
+		rows = []Row{row}
 	}
-	return r, nil
+	if purpose == Signing {
+		return nil, nil // see Refresh
+	}
+	return r.open(rows[0])
 }
 
-func (r *Ring) loadOrMake(ctx context.Context, purpose Purpose, now time.Time) ([]Row, error) {
-	rows, err := r.store.Keys(ctx, purpose)
-	if err != nil || len(rows) > 0 {
-		return rows, err
-	}
-	row, err := r.newRow(purpose, "", 1, now)
+// Refresh reads the signing keys again, which this or another process may have changed. When one does not open the ring
+// goes on with what it has.
+func (r *Ring) Refresh(ctx context.Context) error {
+	rows, err := r.store.Keys(ctx, Signing, "")
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if row, err = r.store.InsertKey(ctx, row); err != nil {
-		return nil, err
+	next := &signing{}
+	for _, row := range rows {
+		if !row.State.usable() {
+			continue
+		}
+		jwk := jose.JSONWebKey{Key: ed25519.PublicKey(row.Public), KeyID: kidOf(row.Public), Algorithm: string(jose.EdDSA), Use: "sig"}
+		next.public.Keys = append(next.public.Keys, jwk)
+		if row.State != Active {
+			continue
+		}
+		seed, err := r.open(row)
+		if err != nil {
+			return err
+		}
+		if len(seed) != ed25519.SeedSize {
+			return fmt.Errorf("keys: signing key %d has the wrong length", row.Epoch)
+		}
+		jwk.Key = ed25519.NewKeyFromSeed(seed)
+		next.signer = jose.SigningKey{Algorithm: jose.EdDSA, Key: jwk}
 	}
-	return []Row{row}, nil
-}
-
-// addSigner makes the key the one that signs; the earlier ones only verify.
-func (r *Ring) addSigner(key ed25519.PrivateKey) error {
-	jwk := jose.JSONWebKey{Key: key, Algorithm: string(jose.EdDSA), Use: "sig"}
-	thumb, err := jwk.Thumbprint(sha256Hash)
-	if err != nil {
-		return fmt.Errorf("keys: name a signing key: %w", err)
+	if next.signer.Key == nil {
+		return errors.New("keys: no signing key is active")
 	}
-	jwk.KeyID = thumbprintText(thumb)
-	r.signer = jose.SigningKey{Algorithm: jose.EdDSA, Key: jwk}
-	r.public.Keys = append(r.public.Keys, jwk.Public())
+	r.signing.Store(next)
 	return nil
+}
+
+// kidOf names a signing key by its RFC 7638 thumbprint.
+func kidOf(public []byte) string {
+	jwk := jose.JSONWebKey{Key: ed25519.PublicKey(public)}
+	sum, err := jwk.Thumbprint(sha256Hash)
+	if err != nil {
+		return ""
+	}
+	return thumbprintText(sum)
 }
 
 // NewMaster is a fresh master key, not yet stored.
@@ -108,13 +145,18 @@ func (r *Ring) newRow(purpose Purpose, partner string, epoch int, now time.Time)
 		return Row{}, fmt.Errorf("keys: random: %w", err)
 	}
 	defer clear(secret)
-	row := Row{ID: NewID(), Purpose: purpose, Partner: partner, Epoch: epoch, State: Active, CreatedAt: now}
+	row := Row{ID: NewID(), Purpose: purpose, Partner: partner, Epoch: epoch, State: Active, CreatedAt: now, ChangedAt: now}
 	if purpose == Signing {
 		row.Public = ed25519.NewKeyFromSeed(secret)[ed25519.SeedSize:] // RFC 8032: seed, then public key
 	}
+	return r.seal(row, secret)
+}
+
+// seal puts the secret into the row.
+func (r *Ring) seal(row Row, secret []byte) (Row, error) {
 	sealed, err := r.kek.Encrypt(secret, row.associatedData())
 	if err != nil {
-		return Row{}, fmt.Errorf("keys: seal a new %s key: %w", purpose, err)
+		return Row{}, fmt.Errorf("keys: seal a new %s key: %w", row.Purpose, err)
 	}
 	row.Sealed = sealed
 	return row, nil
@@ -128,10 +170,20 @@ func (r *Ring) open(row Row) ([]byte, error) {
 	return secret, nil
 }
 
-// Master is the partner's master key of an epoch, 32 bytes that the caller must not change. It fails with
-// MASTER_KEY_NOT_FOUND.
+// Master is the partner's master key of an epoch, 32 bytes that the caller must not change. The state is read every time,
+// so that tainting a key stops its devices at once. It fails with MASTER_KEY_NOT_FOUND and KEY_EPOCH_TAINTED.
 func (r *Ring) Master(ctx context.Context, partner string, epoch int) ([]byte, error) {
 	id := masterID{partner, epoch}
+	state, err := r.store.KeyState(ctx, Master, partner, epoch)
+	if err != nil {
+		return nil, err
+	}
+	if !state.usable() {
+		r.mu.Lock()
+		delete(r.masters, id)
+		r.mu.Unlock()
+		return nil, ErrTainted
+	}
 	r.mu.RLock()
 	secret := r.masters[id]
 	r.mu.RUnlock()
@@ -192,7 +244,7 @@ func (r *Ring) Sign(typ string, claims any) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("keys: sign: %w", err)
 	}
-	signer, err := jose.NewSigner(r.signer, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
+	signer, err := jose.NewSigner(r.signing.Load().signer, (&jose.SignerOptions{}).WithType(jose.ContentType(typ)))
 	if err != nil {
 		return "", fmt.Errorf("keys: sign: %w", err)
 	}
@@ -205,10 +257,7 @@ func (r *Ring) Sign(typ string, claims any) (string, error) {
 
 // JWKS is the set of public keys that verify what Sign made (RFC 7517).
 func (r *Ring) JWKS() ([]byte, error) {
-	if len(r.public.Keys) == 0 {
-		return nil, errors.New("keys: no signing key is loaded")
-	}
-	return json.Marshal(r.public)
+	return json.Marshal(r.signing.Load().public)
 }
 
 // AccountRef is the pseudonym of an account in the device protocol.
@@ -216,4 +265,25 @@ func (r *Ring) AccountRef(account string) [16]byte {
 	mac := hmac.New(sha256.New, r.pseudonym)
 	mac.Write([]byte(account))
 	return [16]byte(mac.Sum(nil))
+}
+
+// Handle stands for something that can be taken back in a list that is open to all: it names the thing to whoever has it in
+// a token, and tells nobody else which it is.
+func (r *Ring) Handle(kind, id string) string {
+	mac := hmac.New(sha256.New, r.pseudonym)
+	mac.Write([]byte("revocation\x00" + kind + "\x00" + id))
+	return hex.EncodeToString(mac.Sum(nil)[:12])
+}
+
+// List is what may be told of the keys of a partner, or of the installation itself.
+func (r *Ring) List(ctx context.Context, purpose Purpose, partner string) ([]Info, error) {
+	rows, err := r.store.Keys(ctx, purpose, partner)
+	if err != nil {
+		return nil, err
+	}
+	infos := make([]Info, 0, len(rows))
+	for _, row := range rows {
+		infos = append(infos, row.Info())
+	}
+	return infos, nil
 }

@@ -13,7 +13,9 @@ import (
 )
 
 // CreatePartner implements partner.Store.
-func (s *Store) CreatePartner(ctx context.Context, req request.ID, p partner.Partner, master keys.Row) (partner.Partner, error) {
+func (s *Store) CreatePartner(ctx context.Context, req request.ID, p partner.Partner, master keys.Row,
+	effects func(partner.Partner) []any,
+) (partner.Partner, error) {
 	return once(ctx, s, req, p.CreatedAt, func(ctx context.Context, tx *sqldb.Tx) (partner.Partner, error) {
 		// The row of the sequence is locked until the commit, so numbers are given out one after the other.
 		err := tx.QueryRowContext(ctx, `UPDATE sequences SET value = value + 1 WHERE name = 'partner_no' RETURNING value`).Scan(&p.No)
@@ -28,7 +30,7 @@ func (s *Store) CreatePartner(ctx context.Context, req request.ID, p partner.Par
 		if err := insertKey(ctx, tx, master); err != nil {
 			return p, err
 		}
-		return p, s.publish(ctx, tx, p.CreatedAt, partner.Created{Partner: p})
+		return p, s.publish(ctx, tx, p.CreatedAt, effects(p)...)
 	})
 }
 
@@ -49,61 +51,69 @@ func (s *Store) Partner(ctx context.Context, id string) (partner.Partner, error)
 	return readPartner(ctx, s.db, id)
 }
 
+const partnerColumns = `SELECT id, display_name, partner_no, key_epoch, suspended, created_at FROM partners`
+
 func readPartner(ctx context.Context, q sqldb.Queryer, id string) (partner.Partner, error) {
-	p := partner.Partner{ID: id}
+	return scanPartner(q.QueryRowContext(ctx, partnerColumns+` WHERE id = $1`, id))
+}
+
+func scanPartner(row scanner) (p partner.Partner, err error) {
 	var created int64
-	err := q.QueryRowContext(ctx, `SELECT display_name, partner_no, key_epoch, created_at FROM partners WHERE id = $1`, id).
-		Scan(&p.DisplayName, &p.No, &p.KeyEpoch, &created)
+	var suspended int
+	err = row.Scan(&p.ID, &p.DisplayName, &p.No, &p.KeyEpoch, &suspended, &created)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, partner.ErrNotFound
 	}
-	p.CreatedAt = timeOf(created)
+	p.Suspended, p.CreatedAt = suspended != 0, timeOf(created)
 	return p, err
 }
 
-// CreateClient implements partner.Store.
-func (s *Store) CreateClient(ctx context.Context, req request.ID, c partner.Client) (partner.Client, error) {
-	return once(ctx, s, req, c.CreatedAt, func(ctx context.Context, tx *sqldb.Tx) (partner.Client, error) {
-		if c.Partner != "" {
-			if _, err := readPartner(ctx, tx, c.Partner); err != nil {
-				return c, err
-			}
-		}
-		res, err := insertClient(ctx, tx, c)
-		return c, inserted(res, err, partner.ErrClientExists)
-	})
-}
-
-func insertClient(ctx context.Context, q sqldb.Queryer, c partner.Client) (sql.Result, error) {
-	return q.ExecContext(ctx, `INSERT INTO clients (id, role, partner, public_jwk, mode, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (id) DO NOTHING`,
-		c.ID, string(c.Role), sql.NullString{String: c.Partner, Valid: c.Partner != ""}, c.PublicJWK, string(c.Mode), c.CreatedAt.UnixMicro())
-}
-
-// EnsureClient implements partner.Store. A client of another role is never taken over.
-func (s *Store) EnsureClient(ctx context.Context, c partner.Client) error {
-	return s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		res, err := insertClient(ctx, tx, c)
-		if err := inserted(res, err, partner.ErrClientExists); !errors.Is(err, partner.ErrClientExists) {
-			return err
-		}
-		res, err = tx.ExecContext(ctx, `UPDATE clients SET public_jwk = $1 WHERE id = $2 AND role = $3`, c.PublicJWK, c.ID, string(c.Role))
-		return inserted(res, err, partner.ErrClientExists)
-	})
-}
-
-// Client implements token.Clients.
-func (s *Store) Client(ctx context.Context, id string) (partner.Client, error) {
-	c := partner.Client{ID: id}
-	var owner sql.NullString
-	var created int64
-	err := s.db.QueryRowContext(ctx, `SELECT role, partner, public_jwk, mode, created_at FROM clients WHERE id = $1`, id).
-		Scan(&c.Role, &owner, &c.PublicJWK, &c.Mode, &created)
-	if errors.Is(err, sql.ErrNoRows) {
-		return c, partner.ErrClientNotFound
+// Partners lists at most limit partners behind the id after, by id.
+func (s *Store) Partners(ctx context.Context, after string, limit int) ([]partner.Partner, error) {
+	rows, err := s.db.QueryContext(ctx, partnerColumns+` WHERE id > $1 ORDER BY id LIMIT $2`, after, limit)
+	if err != nil {
+		return nil, err
 	}
-	c.Partner, c.CreatedAt = owner.String, timeOf(created)
-	return c, err
+	defer rows.Close()
+	var all []partner.Partner
+	for rows.Next() {
+		p, err := scanPartner(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, p)
+	}
+	return all, rows.Err()
+}
+
+// UpdatePartner implements partner.Store.
+func (s *Store) UpdatePartner(ctx context.Context, req request.ID, id string, now time.Time,
+	change func(partner.Partner) (partner.Partner, []any, error),
+) (partner.Partner, error) {
+	return once(ctx, s, req, now, func(ctx context.Context, tx *sqldb.Tx) (partner.Partner, error) {
+		old, err := scanPartner(lock(ctx, tx, partnerColumns+` WHERE id = $1`, id))
+		if err != nil {
+			return old, err
+		}
+		next, effects, err := change(old)
+		if err != nil {
+			return next, err
+		}
+		_, err = tx.ExecContext(ctx, `UPDATE partners SET display_name = $1, key_epoch = $2, suspended = $3 WHERE id = $4`,
+			next.DisplayName, next.KeyEpoch, flag(next.Suspended), id)
+		if err != nil {
+			return next, err
+		}
+		return next, s.publish(ctx, tx, now, effects...)
+	})
+}
+
+// flag is how a bool is stored in both databases.
+func flag(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 // UseAssertion implements token.Clients.
@@ -123,67 +133,4 @@ func (s *Store) UseAssertion(ctx context.Context, client, jti string, expiresAt,
 		return err
 	})
 	return used, err
-}
-
-const grantColumns = `scope, state, expires_at, revision`
-
-// UpdateGrant implements partner.Store.
-func (s *Store) UpdateGrant(ctx context.Context, req request.ID, owner, scope string, now time.Time,
-	change func(partner.Grant) (partner.Grant, []any, error),
-) (partner.Grant, error) {
-	return once(ctx, s, req, now, func(ctx context.Context, tx *sqldb.Tx) (partner.Grant, error) {
-		// The partner's row is the lock: a grant that does not exist yet has none of its own.
-		var id string
-		err := lock(ctx, tx, `SELECT id FROM partners WHERE id = $1`, owner).Scan(&id)
-		if errors.Is(err, sql.ErrNoRows) {
-			return partner.Grant{}, partner.ErrNotFound
-		}
-		if err != nil {
-			return partner.Grant{}, err
-		}
-		old, err := scanGrant(tx.QueryRowContext(ctx, `SELECT `+grantColumns+` FROM grants WHERE partner = $1 AND scope = $2`, owner, scope), owner)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
-			return old, err
-		}
-		next, evs, err := change(old)
-		if err != nil {
-			return next, err
-		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO grants (partner, scope, state, expires_at, revision, updated_at) VALUES ($1, $2, $3, $4, $5, $6)
-			ON CONFLICT (partner, scope) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
-			revision = excluded.revision, updated_at = excluded.updated_at`,
-			owner, scope, string(next.State), optional(next.ExpiresAt), next.Revision, now.UnixMicro())
-		if err != nil {
-			return next, err
-		}
-		return next, s.publish(ctx, tx, now, evs...)
-	})
-}
-
-func scanGrant(row scanner, owner string) (partner.Grant, error) {
-	var g partner.Grant
-	var expires sql.NullInt64
-	if err := row.Scan(&g.Scope, &g.State, &expires, &g.Revision); err != nil {
-		return partner.Grant{}, err
-	}
-	g.Partner, g.ExpiresAt = owner, optionalTime(expires)
-	return g, nil
-}
-
-// Grants implements token.Clients.
-func (s *Store) Grants(ctx context.Context, owner string) ([]partner.Grant, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT `+grantColumns+` FROM grants WHERE partner = $1 ORDER BY scope`, owner)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var grants []partner.Grant
-	for rows.Next() {
-		g, err := scanGrant(rows, owner)
-		if err != nil {
-			return nil, err
-		}
-		grants = append(grants, g)
-	}
-	return grants, rows.Err()
 }

@@ -8,7 +8,6 @@ import (
 	"context"
 	"database/sql"
 	"embed"
-	"fmt"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/events"
@@ -37,20 +36,6 @@ func New(ctx context.Context, db *sqldb.DB, encode Encoder) (*Store, error) {
 		return nil, err
 	}
 	return &Store{db: db, encode: encode}, nil
-}
-
-// publish writes events of the domain to the outbox.
-func (s *Store) publish(ctx context.Context, tx *sqldb.Tx, now time.Time, evs ...any) error {
-	for _, ev := range evs {
-		out, err := s.encode(ctx, ev, now)
-		if err != nil {
-			return fmt.Errorf("store: encode %T: %w", ev, err)
-		}
-		if err := events.Append(ctx, tx, out); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 type scanner interface{ Scan(dest ...any) error }

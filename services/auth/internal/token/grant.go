@@ -58,44 +58,84 @@ func NewEndpoint(clients Clients, mint *Mint, audiences ...string) *Endpoint {
 
 // Request is a request for a token.
 type Request struct {
-	ClientID  string   // as the form says; may be empty
-	Assertion string   // the JWT of RFC 7523, section 2.2
-	Scopes    []string // empty asks for all that is granted
+	ClientID    string       // as the form says; may be empty with an assertion
+	Assertion   string       // the JWT of RFC 7523, section 2.2
+	Certificate *Certificate // of the connection, instead of an assertion (RFC 8705)
+	Scopes      []string     // empty asks for all that is granted
+}
+
+// Certificate is a client's certificate, verified against the installation's authority.
+type Certificate struct {
+	Client     string // whom its name is for
+	Thumbprint string // x5t#S256
 }
 
 // Token proves the client and mints its token. The assertion's id is used up before the token exists, so that one
 // assertion never gives two. It fails with INVALID_CLIENT and INVALID_SCOPE.
 func (e *Endpoint) Token(ctx context.Context, req Request, now time.Time) (Token, error) {
-	c, err := e.authenticate(ctx, req, now)
+	// What is taken back from here on voids the token, whether or not it is seen below.
+	seen, err := e.mint.revocations.RevocationSequence(ctx)
 	if err != nil {
 		return Token{}, err
 	}
-	if c.Role == partner.RoleOperator {
-		return e.mint.Client(c, partner.Partner{}, nil, now)
+	c, thumbprint, err := e.authenticate(ctx, req, now)
+	if err != nil {
+		return Token{}, err
+	}
+	if c.Role != partner.RolePartner {
+		return e.mint.client(c, partner.Partner{}, nil, seen, thumbprint, now)
 	}
 	p, err := e.clients.Partner(ctx, c.Partner)
 	if err != nil {
 		return Token{}, err
 	}
+	if p.Suspended {
+		return Token{}, ErrClient
+	}
 	grants, err := e.clients.Grants(ctx, c.Partner)
 	if err != nil {
 		return Token{}, err
 	}
-	scopes := inForce(grants, req.Scopes, now)
-	if len(req.Scopes) > 0 && len(scopes) == 0 {
+	grants = slices.DeleteFunc(grants, func(g partner.Grant) bool {
+		return !g.InForce(c.Mode, now) || len(req.Scopes) > 0 && !slices.Contains(req.Scopes, g.Scope)
+	})
+	if len(req.Scopes) > 0 && len(grants) == 0 {
 		return Token{}, ErrScope
 	}
-	return e.mint.Client(c, p, scopes, now)
+	return e.mint.client(c, p, grants, seen, thumbprint, now)
 }
 
-func inForce(grants []partner.Grant, wanted []string, now time.Time) []string {
-	var scopes []string
-	for _, g := range grants {
-		if g.InForce(now) && (len(wanted) == 0 || slices.Contains(wanted, g.Scope)) {
-			scopes = append(scopes, g.Scope)
-		}
+func (e *Endpoint) authenticate(ctx context.Context, req Request, now time.Time) (c partner.Client, thumbprint string, err error) {
+	if req.Assertion != "" {
+		c, err = e.byAssertion(ctx, req, now)
+		return c, "", err
 	}
-	return scopes
+	c, err = e.byCertificate(ctx, req)
+	if err != nil {
+		return c, "", err
+	}
+	return c, req.Certificate.Thumbprint, nil
+}
+
+// byCertificate proves the client by the certificate of its connection (RFC 8705, section 2.1). The form has to name it.
+func (e *Endpoint) byCertificate(ctx context.Context, req Request) (partner.Client, error) {
+	if req.Certificate == nil || req.ClientID == "" || req.Certificate.Client != req.ClientID {
+		return partner.Client{}, ErrClient
+	}
+	c, err := e.active(ctx, req.ClientID)
+	if err == nil && !c.TLS {
+		err = ErrClient
+	}
+	return c, err
+}
+
+// active is the client if it may have tokens.
+func (e *Endpoint) active(ctx context.Context, id string) (partner.Client, error) {
+	c, err := e.clients.Client(ctx, id)
+	if fault.KindOf(err) == fault.NotFound || err == nil && c.State != partner.ClientActive {
+		return c, ErrClient
+	}
+	return c, err
 }
 
 // assertion holds the claims of a client's assertion. Times are pointers because a missing one is a refusal.
@@ -122,7 +162,8 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
-func (e *Endpoint) authenticate(ctx context.Context, req Request, now time.Time) (partner.Client, error) {
+// byAssertion proves the client by a signed assertion (RFC 7523, section 3).
+func (e *Endpoint) byAssertion(ctx context.Context, req Request, now time.Time) (partner.Client, error) {
 	if len(req.Assertion) > maxAssertion {
 		return partner.Client{}, ErrClient
 	}
@@ -139,14 +180,11 @@ func (e *Endpoint) authenticate(ctx context.Context, req Request, now time.Time)
 	if id == "" || unproven.Issuer != id || req.ClientID != "" && req.ClientID != id {
 		return partner.Client{}, ErrClient
 	}
-	c, err := e.clients.Client(ctx, id)
-	if fault.KindOf(err) == fault.NotFound {
-		return partner.Client{}, ErrClient
-	}
+	c, err := e.active(ctx, id)
 	if err != nil {
 		return partner.Client{}, err
 	}
-	payload, err := verify(jws, c.PublicJWK)
+	payload, err := verify(jws, c.Keys)
 	if err != nil {
 		return partner.Client{}, err
 	}
@@ -164,19 +202,24 @@ func (e *Endpoint) authenticate(ctx context.Context, req Request, now time.Time)
 	return c, nil
 }
 
-func verify(jws *jose.JSONWebSignature, publicJWK string) ([]byte, error) {
-	key, alg, err := keys.ParsePublic(publicJWK)
-	if err != nil {
-		return nil, err
-	}
-	if len(jws.Signatures) != 1 || jws.Signatures[0].Protected.Algorithm != string(alg) {
+// verify gives the payload if one of the keys made the signature; the key fixes the algorithm.
+func verify(jws *jose.JSONWebSignature, clientKeys []partner.Key) ([]byte, error) {
+	if len(jws.Signatures) != 1 {
 		return nil, ErrClient
 	}
-	payload, err := jws.Verify(key.Key)
-	if err != nil {
-		return nil, ErrClient
+	for _, k := range clientKeys {
+		key, alg, err := keys.ParsePublic(k.JWK)
+		if err != nil {
+			return nil, err
+		}
+		if jws.Signatures[0].Protected.Algorithm != string(alg) {
+			continue
+		}
+		if payload, err := jws.Verify(key.Key); err == nil {
+			return payload, nil
+		}
 	}
-	return payload, nil
+	return nil, ErrClient
 }
 
 // timely checks audience, times and id of an assertion whose signature is good.

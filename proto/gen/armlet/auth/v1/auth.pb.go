@@ -26,112 +26,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// ClientRole says on whose behalf a client acts.
-type ClientRole int32
-
-const (
-	// Not given; refused.
-	ClientRole_CLIENT_ROLE_UNSPECIFIED ClientRole = 0
-	// A partner's program.
-	ClientRole_CLIENT_ROLE_PARTNER ClientRole = 1
-	// The wallet operator's own program.
-	ClientRole_CLIENT_ROLE_OPERATOR ClientRole = 2
-)
-
-// Enum value maps for ClientRole.
-var (
-	ClientRole_name = map[int32]string{
-		0: "CLIENT_ROLE_UNSPECIFIED",
-		1: "CLIENT_ROLE_PARTNER",
-		2: "CLIENT_ROLE_OPERATOR",
-	}
-	ClientRole_value = map[string]int32{
-		"CLIENT_ROLE_UNSPECIFIED": 0,
-		"CLIENT_ROLE_PARTNER":     1,
-		"CLIENT_ROLE_OPERATOR":    2,
-	}
-)
-
-func (x ClientRole) Enum() *ClientRole {
-	p := new(ClientRole)
-	*p = x
-	return p
-}
-
-func (x ClientRole) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (ClientRole) Descriptor() protoreflect.EnumDescriptor {
-	return file_armlet_auth_v1_auth_proto_enumTypes[0].Descriptor()
-}
-
-func (ClientRole) Type() protoreflect.EnumType {
-	return &file_armlet_auth_v1_auth_proto_enumTypes[0]
-}
-
-func (x ClientRole) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use ClientRole.Descriptor instead.
-func (ClientRole) EnumDescriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{0}
-}
-
-// GrantState is where a grant is in its life.
-type GrantState int32
-
-const (
-	// Never sent.
-	GrantState_GRANT_STATE_UNSPECIFIED GrantState = 0
-	// In force.
-	GrantState_GRANT_STATE_APPROVED GrantState = 1
-	// Taken back; final.
-	GrantState_GRANT_STATE_REVOKED GrantState = 2
-)
-
-// Enum value maps for GrantState.
-var (
-	GrantState_name = map[int32]string{
-		0: "GRANT_STATE_UNSPECIFIED",
-		1: "GRANT_STATE_APPROVED",
-		2: "GRANT_STATE_REVOKED",
-	}
-	GrantState_value = map[string]int32{
-		"GRANT_STATE_UNSPECIFIED": 0,
-		"GRANT_STATE_APPROVED":    1,
-		"GRANT_STATE_REVOKED":     2,
-	}
-)
-
-func (x GrantState) Enum() *GrantState {
-	p := new(GrantState)
-	*p = x
-	return p
-}
-
-func (x GrantState) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (GrantState) Descriptor() protoreflect.EnumDescriptor {
-	return file_armlet_auth_v1_auth_proto_enumTypes[1].Descriptor()
-}
-
-func (GrantState) Type() protoreflect.EnumType {
-	return &file_armlet_auth_v1_auth_proto_enumTypes[1]
-}
-
-func (x GrantState) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use GrantState.Descriptor instead.
-func (GrantState) EnumDescriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{1}
-}
-
 // Purpose says what a band's signature is for, as numbered by the device protocol.
 type Purpose int32
 
@@ -189,11 +83,11 @@ func (x Purpose) String() string {
 }
 
 func (Purpose) Descriptor() protoreflect.EnumDescriptor {
-	return file_armlet_auth_v1_auth_proto_enumTypes[2].Descriptor()
+	return file_armlet_auth_v1_auth_proto_enumTypes[0].Descriptor()
 }
 
 func (Purpose) Type() protoreflect.EnumType {
-	return &file_armlet_auth_v1_auth_proto_enumTypes[2]
+	return &file_armlet_auth_v1_auth_proto_enumTypes[0]
 }
 
 func (x Purpose) Number() protoreflect.EnumNumber {
@@ -202,7 +96,7 @@ func (x Purpose) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Purpose.Descriptor instead.
 func (Purpose) EnumDescriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{2}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{0}
 }
 
 // Requirement is something the band will ask of its wearer.
@@ -254,11 +148,11 @@ func (x Requirement) String() string {
 }
 
 func (Requirement) Descriptor() protoreflect.EnumDescriptor {
-	return file_armlet_auth_v1_auth_proto_enumTypes[3].Descriptor()
+	return file_armlet_auth_v1_auth_proto_enumTypes[1].Descriptor()
 }
 
 func (Requirement) Type() protoreflect.EnumType {
-	return &file_armlet_auth_v1_auth_proto_enumTypes[3]
+	return &file_armlet_auth_v1_auth_proto_enumTypes[1]
 }
 
 func (x Requirement) Number() protoreflect.EnumNumber {
@@ -267,7 +161,7 @@ func (x Requirement) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Requirement.Descriptor instead.
 func (Requirement) EnumDescriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{3}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{1}
 }
 
 // RiskFlag is something odd about an answer that is no reason to refuse it.
@@ -303,11 +197,11 @@ func (x RiskFlag) String() string {
 }
 
 func (RiskFlag) Descriptor() protoreflect.EnumDescriptor {
-	return file_armlet_auth_v1_auth_proto_enumTypes[4].Descriptor()
+	return file_armlet_auth_v1_auth_proto_enumTypes[2].Descriptor()
 }
 
 func (RiskFlag) Type() protoreflect.EnumType {
-	return &file_armlet_auth_v1_auth_proto_enumTypes[4]
+	return &file_armlet_auth_v1_auth_proto_enumTypes[2]
 }
 
 func (x RiskFlag) Number() protoreflect.EnumNumber {
@@ -316,684 +210,7 @@ func (x RiskFlag) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use RiskFlag.Descriptor instead.
 func (RiskFlag) EnumDescriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{4}
-}
-
-// Partner is a hardware maker.
-type Partner struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `partners/{partner}`.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What people call it.
-	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// The number that stands first in every uid of its devices.
-	PartnerNo uint32 `protobuf:"varint,3,opt,name=partner_no,json=partnerNo,proto3" json:"partner_no,omitempty"`
-	// The newest epoch of its master key.
-	KeyEpoch uint32 `protobuf:"varint,4,opt,name=key_epoch,json=keyEpoch,proto3" json:"key_epoch,omitempty"`
-	// When it was created.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Partner) Reset() {
-	*x = Partner{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Partner) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Partner) ProtoMessage() {}
-
-func (x *Partner) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Partner.ProtoReflect.Descriptor instead.
-func (*Partner) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{0}
-}
-
-func (x *Partner) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Partner) GetDisplayName() string {
-	if x != nil {
-		return x.DisplayName
-	}
-	return ""
-}
-
-func (x *Partner) GetPartnerNo() uint32 {
-	if x != nil {
-		return x.PartnerNo
-	}
-	return 0
-}
-
-func (x *Partner) GetKeyEpoch() uint32 {
-	if x != nil {
-		return x.KeyEpoch
-	}
-	return 0
-}
-
-func (x *Partner) GetCreateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreateTime
-	}
-	return nil
-}
-
-// Client is a program that may ask for access tokens with private_key_jwt.
-type Client struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `clients/{client}`.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// On whose behalf it acts.
-	Role ClientRole `protobuf:"varint,2,opt,name=role,proto3,enum=armlet.auth.v1.ClientRole" json:"role,omitempty"`
-	// `partners/{partner}` for CLIENT_ROLE_PARTNER, else empty.
-	Partner string `protobuf:"bytes,3,opt,name=partner,proto3" json:"partner,omitempty"`
-	// Its public key, a JWK (RFC 7517) of type OKP/Ed25519 or EC/P-256.
-	PublicJwk string `protobuf:"bytes,4,opt,name=public_jwk,json=publicJwk,proto3" json:"public_jwk,omitempty"`
-	// Which mode its tokens are for.
-	Mode v1.Mode `protobuf:"varint,5,opt,name=mode,proto3,enum=armlet.type.v1.Mode" json:"mode,omitempty"`
-	// When it was created.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Client) Reset() {
-	*x = Client{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Client) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Client) ProtoMessage() {}
-
-func (x *Client) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Client.ProtoReflect.Descriptor instead.
-func (*Client) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{1}
-}
-
-func (x *Client) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Client) GetRole() ClientRole {
-	if x != nil {
-		return x.Role
-	}
-	return ClientRole_CLIENT_ROLE_UNSPECIFIED
-}
-
-func (x *Client) GetPartner() string {
-	if x != nil {
-		return x.Partner
-	}
-	return ""
-}
-
-func (x *Client) GetPublicJwk() string {
-	if x != nil {
-		return x.PublicJwk
-	}
-	return ""
-}
-
-func (x *Client) GetMode() v1.Mode {
-	if x != nil {
-		return x.Mode
-	}
-	return v1.Mode(0)
-}
-
-func (x *Client) GetCreateTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.CreateTime
-	}
-	return nil
-}
-
-// Grant allows a partner one scope.
-type Grant struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `partners/{partner}/grants/{scope}`.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The scope, for example "payments.initiate".
-	Scope string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
-	// Where it is in its life.
-	State GrantState `protobuf:"varint,3,opt,name=state,proto3,enum=armlet.auth.v1.GrantState" json:"state,omitempty"`
-	// Until when; unset is until revoked.
-	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Rises with every change.
-	Revision      int64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Grant) Reset() {
-	*x = Grant{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[2]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Grant) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Grant) ProtoMessage() {}
-
-func (x *Grant) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[2]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Grant.ProtoReflect.Descriptor instead.
-func (*Grant) Descriptor() ([]byte, []int) {
 	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{2}
-}
-
-func (x *Grant) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *Grant) GetScope() string {
-	if x != nil {
-		return x.Scope
-	}
-	return ""
-}
-
-func (x *Grant) GetState() GrantState {
-	if x != nil {
-		return x.State
-	}
-	return GrantState_GRANT_STATE_UNSPECIFIED
-}
-
-func (x *Grant) GetExpireTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.ExpireTime
-	}
-	return nil
-}
-
-func (x *Grant) GetRevision() int64 {
-	if x != nil {
-		return x.Revision
-	}
-	return 0
-}
-
-// CreatePartnerRequest asks for a new partner.
-type CreatePartnerRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id: 2 to 31 lower-case letters, digits and hyphens. It becomes a NATS account, a stream and a subject token.
-	PartnerId string `protobuf:"bytes,1,opt,name=partner_id,json=partnerId,proto3" json:"partner_id,omitempty"`
-	// What people call it, 1 to 80 characters.
-	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// Makes the call safe to repeat.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreatePartnerRequest) Reset() {
-	*x = CreatePartnerRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[3]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreatePartnerRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreatePartnerRequest) ProtoMessage() {}
-
-func (x *CreatePartnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[3]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreatePartnerRequest.ProtoReflect.Descriptor instead.
-func (*CreatePartnerRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{3}
-}
-
-func (x *CreatePartnerRequest) GetPartnerId() string {
-	if x != nil {
-		return x.PartnerId
-	}
-	return ""
-}
-
-func (x *CreatePartnerRequest) GetDisplayName() string {
-	if x != nil {
-		return x.DisplayName
-	}
-	return ""
-}
-
-func (x *CreatePartnerRequest) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
-}
-
-// GetPartnerRequest names a partner.
-type GetPartnerRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `partners/{partner}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *GetPartnerRequest) Reset() {
-	*x = GetPartnerRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[4]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *GetPartnerRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*GetPartnerRequest) ProtoMessage() {}
-
-func (x *GetPartnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[4]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use GetPartnerRequest.ProtoReflect.Descriptor instead.
-func (*GetPartnerRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{4}
-}
-
-func (x *GetPartnerRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-// CreateClientRequest asks for a new client.
-type CreateClientRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The id: 2 to 63 lower-case letters, digits and hyphens.
-	ClientId string `protobuf:"bytes,1,opt,name=client_id,json=clientId,proto3" json:"client_id,omitempty"`
-	// On whose behalf it acts.
-	Role ClientRole `protobuf:"varint,2,opt,name=role,proto3,enum=armlet.auth.v1.ClientRole" json:"role,omitempty"`
-	// `partners/{partner}`; needed for CLIENT_ROLE_PARTNER, else empty.
-	Partner string `protobuf:"bytes,3,opt,name=partner,proto3" json:"partner,omitempty"`
-	// Its public key as a JWK without private members.
-	PublicJwk string `protobuf:"bytes,4,opt,name=public_jwk,json=publicJwk,proto3" json:"public_jwk,omitempty"`
-	// Which mode its tokens are for; not given is live.
-	Mode v1.Mode `protobuf:"varint,5,opt,name=mode,proto3,enum=armlet.type.v1.Mode" json:"mode,omitempty"`
-	// Makes the call safe to repeat.
-	RequestId     string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateClientRequest) Reset() {
-	*x = CreateClientRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[5]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateClientRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateClientRequest) ProtoMessage() {}
-
-func (x *CreateClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[5]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateClientRequest.ProtoReflect.Descriptor instead.
-func (*CreateClientRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{5}
-}
-
-func (x *CreateClientRequest) GetClientId() string {
-	if x != nil {
-		return x.ClientId
-	}
-	return ""
-}
-
-func (x *CreateClientRequest) GetRole() ClientRole {
-	if x != nil {
-		return x.Role
-	}
-	return ClientRole_CLIENT_ROLE_UNSPECIFIED
-}
-
-func (x *CreateClientRequest) GetPartner() string {
-	if x != nil {
-		return x.Partner
-	}
-	return ""
-}
-
-func (x *CreateClientRequest) GetPublicJwk() string {
-	if x != nil {
-		return x.PublicJwk
-	}
-	return ""
-}
-
-func (x *CreateClientRequest) GetMode() v1.Mode {
-	if x != nil {
-		return x.Mode
-	}
-	return v1.Mode(0)
-}
-
-func (x *CreateClientRequest) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
-}
-
-// CreateGrantRequest asks for a grant.
-type CreateGrantRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `partners/{partner}`.
-	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// The scope: devices.provision, devices.read, payments.initiate, payments.read, alerts.send, alerts.critical, alerts.types, vouchers.verify, vouchers.redeem,
-	// vouchers.issue, offline.clear, events.subscribe, events.publish, presence.verify, or custom:{partner}/{name}.
-	Scope string `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
-	// Until when; unset is until revoked.
-	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Makes the call safe to repeat.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateGrantRequest) Reset() {
-	*x = CreateGrantRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[6]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateGrantRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateGrantRequest) ProtoMessage() {}
-
-func (x *CreateGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[6]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateGrantRequest.ProtoReflect.Descriptor instead.
-func (*CreateGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{6}
-}
-
-func (x *CreateGrantRequest) GetParent() string {
-	if x != nil {
-		return x.Parent
-	}
-	return ""
-}
-
-func (x *CreateGrantRequest) GetScope() string {
-	if x != nil {
-		return x.Scope
-	}
-	return ""
-}
-
-func (x *CreateGrantRequest) GetExpireTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.ExpireTime
-	}
-	return nil
-}
-
-func (x *CreateGrantRequest) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
-}
-
-// RevokeGrantRequest names a grant.
-type RevokeGrantRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `partners/{partner}/grants/{scope}`.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Makes the call safe to repeat.
-	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *RevokeGrantRequest) Reset() {
-	*x = RevokeGrantRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[7]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *RevokeGrantRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*RevokeGrantRequest) ProtoMessage() {}
-
-func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[7]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use RevokeGrantRequest.ProtoReflect.Descriptor instead.
-func (*RevokeGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{7}
-}
-
-func (x *RevokeGrantRequest) GetName() string {
-	if x != nil {
-		return x.Name
-	}
-	return ""
-}
-
-func (x *RevokeGrantRequest) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
-}
-
-// ListGrantsRequest names a partner.
-type ListGrantsRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `partners/{partner}`.
-	Parent        string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListGrantsRequest) Reset() {
-	*x = ListGrantsRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[8]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListGrantsRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListGrantsRequest) ProtoMessage() {}
-
-func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[8]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListGrantsRequest.ProtoReflect.Descriptor instead.
-func (*ListGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{8}
-}
-
-func (x *ListGrantsRequest) GetParent() string {
-	if x != nil {
-		return x.Parent
-	}
-	return ""
-}
-
-// ListGrantsResponse holds all grants of a partner; there are never more than a few dozen.
-type ListGrantsResponse struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The grants, by scope.
-	Grants        []*Grant `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *ListGrantsResponse) Reset() {
-	*x = ListGrantsResponse{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[9]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *ListGrantsResponse) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*ListGrantsResponse) ProtoMessage() {}
-
-func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[9]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use ListGrantsResponse.ProtoReflect.Descriptor instead.
-func (*ListGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{9}
-}
-
-func (x *ListGrantsResponse) GetGrants() []*Grant {
-	if x != nil {
-		return x.Grants
-	}
-	return nil
 }
 
 // ExportMasterKeyRequest names a master key and who is to receive it.
@@ -1011,7 +228,7 @@ type ExportMasterKeyRequest struct {
 
 func (x *ExportMasterKeyRequest) Reset() {
 	*x = ExportMasterKeyRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[10]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +240,7 @@ func (x *ExportMasterKeyRequest) String() string {
 func (*ExportMasterKeyRequest) ProtoMessage() {}
 
 func (x *ExportMasterKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[10]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +253,7 @@ func (x *ExportMasterKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportMasterKeyRequest.ProtoReflect.Descriptor instead.
 func (*ExportMasterKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{10}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *ExportMasterKeyRequest) GetPartner() string {
@@ -1071,7 +288,7 @@ type ExportMasterKeyResponse struct {
 
 func (x *ExportMasterKeyResponse) Reset() {
 	*x = ExportMasterKeyResponse{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[11]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +300,7 @@ func (x *ExportMasterKeyResponse) String() string {
 func (*ExportMasterKeyResponse) ProtoMessage() {}
 
 func (x *ExportMasterKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[11]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +313,7 @@ func (x *ExportMasterKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportMasterKeyResponse.ProtoReflect.Descriptor instead.
 func (*ExportMasterKeyResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{11}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *ExportMasterKeyResponse) GetJwe() string {
@@ -1104,162 +321,6 @@ func (x *ExportMasterKeyResponse) GetJwe() string {
 		return x.Jwe
 	}
 	return ""
-}
-
-// CreateWearerSessionRequest names an account.
-type CreateWearerSessionRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `accounts/{account}`.
-	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateWearerSessionRequest) Reset() {
-	*x = CreateWearerSessionRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[12]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateWearerSessionRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateWearerSessionRequest) ProtoMessage() {}
-
-func (x *CreateWearerSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[12]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateWearerSessionRequest.ProtoReflect.Descriptor instead.
-func (*CreateWearerSessionRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{12}
-}
-
-func (x *CreateWearerSessionRequest) GetAccount() string {
-	if x != nil {
-		return x.Account
-	}
-	return ""
-}
-
-// CreateTerminalSessionRequest names a terminal.
-type CreateTerminalSessionRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `merchants/{uuid}`.
-	Merchant string `protobuf:"bytes,1,opt,name=merchant,proto3" json:"merchant,omitempty"`
-	// `terminals/{16 hex digits}`.
-	Terminal      string `protobuf:"bytes,2,opt,name=terminal,proto3" json:"terminal,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateTerminalSessionRequest) Reset() {
-	*x = CreateTerminalSessionRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[13]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateTerminalSessionRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateTerminalSessionRequest) ProtoMessage() {}
-
-func (x *CreateTerminalSessionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[13]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateTerminalSessionRequest.ProtoReflect.Descriptor instead.
-func (*CreateTerminalSessionRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{13}
-}
-
-func (x *CreateTerminalSessionRequest) GetMerchant() string {
-	if x != nil {
-		return x.Merchant
-	}
-	return ""
-}
-
-func (x *CreateTerminalSessionRequest) GetTerminal() string {
-	if x != nil {
-		return x.Terminal
-	}
-	return ""
-}
-
-// Session is a bearer token and its end.
-type Session struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// The token, an RFC 9068 JWT. Secret.
-	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3" json:"access_token,omitempty"`
-	// When it ends.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Session) Reset() {
-	*x = Session{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[14]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Session) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Session) ProtoMessage() {}
-
-func (x *Session) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[14]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Session.ProtoReflect.Descriptor instead.
-func (*Session) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{14}
-}
-
-func (x *Session) GetAccessToken() string {
-	if x != nil {
-		return x.AccessToken
-	}
-	return ""
-}
-
-func (x *Session) GetExpireTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.ExpireTime
-	}
-	return nil
 }
 
 // BeginClaimRequest names the band that was scanned.
@@ -1275,7 +336,7 @@ type BeginClaimRequest struct {
 
 func (x *BeginClaimRequest) Reset() {
 	*x = BeginClaimRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[15]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1287,7 +348,7 @@ func (x *BeginClaimRequest) String() string {
 func (*BeginClaimRequest) ProtoMessage() {}
 
 func (x *BeginClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[15]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1300,7 +361,7 @@ func (x *BeginClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BeginClaimRequest.ProtoReflect.Descriptor instead.
 func (*BeginClaimRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{15}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *BeginClaimRequest) GetUid() string {
@@ -1332,7 +393,7 @@ type Claim struct {
 
 func (x *Claim) Reset() {
 	*x = Claim{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[16]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1344,7 +405,7 @@ func (x *Claim) String() string {
 func (*Claim) ProtoMessage() {}
 
 func (x *Claim) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[16]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1357,7 +418,7 @@ func (x *Claim) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Claim.ProtoReflect.Descriptor instead.
 func (*Claim) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{16}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Claim) GetName() string {
@@ -1396,7 +457,7 @@ type CompleteClaimRequest struct {
 
 func (x *CompleteClaimRequest) Reset() {
 	*x = CompleteClaimRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[17]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1408,7 +469,7 @@ func (x *CompleteClaimRequest) String() string {
 func (*CompleteClaimRequest) ProtoMessage() {}
 
 func (x *CompleteClaimRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[17]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1421,7 +482,7 @@ func (x *CompleteClaimRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteClaimRequest.ProtoReflect.Descriptor instead.
 func (*CompleteClaimRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{17}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *CompleteClaimRequest) GetName() string {
@@ -1460,7 +521,7 @@ type CompleteClaimResponse struct {
 
 func (x *CompleteClaimResponse) Reset() {
 	*x = CompleteClaimResponse{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[18]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1472,7 +533,7 @@ func (x *CompleteClaimResponse) String() string {
 func (*CompleteClaimResponse) ProtoMessage() {}
 
 func (x *CompleteClaimResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[18]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1485,7 +546,7 @@ func (x *CompleteClaimResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompleteClaimResponse.ProtoReflect.Descriptor instead.
 func (*CompleteClaimResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{18}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CompleteClaimResponse) GetDevice() string {
@@ -1544,7 +605,7 @@ type CreateChallengeRequest struct {
 
 func (x *CreateChallengeRequest) Reset() {
 	*x = CreateChallengeRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[19]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +617,7 @@ func (x *CreateChallengeRequest) String() string {
 func (*CreateChallengeRequest) ProtoMessage() {}
 
 func (x *CreateChallengeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[19]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +630,7 @@ func (x *CreateChallengeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateChallengeRequest.ProtoReflect.Descriptor instead.
 func (*CreateChallengeRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{19}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateChallengeRequest) GetPurpose() Purpose {
@@ -1701,7 +762,7 @@ type Challenge struct {
 
 func (x *Challenge) Reset() {
 	*x = Challenge{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[20]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1713,7 +774,7 @@ func (x *Challenge) String() string {
 func (*Challenge) ProtoMessage() {}
 
 func (x *Challenge) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[20]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1726,7 +787,7 @@ func (x *Challenge) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Challenge.ProtoReflect.Descriptor instead.
 func (*Challenge) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{20}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Challenge) GetName() string {
@@ -1791,7 +852,7 @@ type VerifyResponseRequest struct {
 
 func (x *VerifyResponseRequest) Reset() {
 	*x = VerifyResponseRequest{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[21]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1803,7 +864,7 @@ func (x *VerifyResponseRequest) String() string {
 func (*VerifyResponseRequest) ProtoMessage() {}
 
 func (x *VerifyResponseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[21]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1816,7 +877,7 @@ func (x *VerifyResponseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponseRequest.ProtoReflect.Descriptor instead.
 func (*VerifyResponseRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{21}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VerifyResponseRequest) GetChallenge() string {
@@ -1860,7 +921,7 @@ type Decision struct {
 
 func (x *Decision) Reset() {
 	*x = Decision{}
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[22]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +933,7 @@ func (x *Decision) String() string {
 func (*Decision) ProtoMessage() {}
 
 func (x *Decision) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_auth_proto_msgTypes[22]
+	mi := &file_armlet_auth_v1_auth_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +946,7 @@ func (x *Decision) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Decision.ProtoReflect.Descriptor instead.
 func (*Decision) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{22}
+	return file_armlet_auth_v1_auth_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Decision) GetAssertion() string {
@@ -1948,81 +1009,14 @@ var File_armlet_auth_v1_auth_proto protoreflect.FileDescriptor
 
 const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\n" +
-	"\x19armlet/auth/v1/auth.proto\x12\x0earmlet.auth.v1\x1a\x1carmlet/auth/v1/offline.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb9\x01\n" +
-	"\aPartner\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
-	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x1d\n" +
-	"\n" +
-	"partner_no\x18\x03 \x01(\rR\tpartnerNo\x12\x1b\n" +
-	"\tkey_epoch\x18\x04 \x01(\rR\bkeyEpoch\x12;\n" +
-	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xec\x01\n" +
-	"\x06Client\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12.\n" +
-	"\x04role\x18\x02 \x01(\x0e2\x1a.armlet.auth.v1.ClientRoleR\x04role\x12\x18\n" +
-	"\apartner\x18\x03 \x01(\tR\apartner\x12\x1d\n" +
-	"\n" +
-	"public_jwk\x18\x04 \x01(\tR\tpublicJwk\x12(\n" +
-	"\x04mode\x18\x05 \x01(\x0e2\x14.armlet.type.v1.ModeR\x04mode\x12;\n" +
-	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xbc\x01\n" +
-	"\x05Grant\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
-	"\x05scope\x18\x02 \x01(\tR\x05scope\x120\n" +
-	"\x05state\x18\x03 \x01(\x0e2\x1a.armlet.auth.v1.GrantStateR\x05state\x12;\n" +
-	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x03R\brevision\"\xc4\x01\n" +
-	"\x14CreatePartnerRequest\x12?\n" +
-	"\n" +
-	"partner_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{1,30}$R\tpartnerId\x12,\n" +
-	"\fdisplay_name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\vdisplayName\x12=\n" +
-	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"R\n" +
-	"\x11GetPartnerRequest\x12=\n" +
-	"\x04name\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x04name\"\xf6\x02\n" +
-	"\x13CreateClientRequest\x12=\n" +
-	"\tclient_id\x18\x01 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{1,62}$R\bclientId\x12:\n" +
-	"\x04role\x18\x02 \x01(\x0e2\x1a.armlet.auth.v1.ClientRoleB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x04role\x12F\n" +
-	"\apartner\x18\x03 \x01(\tB,\xbaH)r'2%^(partners/[a-z0-9][a-z0-9-]{1,30})?$R\apartner\x12)\n" +
-	"\n" +
-	"public_jwk\x18\x04 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x02\x18\x80\x10R\tpublicJwk\x122\n" +
-	"\x04mode\x18\x05 \x01(\x0e2\x14.armlet.type.v1.ModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04mode\x12=\n" +
-	"\n" +
-	"request_id\x18\x06 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xd9\x03\n" +
-	"\x12CreateGrantRequest\x12A\n" +
-	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12\x83\x02\n" +
-	"\x05scope\x18\x02 \x01(\tB\xec\x01\xbaH\xe8\x01r\xe5\x012\xe2\x01^((devices\\.(provision|read)|payments\\.(initiate|read)|alerts\\.(send|critical|types)|vouchers\\.(verify|redeem|issue)|offline\\.clear|events\\.(subscribe|publish)|presence\\.verify)|custom:[a-z0-9][a-z0-9-]{1,30}/[a-z0-9-]{1,40})$R\x05scope\x12;\n" +
-	"\vexpire_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x12=\n" +
-	"\n" +
-	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xac\x01\n" +
-	"\x12RevokeGrantRequest\x12W\n" +
-	"\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^partners/[a-z0-9][a-z0-9-]{1,30}/grants/[a-z0-9.:/-]{1,90}$R\x04name\x12=\n" +
-	"\n" +
-	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"V\n" +
-	"\x11ListGrantsRequest\x12A\n" +
-	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\"C\n" +
-	"\x12ListGrantsResponse\x12-\n" +
-	"\x06grants\x18\x01 \x03(\v2\x15.armlet.auth.v1.GrantR\x06grants\"\xb8\x01\n" +
+	"\x19armlet/auth/v1/auth.proto\x12\x0earmlet.auth.v1\x1a\x1aarmlet/auth/v1/audit.proto\x1a\x19armlet/auth/v1/keys.proto\x1a\x1carmlet/auth/v1/offline.proto\x1a\x1darmlet/auth/v1/partners.proto\x1a\x1darmlet/auth/v1/sessions.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x01\n" +
 	"\x16ExportMasterKeyRequest\x12C\n" +
 	"\apartner\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\apartner\x12(\n" +
 	"\tkey_epoch\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xff\xff\x03(\x01R\bkeyEpoch\x12/\n" +
 	"\rrecipient_jwk\x18\x03 \x01(\tB\n" +
 	"\xbaH\ar\x05\x10\x02\x18\x80\x10R\frecipientJwk\"+\n" +
 	"\x17ExportMasterKeyResponse\x12\x10\n" +
-	"\x03jwe\x18\x01 \x01(\tR\x03jwe\"c\n" +
-	"\x1aCreateWearerSessionRequest\x12E\n" +
-	"\aaccount\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\aaccount\"\xc8\x01\n" +
-	"\x1cCreateTerminalSessionRequest\x12k\n" +
-	"\bmerchant\x18\x01 \x01(\tBO\xbaHLrJ2H^merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\bmerchant\x12;\n" +
-	"\bterminal\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^terminals/[0-9a-f]{16}$R\bterminal\"n\n" +
-	"\aSession\x12&\n" +
-	"\faccess_token\x18\x01 \x01(\tB\x03\x80\x01\x01R\vaccessToken\x12;\n" +
-	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\"o\n" +
+	"\x03jwe\x18\x01 \x01(\tR\x03jwe\"o\n" +
 	"\x11BeginClaimRequest\x12\x1b\n" +
 	"\x03uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x1a\x18\x1bR\x03uid\x12=\n" +
 	"\n" +
@@ -2080,17 +1074,7 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x0edeclined_frame\x18\x06 \x01(\fR\rdeclinedFrame\x127\n" +
 	"\n" +
 	"risk_flags\x18\a \x03(\x0e2\x18.armlet.auth.v1.RiskFlagR\triskFlags\x12A\n" +
-	"\roffline_grant\x18\b \x01(\v2\x1c.armlet.auth.v1.OfflineGrantR\fofflineGrant*\\\n" +
-	"\n" +
-	"ClientRole\x12\x1b\n" +
-	"\x17CLIENT_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
-	"\x13CLIENT_ROLE_PARTNER\x10\x01\x12\x18\n" +
-	"\x14CLIENT_ROLE_OPERATOR\x10\x02*\\\n" +
-	"\n" +
-	"GrantState\x12\x1b\n" +
-	"\x17GRANT_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
-	"\x14GRANT_STATE_APPROVED\x10\x01\x12\x17\n" +
-	"\x13GRANT_STATE_REVOKED\x10\x02*\xb6\x01\n" +
+	"\roffline_grant\x18\b \x01(\v2\x1c.armlet.auth.v1.OfflineGrantR\fofflineGrant*\xb6\x01\n" +
 	"\aPurpose\x12\x17\n" +
 	"\x13PURPOSE_UNSPECIFIED\x10\x00\x12\x0f\n" +
 	"\vPURPOSE_PAY\x10\x01\x12\x11\n" +
@@ -2109,20 +1093,45 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x1bREQUIREMENT_DISPLAY_CONFIRM\x10\x05*@\n" +
 	"\bRiskFlag\x12\x19\n" +
 	"\x15RISK_FLAG_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\x9d\n" +
-	"\n" +
+	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\xc0\x1b\n" +
 	"\vAuthService\x12N\n" +
 	"\rCreatePartner\x12$.armlet.auth.v1.CreatePartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12H\n" +
 	"\n" +
-	"GetPartner\x12!.armlet.auth.v1.GetPartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12K\n" +
-	"\fCreateClient\x12#.armlet.auth.v1.CreateClientRequest\x1a\x16.armlet.auth.v1.Client\x12H\n" +
-	"\vCreateGrant\x12\".armlet.auth.v1.CreateGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12H\n" +
+	"GetPartner\x12!.armlet.auth.v1.GetPartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12Y\n" +
+	"\fListPartners\x12#.armlet.auth.v1.ListPartnersRequest\x1a$.armlet.auth.v1.ListPartnersResponse\x12P\n" +
+	"\x0eSuspendPartner\x12%.armlet.auth.v1.SuspendPartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12N\n" +
+	"\rResumePartner\x12$.armlet.auth.v1.ResumePartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12K\n" +
+	"\fCreateClient\x12#.armlet.auth.v1.CreateClientRequest\x1a\x16.armlet.auth.v1.Client\x12E\n" +
+	"\tGetClient\x12 .armlet.auth.v1.GetClientRequest\x1a\x16.armlet.auth.v1.Client\x12V\n" +
+	"\vListClients\x12\".armlet.auth.v1.ListClientsRequest\x1a#.armlet.auth.v1.ListClientsResponse\x12K\n" +
+	"\fAddClientKey\x12#.armlet.auth.v1.AddClientKeyRequest\x1a\x16.armlet.auth.v1.Client\x12Q\n" +
+	"\x0fRemoveClientKey\x12&.armlet.auth.v1.RemoveClientKeyRequest\x1a\x16.armlet.auth.v1.Client\x12M\n" +
+	"\rSuspendClient\x12$.armlet.auth.v1.SuspendClientRequest\x1a\x16.armlet.auth.v1.Client\x12K\n" +
+	"\fResumeClient\x12#.armlet.auth.v1.ResumeClientRequest\x1a\x16.armlet.auth.v1.Client\x12K\n" +
+	"\fRevokeClient\x12#.armlet.auth.v1.RevokeClientRequest\x1a\x16.armlet.auth.v1.Client\x12H\n" +
+	"\vCreateGrant\x12\".armlet.auth.v1.CreateGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12B\n" +
+	"\bGetGrant\x12\x1f.armlet.auth.v1.GetGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12J\n" +
+	"\fApproveGrant\x12#.armlet.auth.v1.ApproveGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12J\n" +
+	"\fSuspendGrant\x12#.armlet.auth.v1.SuspendGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12H\n" +
 	"\vRevokeGrant\x12\".armlet.auth.v1.RevokeGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12S\n" +
 	"\n" +
-	"ListGrants\x12!.armlet.auth.v1.ListGrantsRequest\x1a\".armlet.auth.v1.ListGrantsResponse\x12b\n" +
-	"\x0fExportMasterKey\x12&.armlet.auth.v1.ExportMasterKeyRequest\x1a'.armlet.auth.v1.ExportMasterKeyResponse\x12Z\n" +
+	"ListGrants\x12!.armlet.auth.v1.ListGrantsRequest\x1a\".armlet.auth.v1.ListGrantsResponse\x12e\n" +
+	"\x10ListAuditEntries\x12'.armlet.auth.v1.ListAuditEntriesRequest\x1a(.armlet.auth.v1.ListAuditEntriesResponse\x12V\n" +
+	"\vVerifyAudit\x12\".armlet.auth.v1.VerifyAuditRequest\x1a#.armlet.auth.v1.VerifyAuditResponse\x12b\n" +
+	"\x0fExportMasterKey\x12&.armlet.auth.v1.ExportMasterKeyRequest\x1a'.armlet.auth.v1.ExportMasterKeyResponse\x12T\n" +
+	"\x0fCreateMasterKey\x12&.armlet.auth.v1.CreateMasterKeyRequest\x1a\x19.armlet.auth.v1.MasterKey\x12T\n" +
+	"\x0fImportMasterKey\x12&.armlet.auth.v1.ImportMasterKeyRequest\x1a\x19.armlet.auth.v1.MasterKey\x12Y\n" +
+	"\fGetImportKey\x12#.armlet.auth.v1.GetImportKeyRequest\x1a$.armlet.auth.v1.GetImportKeyResponse\x12_\n" +
+	"\x0eListMasterKeys\x12%.armlet.auth.v1.ListMasterKeysRequest\x1a&.armlet.auth.v1.ListMasterKeysResponse\x12X\n" +
+	"\x11ActivateMasterKey\x12(.armlet.auth.v1.ActivateMasterKeyRequest\x1a\x19.armlet.auth.v1.MasterKey\x12R\n" +
+	"\x0eTaintMasterKey\x12%.armlet.auth.v1.TaintMasterKeyRequest\x1a\x19.armlet.auth.v1.MasterKey\x12V\n" +
+	"\x10DestroyMasterKey\x12'.armlet.auth.v1.DestroyMasterKeyRequest\x1a\x19.armlet.auth.v1.MasterKey\x12b\n" +
+	"\x0fListSigningKeys\x12&.armlet.auth.v1.ListSigningKeysRequest\x1a'.armlet.auth.v1.ListSigningKeysResponse\x12W\n" +
+	"\x10RotateSigningKey\x12'.armlet.auth.v1.RotateSigningKeyRequest\x1a\x1a.armlet.auth.v1.SigningKey\x12U\n" +
+	"\x0fTaintSigningKey\x12&.armlet.auth.v1.TaintSigningKeyRequest\x1a\x1a.armlet.auth.v1.SigningKey\x12Z\n" +
 	"\x13CreateWearerSession\x12*.armlet.auth.v1.CreateWearerSessionRequest\x1a\x17.armlet.auth.v1.Session\x12^\n" +
-	"\x15CreateTerminalSession\x12,.armlet.auth.v1.CreateTerminalSessionRequest\x1a\x17.armlet.auth.v1.Session\x12F\n" +
+	"\x15CreateTerminalSession\x12,.armlet.auth.v1.CreateTerminalSessionRequest\x1a\x17.armlet.auth.v1.Session\x12_\n" +
+	"\x0eRevokeSessions\x12%.armlet.auth.v1.RevokeSessionsRequest\x1a&.armlet.auth.v1.RevokeSessionsResponse\x12F\n" +
 	"\n" +
 	"BeginClaim\x12!.armlet.auth.v1.BeginClaimRequest\x1a\x15.armlet.auth.v1.Claim\x12\\\n" +
 	"\rCompleteClaim\x12$.armlet.auth.v1.CompleteClaimRequest\x1a%.armlet.auth.v1.CompleteClaimResponse\x12T\n" +
@@ -2143,100 +1152,174 @@ func file_armlet_auth_v1_auth_proto_rawDescGZIP() []byte {
 	return file_armlet_auth_v1_auth_proto_rawDescData
 }
 
-var file_armlet_auth_v1_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_armlet_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_armlet_auth_v1_auth_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_armlet_auth_v1_auth_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_armlet_auth_v1_auth_proto_goTypes = []any{
-	(ClientRole)(0),                      // 0: armlet.auth.v1.ClientRole
-	(GrantState)(0),                      // 1: armlet.auth.v1.GrantState
-	(Purpose)(0),                         // 2: armlet.auth.v1.Purpose
-	(Requirement)(0),                     // 3: armlet.auth.v1.Requirement
-	(RiskFlag)(0),                        // 4: armlet.auth.v1.RiskFlag
-	(*Partner)(nil),                      // 5: armlet.auth.v1.Partner
-	(*Client)(nil),                       // 6: armlet.auth.v1.Client
-	(*Grant)(nil),                        // 7: armlet.auth.v1.Grant
-	(*CreatePartnerRequest)(nil),         // 8: armlet.auth.v1.CreatePartnerRequest
-	(*GetPartnerRequest)(nil),            // 9: armlet.auth.v1.GetPartnerRequest
-	(*CreateClientRequest)(nil),          // 10: armlet.auth.v1.CreateClientRequest
-	(*CreateGrantRequest)(nil),           // 11: armlet.auth.v1.CreateGrantRequest
-	(*RevokeGrantRequest)(nil),           // 12: armlet.auth.v1.RevokeGrantRequest
-	(*ListGrantsRequest)(nil),            // 13: armlet.auth.v1.ListGrantsRequest
-	(*ListGrantsResponse)(nil),           // 14: armlet.auth.v1.ListGrantsResponse
-	(*ExportMasterKeyRequest)(nil),       // 15: armlet.auth.v1.ExportMasterKeyRequest
-	(*ExportMasterKeyResponse)(nil),      // 16: armlet.auth.v1.ExportMasterKeyResponse
-	(*CreateWearerSessionRequest)(nil),   // 17: armlet.auth.v1.CreateWearerSessionRequest
-	(*CreateTerminalSessionRequest)(nil), // 18: armlet.auth.v1.CreateTerminalSessionRequest
-	(*Session)(nil),                      // 19: armlet.auth.v1.Session
-	(*BeginClaimRequest)(nil),            // 20: armlet.auth.v1.BeginClaimRequest
-	(*Claim)(nil),                        // 21: armlet.auth.v1.Claim
-	(*CompleteClaimRequest)(nil),         // 22: armlet.auth.v1.CompleteClaimRequest
-	(*CompleteClaimResponse)(nil),        // 23: armlet.auth.v1.CompleteClaimResponse
-	(*CreateChallengeRequest)(nil),       // 24: armlet.auth.v1.CreateChallengeRequest
-	(*Challenge)(nil),                    // 25: armlet.auth.v1.Challenge
-	(*VerifyResponseRequest)(nil),        // 26: armlet.auth.v1.VerifyResponseRequest
-	(*Decision)(nil),                     // 27: armlet.auth.v1.Decision
-	(*timestamppb.Timestamp)(nil),        // 28: google.protobuf.Timestamp
-	(v1.Mode)(0),                         // 29: armlet.type.v1.Mode
-	(*v1.Money)(nil),                     // 30: armlet.type.v1.Money
-	(*OfflineGrant)(nil),                 // 31: armlet.auth.v1.OfflineGrant
-	(*VerifyOfflineTapsRequest)(nil),     // 32: armlet.auth.v1.VerifyOfflineTapsRequest
-	(*StreamDenyListRequest)(nil),        // 33: armlet.auth.v1.StreamDenyListRequest
-	(*VerifyOfflineTapsResponse)(nil),    // 34: armlet.auth.v1.VerifyOfflineTapsResponse
-	(*StreamDenyListResponse)(nil),       // 35: armlet.auth.v1.StreamDenyListResponse
+	(Purpose)(0),                         // 0: armlet.auth.v1.Purpose
+	(Requirement)(0),                     // 1: armlet.auth.v1.Requirement
+	(RiskFlag)(0),                        // 2: armlet.auth.v1.RiskFlag
+	(*ExportMasterKeyRequest)(nil),       // 3: armlet.auth.v1.ExportMasterKeyRequest
+	(*ExportMasterKeyResponse)(nil),      // 4: armlet.auth.v1.ExportMasterKeyResponse
+	(*BeginClaimRequest)(nil),            // 5: armlet.auth.v1.BeginClaimRequest
+	(*Claim)(nil),                        // 6: armlet.auth.v1.Claim
+	(*CompleteClaimRequest)(nil),         // 7: armlet.auth.v1.CompleteClaimRequest
+	(*CompleteClaimResponse)(nil),        // 8: armlet.auth.v1.CompleteClaimResponse
+	(*CreateChallengeRequest)(nil),       // 9: armlet.auth.v1.CreateChallengeRequest
+	(*Challenge)(nil),                    // 10: armlet.auth.v1.Challenge
+	(*VerifyResponseRequest)(nil),        // 11: armlet.auth.v1.VerifyResponseRequest
+	(*Decision)(nil),                     // 12: armlet.auth.v1.Decision
+	(*timestamppb.Timestamp)(nil),        // 13: google.protobuf.Timestamp
+	(*v1.Money)(nil),                     // 14: armlet.type.v1.Money
+	(*OfflineGrant)(nil),                 // 15: armlet.auth.v1.OfflineGrant
+	(*CreatePartnerRequest)(nil),         // 16: armlet.auth.v1.CreatePartnerRequest
+	(*GetPartnerRequest)(nil),            // 17: armlet.auth.v1.GetPartnerRequest
+	(*ListPartnersRequest)(nil),          // 18: armlet.auth.v1.ListPartnersRequest
+	(*SuspendPartnerRequest)(nil),        // 19: armlet.auth.v1.SuspendPartnerRequest
+	(*ResumePartnerRequest)(nil),         // 20: armlet.auth.v1.ResumePartnerRequest
+	(*CreateClientRequest)(nil),          // 21: armlet.auth.v1.CreateClientRequest
+	(*GetClientRequest)(nil),             // 22: armlet.auth.v1.GetClientRequest
+	(*ListClientsRequest)(nil),           // 23: armlet.auth.v1.ListClientsRequest
+	(*AddClientKeyRequest)(nil),          // 24: armlet.auth.v1.AddClientKeyRequest
+	(*RemoveClientKeyRequest)(nil),       // 25: armlet.auth.v1.RemoveClientKeyRequest
+	(*SuspendClientRequest)(nil),         // 26: armlet.auth.v1.SuspendClientRequest
+	(*ResumeClientRequest)(nil),          // 27: armlet.auth.v1.ResumeClientRequest
+	(*RevokeClientRequest)(nil),          // 28: armlet.auth.v1.RevokeClientRequest
+	(*CreateGrantRequest)(nil),           // 29: armlet.auth.v1.CreateGrantRequest
+	(*GetGrantRequest)(nil),              // 30: armlet.auth.v1.GetGrantRequest
+	(*ApproveGrantRequest)(nil),          // 31: armlet.auth.v1.ApproveGrantRequest
+	(*SuspendGrantRequest)(nil),          // 32: armlet.auth.v1.SuspendGrantRequest
+	(*RevokeGrantRequest)(nil),           // 33: armlet.auth.v1.RevokeGrantRequest
+	(*ListGrantsRequest)(nil),            // 34: armlet.auth.v1.ListGrantsRequest
+	(*ListAuditEntriesRequest)(nil),      // 35: armlet.auth.v1.ListAuditEntriesRequest
+	(*VerifyAuditRequest)(nil),           // 36: armlet.auth.v1.VerifyAuditRequest
+	(*CreateMasterKeyRequest)(nil),       // 37: armlet.auth.v1.CreateMasterKeyRequest
+	(*ImportMasterKeyRequest)(nil),       // 38: armlet.auth.v1.ImportMasterKeyRequest
+	(*GetImportKeyRequest)(nil),          // 39: armlet.auth.v1.GetImportKeyRequest
+	(*ListMasterKeysRequest)(nil),        // 40: armlet.auth.v1.ListMasterKeysRequest
+	(*ActivateMasterKeyRequest)(nil),     // 41: armlet.auth.v1.ActivateMasterKeyRequest
+	(*TaintMasterKeyRequest)(nil),        // 42: armlet.auth.v1.TaintMasterKeyRequest
+	(*DestroyMasterKeyRequest)(nil),      // 43: armlet.auth.v1.DestroyMasterKeyRequest
+	(*ListSigningKeysRequest)(nil),       // 44: armlet.auth.v1.ListSigningKeysRequest
+	(*RotateSigningKeyRequest)(nil),      // 45: armlet.auth.v1.RotateSigningKeyRequest
+	(*TaintSigningKeyRequest)(nil),       // 46: armlet.auth.v1.TaintSigningKeyRequest
+	(*CreateWearerSessionRequest)(nil),   // 47: armlet.auth.v1.CreateWearerSessionRequest
+	(*CreateTerminalSessionRequest)(nil), // 48: armlet.auth.v1.CreateTerminalSessionRequest
+	(*RevokeSessionsRequest)(nil),        // 49: armlet.auth.v1.RevokeSessionsRequest
+	(*VerifyOfflineTapsRequest)(nil),     // 50: armlet.auth.v1.VerifyOfflineTapsRequest
+	(*StreamDenyListRequest)(nil),        // 51: armlet.auth.v1.StreamDenyListRequest
+	(*Partner)(nil),                      // 52: armlet.auth.v1.Partner
+	(*ListPartnersResponse)(nil),         // 53: armlet.auth.v1.ListPartnersResponse
+	(*Client)(nil),                       // 54: armlet.auth.v1.Client
+	(*ListClientsResponse)(nil),          // 55: armlet.auth.v1.ListClientsResponse
+	(*Grant)(nil),                        // 56: armlet.auth.v1.Grant
+	(*ListGrantsResponse)(nil),           // 57: armlet.auth.v1.ListGrantsResponse
+	(*ListAuditEntriesResponse)(nil),     // 58: armlet.auth.v1.ListAuditEntriesResponse
+	(*VerifyAuditResponse)(nil),          // 59: armlet.auth.v1.VerifyAuditResponse
+	(*MasterKey)(nil),                    // 60: armlet.auth.v1.MasterKey
+	(*GetImportKeyResponse)(nil),         // 61: armlet.auth.v1.GetImportKeyResponse
+	(*ListMasterKeysResponse)(nil),       // 62: armlet.auth.v1.ListMasterKeysResponse
+	(*ListSigningKeysResponse)(nil),      // 63: armlet.auth.v1.ListSigningKeysResponse
+	(*SigningKey)(nil),                   // 64: armlet.auth.v1.SigningKey
+	(*Session)(nil),                      // 65: armlet.auth.v1.Session
+	(*RevokeSessionsResponse)(nil),       // 66: armlet.auth.v1.RevokeSessionsResponse
+	(*VerifyOfflineTapsResponse)(nil),    // 67: armlet.auth.v1.VerifyOfflineTapsResponse
+	(*StreamDenyListResponse)(nil),       // 68: armlet.auth.v1.StreamDenyListResponse
 }
 var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
-	28, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
-	0,  // 1: armlet.auth.v1.Client.role:type_name -> armlet.auth.v1.ClientRole
-	29, // 2: armlet.auth.v1.Client.mode:type_name -> armlet.type.v1.Mode
-	28, // 3: armlet.auth.v1.Client.create_time:type_name -> google.protobuf.Timestamp
-	1,  // 4: armlet.auth.v1.Grant.state:type_name -> armlet.auth.v1.GrantState
-	28, // 5: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 6: armlet.auth.v1.CreateClientRequest.role:type_name -> armlet.auth.v1.ClientRole
-	29, // 7: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
-	28, // 8: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
-	7,  // 9: armlet.auth.v1.ListGrantsResponse.grants:type_name -> armlet.auth.v1.Grant
-	28, // 10: armlet.auth.v1.Session.expire_time:type_name -> google.protobuf.Timestamp
-	28, // 11: armlet.auth.v1.Claim.expire_time:type_name -> google.protobuf.Timestamp
-	2,  // 12: armlet.auth.v1.CreateChallengeRequest.purpose:type_name -> armlet.auth.v1.Purpose
-	30, // 13: armlet.auth.v1.CreateChallengeRequest.amount:type_name -> armlet.type.v1.Money
-	28, // 14: armlet.auth.v1.Challenge.expire_time:type_name -> google.protobuf.Timestamp
-	3,  // 15: armlet.auth.v1.Challenge.requirements:type_name -> armlet.auth.v1.Requirement
-	4,  // 16: armlet.auth.v1.Decision.risk_flags:type_name -> armlet.auth.v1.RiskFlag
-	31, // 17: armlet.auth.v1.Decision.offline_grant:type_name -> armlet.auth.v1.OfflineGrant
-	8,  // 18: armlet.auth.v1.AuthService.CreatePartner:input_type -> armlet.auth.v1.CreatePartnerRequest
-	9,  // 19: armlet.auth.v1.AuthService.GetPartner:input_type -> armlet.auth.v1.GetPartnerRequest
-	10, // 20: armlet.auth.v1.AuthService.CreateClient:input_type -> armlet.auth.v1.CreateClientRequest
-	11, // 21: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
-	12, // 22: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
-	13, // 23: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
-	15, // 24: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
-	17, // 25: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
-	18, // 26: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
-	20, // 27: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
-	22, // 28: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
-	24, // 29: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
-	26, // 30: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
-	32, // 31: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
-	33, // 32: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
-	5,  // 33: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
-	5,  // 34: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
-	6,  // 35: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
-	7,  // 36: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
-	7,  // 37: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
-	14, // 38: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
-	16, // 39: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
-	19, // 40: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
-	19, // 41: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
-	21, // 42: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
-	23, // 43: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
-	25, // 44: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
-	27, // 45: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
-	34, // 46: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
-	35, // 47: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
-	33, // [33:48] is the sub-list for method output_type
-	18, // [18:33] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	13, // 0: armlet.auth.v1.Claim.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 1: armlet.auth.v1.CreateChallengeRequest.purpose:type_name -> armlet.auth.v1.Purpose
+	14, // 2: armlet.auth.v1.CreateChallengeRequest.amount:type_name -> armlet.type.v1.Money
+	13, // 3: armlet.auth.v1.Challenge.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 4: armlet.auth.v1.Challenge.requirements:type_name -> armlet.auth.v1.Requirement
+	2,  // 5: armlet.auth.v1.Decision.risk_flags:type_name -> armlet.auth.v1.RiskFlag
+	15, // 6: armlet.auth.v1.Decision.offline_grant:type_name -> armlet.auth.v1.OfflineGrant
+	16, // 7: armlet.auth.v1.AuthService.CreatePartner:input_type -> armlet.auth.v1.CreatePartnerRequest
+	17, // 8: armlet.auth.v1.AuthService.GetPartner:input_type -> armlet.auth.v1.GetPartnerRequest
+	18, // 9: armlet.auth.v1.AuthService.ListPartners:input_type -> armlet.auth.v1.ListPartnersRequest
+	19, // 10: armlet.auth.v1.AuthService.SuspendPartner:input_type -> armlet.auth.v1.SuspendPartnerRequest
+	20, // 11: armlet.auth.v1.AuthService.ResumePartner:input_type -> armlet.auth.v1.ResumePartnerRequest
+	21, // 12: armlet.auth.v1.AuthService.CreateClient:input_type -> armlet.auth.v1.CreateClientRequest
+	22, // 13: armlet.auth.v1.AuthService.GetClient:input_type -> armlet.auth.v1.GetClientRequest
+	23, // 14: armlet.auth.v1.AuthService.ListClients:input_type -> armlet.auth.v1.ListClientsRequest
+	24, // 15: armlet.auth.v1.AuthService.AddClientKey:input_type -> armlet.auth.v1.AddClientKeyRequest
+	25, // 16: armlet.auth.v1.AuthService.RemoveClientKey:input_type -> armlet.auth.v1.RemoveClientKeyRequest
+	26, // 17: armlet.auth.v1.AuthService.SuspendClient:input_type -> armlet.auth.v1.SuspendClientRequest
+	27, // 18: armlet.auth.v1.AuthService.ResumeClient:input_type -> armlet.auth.v1.ResumeClientRequest
+	28, // 19: armlet.auth.v1.AuthService.RevokeClient:input_type -> armlet.auth.v1.RevokeClientRequest
+	29, // 20: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
+	30, // 21: armlet.auth.v1.AuthService.GetGrant:input_type -> armlet.auth.v1.GetGrantRequest
+	31, // 22: armlet.auth.v1.AuthService.ApproveGrant:input_type -> armlet.auth.v1.ApproveGrantRequest
+	32, // 23: armlet.auth.v1.AuthService.SuspendGrant:input_type -> armlet.auth.v1.SuspendGrantRequest
+	33, // 24: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
+	34, // 25: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
+	35, // 26: armlet.auth.v1.AuthService.ListAuditEntries:input_type -> armlet.auth.v1.ListAuditEntriesRequest
+	36, // 27: armlet.auth.v1.AuthService.VerifyAudit:input_type -> armlet.auth.v1.VerifyAuditRequest
+	3,  // 28: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
+	37, // 29: armlet.auth.v1.AuthService.CreateMasterKey:input_type -> armlet.auth.v1.CreateMasterKeyRequest
+	38, // 30: armlet.auth.v1.AuthService.ImportMasterKey:input_type -> armlet.auth.v1.ImportMasterKeyRequest
+	39, // 31: armlet.auth.v1.AuthService.GetImportKey:input_type -> armlet.auth.v1.GetImportKeyRequest
+	40, // 32: armlet.auth.v1.AuthService.ListMasterKeys:input_type -> armlet.auth.v1.ListMasterKeysRequest
+	41, // 33: armlet.auth.v1.AuthService.ActivateMasterKey:input_type -> armlet.auth.v1.ActivateMasterKeyRequest
+	42, // 34: armlet.auth.v1.AuthService.TaintMasterKey:input_type -> armlet.auth.v1.TaintMasterKeyRequest
+	43, // 35: armlet.auth.v1.AuthService.DestroyMasterKey:input_type -> armlet.auth.v1.DestroyMasterKeyRequest
+	44, // 36: armlet.auth.v1.AuthService.ListSigningKeys:input_type -> armlet.auth.v1.ListSigningKeysRequest
+	45, // 37: armlet.auth.v1.AuthService.RotateSigningKey:input_type -> armlet.auth.v1.RotateSigningKeyRequest
+	46, // 38: armlet.auth.v1.AuthService.TaintSigningKey:input_type -> armlet.auth.v1.TaintSigningKeyRequest
+	47, // 39: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
+	48, // 40: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
+	49, // 41: armlet.auth.v1.AuthService.RevokeSessions:input_type -> armlet.auth.v1.RevokeSessionsRequest
+	5,  // 42: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
+	7,  // 43: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
+	9,  // 44: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
+	11, // 45: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
+	50, // 46: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
+	51, // 47: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
+	52, // 48: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
+	52, // 49: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
+	53, // 50: armlet.auth.v1.AuthService.ListPartners:output_type -> armlet.auth.v1.ListPartnersResponse
+	52, // 51: armlet.auth.v1.AuthService.SuspendPartner:output_type -> armlet.auth.v1.Partner
+	52, // 52: armlet.auth.v1.AuthService.ResumePartner:output_type -> armlet.auth.v1.Partner
+	54, // 53: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
+	54, // 54: armlet.auth.v1.AuthService.GetClient:output_type -> armlet.auth.v1.Client
+	55, // 55: armlet.auth.v1.AuthService.ListClients:output_type -> armlet.auth.v1.ListClientsResponse
+	54, // 56: armlet.auth.v1.AuthService.AddClientKey:output_type -> armlet.auth.v1.Client
+	54, // 57: armlet.auth.v1.AuthService.RemoveClientKey:output_type -> armlet.auth.v1.Client
+	54, // 58: armlet.auth.v1.AuthService.SuspendClient:output_type -> armlet.auth.v1.Client
+	54, // 59: armlet.auth.v1.AuthService.ResumeClient:output_type -> armlet.auth.v1.Client
+	54, // 60: armlet.auth.v1.AuthService.RevokeClient:output_type -> armlet.auth.v1.Client
+	56, // 61: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
+	56, // 62: armlet.auth.v1.AuthService.GetGrant:output_type -> armlet.auth.v1.Grant
+	56, // 63: armlet.auth.v1.AuthService.ApproveGrant:output_type -> armlet.auth.v1.Grant
+	56, // 64: armlet.auth.v1.AuthService.SuspendGrant:output_type -> armlet.auth.v1.Grant
+	56, // 65: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
+	57, // 66: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
+	58, // 67: armlet.auth.v1.AuthService.ListAuditEntries:output_type -> armlet.auth.v1.ListAuditEntriesResponse
+	59, // 68: armlet.auth.v1.AuthService.VerifyAudit:output_type -> armlet.auth.v1.VerifyAuditResponse
+	4,  // 69: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
+	60, // 70: armlet.auth.v1.AuthService.CreateMasterKey:output_type -> armlet.auth.v1.MasterKey
+	60, // 71: armlet.auth.v1.AuthService.ImportMasterKey:output_type -> armlet.auth.v1.MasterKey
+	61, // 72: armlet.auth.v1.AuthService.GetImportKey:output_type -> armlet.auth.v1.GetImportKeyResponse
+	62, // 73: armlet.auth.v1.AuthService.ListMasterKeys:output_type -> armlet.auth.v1.ListMasterKeysResponse
+	60, // 74: armlet.auth.v1.AuthService.ActivateMasterKey:output_type -> armlet.auth.v1.MasterKey
+	60, // 75: armlet.auth.v1.AuthService.TaintMasterKey:output_type -> armlet.auth.v1.MasterKey
+	60, // 76: armlet.auth.v1.AuthService.DestroyMasterKey:output_type -> armlet.auth.v1.MasterKey
+	63, // 77: armlet.auth.v1.AuthService.ListSigningKeys:output_type -> armlet.auth.v1.ListSigningKeysResponse
+	64, // 78: armlet.auth.v1.AuthService.RotateSigningKey:output_type -> armlet.auth.v1.SigningKey
+	64, // 79: armlet.auth.v1.AuthService.TaintSigningKey:output_type -> armlet.auth.v1.SigningKey
+	65, // 80: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
+	65, // 81: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
+	66, // 82: armlet.auth.v1.AuthService.RevokeSessions:output_type -> armlet.auth.v1.RevokeSessionsResponse
+	6,  // 83: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
+	8,  // 84: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
+	10, // 85: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
+	12, // 86: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
+	67, // 87: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
+	68, // 88: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
+	48, // [48:89] is the sub-list for method output_type
+	7,  // [7:48] is the sub-list for method input_type
+	7,  // [7:7] is the sub-list for extension type_name
+	7,  // [7:7] is the sub-list for extension extendee
+	0,  // [0:7] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_auth_proto_init() }
@@ -2244,8 +1327,12 @@ func file_armlet_auth_v1_auth_proto_init() {
 	if File_armlet_auth_v1_auth_proto != nil {
 		return
 	}
+	file_armlet_auth_v1_audit_proto_init()
+	file_armlet_auth_v1_keys_proto_init()
 	file_armlet_auth_v1_offline_proto_init()
-	file_armlet_auth_v1_auth_proto_msgTypes[19].OneofWrappers = []any{
+	file_armlet_auth_v1_partners_proto_init()
+	file_armlet_auth_v1_sessions_proto_init()
+	file_armlet_auth_v1_auth_proto_msgTypes[6].OneofWrappers = []any{
 		(*CreateChallengeRequest_DeviceUid)(nil),
 		(*CreateChallengeRequest_Account)(nil),
 	}
@@ -2254,8 +1341,8 @@ func file_armlet_auth_v1_auth_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_auth_v1_auth_proto_rawDesc), len(file_armlet_auth_v1_auth_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   23,
+			NumEnums:      3,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -23,13 +23,39 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	AuthService_CreatePartner_FullMethodName         = "/armlet.auth.v1.AuthService/CreatePartner"
 	AuthService_GetPartner_FullMethodName            = "/armlet.auth.v1.AuthService/GetPartner"
+	AuthService_ListPartners_FullMethodName          = "/armlet.auth.v1.AuthService/ListPartners"
+	AuthService_SuspendPartner_FullMethodName        = "/armlet.auth.v1.AuthService/SuspendPartner"
+	AuthService_ResumePartner_FullMethodName         = "/armlet.auth.v1.AuthService/ResumePartner"
 	AuthService_CreateClient_FullMethodName          = "/armlet.auth.v1.AuthService/CreateClient"
+	AuthService_GetClient_FullMethodName             = "/armlet.auth.v1.AuthService/GetClient"
+	AuthService_ListClients_FullMethodName           = "/armlet.auth.v1.AuthService/ListClients"
+	AuthService_AddClientKey_FullMethodName          = "/armlet.auth.v1.AuthService/AddClientKey"
+	AuthService_RemoveClientKey_FullMethodName       = "/armlet.auth.v1.AuthService/RemoveClientKey"
+	AuthService_SuspendClient_FullMethodName         = "/armlet.auth.v1.AuthService/SuspendClient"
+	AuthService_ResumeClient_FullMethodName          = "/armlet.auth.v1.AuthService/ResumeClient"
+	AuthService_RevokeClient_FullMethodName          = "/armlet.auth.v1.AuthService/RevokeClient"
 	AuthService_CreateGrant_FullMethodName           = "/armlet.auth.v1.AuthService/CreateGrant"
+	AuthService_GetGrant_FullMethodName              = "/armlet.auth.v1.AuthService/GetGrant"
+	AuthService_ApproveGrant_FullMethodName          = "/armlet.auth.v1.AuthService/ApproveGrant"
+	AuthService_SuspendGrant_FullMethodName          = "/armlet.auth.v1.AuthService/SuspendGrant"
 	AuthService_RevokeGrant_FullMethodName           = "/armlet.auth.v1.AuthService/RevokeGrant"
 	AuthService_ListGrants_FullMethodName            = "/armlet.auth.v1.AuthService/ListGrants"
+	AuthService_ListAuditEntries_FullMethodName      = "/armlet.auth.v1.AuthService/ListAuditEntries"
+	AuthService_VerifyAudit_FullMethodName           = "/armlet.auth.v1.AuthService/VerifyAudit"
 	AuthService_ExportMasterKey_FullMethodName       = "/armlet.auth.v1.AuthService/ExportMasterKey"
+	AuthService_CreateMasterKey_FullMethodName       = "/armlet.auth.v1.AuthService/CreateMasterKey"
+	AuthService_ImportMasterKey_FullMethodName       = "/armlet.auth.v1.AuthService/ImportMasterKey"
+	AuthService_GetImportKey_FullMethodName          = "/armlet.auth.v1.AuthService/GetImportKey"
+	AuthService_ListMasterKeys_FullMethodName        = "/armlet.auth.v1.AuthService/ListMasterKeys"
+	AuthService_ActivateMasterKey_FullMethodName     = "/armlet.auth.v1.AuthService/ActivateMasterKey"
+	AuthService_TaintMasterKey_FullMethodName        = "/armlet.auth.v1.AuthService/TaintMasterKey"
+	AuthService_DestroyMasterKey_FullMethodName      = "/armlet.auth.v1.AuthService/DestroyMasterKey"
+	AuthService_ListSigningKeys_FullMethodName       = "/armlet.auth.v1.AuthService/ListSigningKeys"
+	AuthService_RotateSigningKey_FullMethodName      = "/armlet.auth.v1.AuthService/RotateSigningKey"
+	AuthService_TaintSigningKey_FullMethodName       = "/armlet.auth.v1.AuthService/TaintSigningKey"
 	AuthService_CreateWearerSession_FullMethodName   = "/armlet.auth.v1.AuthService/CreateWearerSession"
 	AuthService_CreateTerminalSession_FullMethodName = "/armlet.auth.v1.AuthService/CreateTerminalSession"
+	AuthService_RevokeSessions_FullMethodName        = "/armlet.auth.v1.AuthService/RevokeSessions"
 	AuthService_BeginClaim_FullMethodName            = "/armlet.auth.v1.AuthService/BeginClaim"
 	AuthService_CompleteClaim_FullMethodName         = "/armlet.auth.v1.AuthService/CompleteClaim"
 	AuthService_CreateChallenge_FullMethodName       = "/armlet.auth.v1.AuthService/CreateChallenge"
@@ -51,26 +77,98 @@ type AuthServiceClient interface {
 	CreatePartner(ctx context.Context, in *CreatePartnerRequest, opts ...grpc.CallOption) (*Partner, error)
 	// GetPartner reads a partner. Callers: the partner itself, operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
 	GetPartner(ctx context.Context, in *GetPartnerRequest, opts ...grpc.CallOption) (*Partner, error)
-	// CreateClient registers a program of a partner, a terminal fleet or an operator by its public key, so that it can ask for access tokens.
+	// ListPartners lists all partners. Callers: operator. Safe to repeat. Reasons: none of its own.
+	ListPartners(ctx context.Context, in *ListPartnersRequest, opts ...grpc.CallOption) (*ListPartnersResponse, error)
+	// SuspendPartner stops a partner's clients, within a second everywhere. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	SuspendPartner(ctx context.Context, in *SuspendPartnerRequest, opts ...grpc.CallOption) (*Partner, error)
+	// ResumePartner lets a partner's clients get tokens again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	ResumePartner(ctx context.Context, in *ResumePartnerRequest, opts ...grpc.CallOption) (*Partner, error)
+	// CreateClient registers a program of a partner, a terminal, or a program or person of the operator, by its public key or by its
+	// certificate's name, so that it can ask for access tokens.
 	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, KEY_INVALID, CLIENT_EXISTS, REQUEST_ID_REUSED.
 	CreateClient(ctx context.Context, in *CreateClientRequest, opts ...grpc.CallOption) (*Client, error)
-	// CreateGrant allows a partner one scope. Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: PARTNER_NOT_FOUND, GRANT_EXISTS, REQUEST_ID_REUSED.
+	// GetClient reads a client. Callers: its partner, operator. Safe to repeat. Reasons: CLIENT_NOT_FOUND.
+	GetClient(ctx context.Context, in *GetClientRequest, opts ...grpc.CallOption) (*Client, error)
+	// ListClients lists clients. Callers: the partner itself, operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
+	ListClients(ctx context.Context, in *ListClientsRequest, opts ...grpc.CallOption) (*ListClientsResponse, error)
+	// AddClientKey gives a client one more key, at most 5; both work until the old one is removed.
+	// Callers: its partner, operator. Safe to repeat with the same request_id.
+	// Reasons: CLIENT_NOT_FOUND, CLIENT_REVOKED, KEY_INVALID, KEY_EXISTS, KEY_LIMIT_REACHED, REQUEST_ID_REUSED.
+	AddClientKey(ctx context.Context, in *AddClientKeyRequest, opts ...grpc.CallOption) (*Client, error)
+	// RemoveClientKey takes a key from a client; the tokens that the client has are void within a second. A client's only way to authenticate
+	// stays: revoke the client instead. Callers: its partner, operator. Safe to repeat with the same request_id.
+	// Reasons: CLIENT_NOT_FOUND, KEY_NOT_FOUND, LAST_KEY, REQUEST_ID_REUSED.
+	RemoveClientKey(ctx context.Context, in *RemoveClientKeyRequest, opts ...grpc.CallOption) (*Client, error)
+	// SuspendClient stops a client for now, within a second everywhere. Callers: its partner, operator. Safe to repeat with the same
+	// request_id. Reasons: CLIENT_NOT_FOUND, CLIENT_REVOKED, REQUEST_ID_REUSED.
+	SuspendClient(ctx context.Context, in *SuspendClientRequest, opts ...grpc.CallOption) (*Client, error)
+	// ResumeClient lets a suspended client get tokens again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: CLIENT_NOT_FOUND, CLIENT_REVOKED, REQUEST_ID_REUSED.
+	ResumeClient(ctx context.Context, in *ResumeClientRequest, opts ...grpc.CallOption) (*Client, error)
+	// RevokeClient stops a client for good, within a second everywhere. Callers: its partner, operator. Safe to repeat with the same
+	// request_id. Reasons: CLIENT_NOT_FOUND, REQUEST_ID_REUSED.
+	RevokeClient(ctx context.Context, in *RevokeClientRequest, opts ...grpc.CallOption) (*Client, error)
+	// CreateGrant allows a partner one scope, or, when the partner itself calls, asks for it. Callers: the partner itself, operator.
+	// Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, GRANT_EXISTS, REQUEST_ID_REUSED.
 	CreateGrant(ctx context.Context, in *CreateGrantRequest, opts ...grpc.CallOption) (*Grant, error)
-	// RevokeGrant takes a scope back: no new token carries it, and those already issued end within five minutes.
-	// Callers: operator. Safe to repeat with the same request_id. Reasons: GRANT_NOT_FOUND, REQUEST_ID_REUSED.
+	// GetGrant reads a grant. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: GRANT_NOT_FOUND.
+	GetGrant(ctx context.Context, in *GetGrantRequest, opts ...grpc.CallOption) (*Grant, error)
+	// ApproveGrant lets a grant that was requested, tried in the sandbox or suspended come into force, and changes its limits and expiry.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	ApproveGrant(ctx context.Context, in *ApproveGrantRequest, opts ...grpc.CallOption) (*Grant, error)
+	// SuspendGrant takes a grant out of force for now, within a second everywhere. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	SuspendGrant(ctx context.Context, in *SuspendGrantRequest, opts ...grpc.CallOption) (*Grant, error)
+	// RevokeGrant takes a scope back: tokens that carry it are void within a second everywhere. Callers: operator. Safe to repeat with the
+	// same request_id. Reasons: GRANT_NOT_FOUND, REQUEST_ID_REUSED.
 	RevokeGrant(ctx context.Context, in *RevokeGrantRequest, opts ...grpc.CallOption) (*Grant, error)
 	// ListGrants lists a partner's grants by scope. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
 	ListGrants(ctx context.Context, in *ListGrantsRequest, opts ...grpc.CallOption) (*ListGrantsResponse, error)
+	// ListAuditEntries lists the decisions about who may what. Callers: operator. Safe to repeat. Reasons: none of its own.
+	ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error)
+	// VerifyAudit recomputes the hashes of the audit. Callers: operator. Safe to repeat. Reasons: none of its own.
+	VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error)
 	// ExportMasterKey gives a partner's factory its master key of one epoch as a JWE (RFC 7516: ECDH-ES+A256KW, A256GCM) for the P-256 key it names.
-	// Callers: the partner itself with scope devices.provision. Safe to repeat. Reasons: MASTER_KEY_NOT_FOUND, KEY_INVALID.
+	// Callers: the partner itself with scope devices.provision. Safe to repeat. Reasons: MASTER_KEY_NOT_FOUND, KEY_EPOCH_TAINTED, KEY_INVALID.
 	ExportMasterKey(ctx context.Context, in *ExportMasterKeyRequest, opts ...grpc.CallOption) (*ExportMasterKeyResponse, error)
+	// CreateMasterKey makes a partner's key of the next epoch, PREPARED: its factory can have it before devices with it count.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	CreateMasterKey(ctx context.Context, in *CreateMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error)
+	// ImportMasterKey brings a key that was made elsewhere as the one of the next epoch, PREPARED.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, KEY_INVALID, REQUEST_ID_REUSED.
+	ImportMasterKey(ctx context.Context, in *ImportMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error)
+	// GetImportKey tells the public key that ImportMasterKey wants keys encrypted for. Callers: operator. Safe to repeat. Reasons: none of its own.
+	GetImportKey(ctx context.Context, in *GetImportKeyRequest, opts ...grpc.CallOption) (*GetImportKeyResponse, error)
+	// ListMasterKeys lists a partner's epochs. Callers: the partner itself, operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
+	ListMasterKeys(ctx context.Context, in *ListMasterKeysRequest, opts ...grpc.CallOption) (*ListMasterKeysResponse, error)
+	// ActivateMasterKey makes a PREPARED key the one of new devices; the ACTIVE one is RETIRING from then on and its devices go on.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: MASTER_KEY_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	ActivateMasterKey(ctx context.Context, in *ActivateMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error)
+	// TaintMasterKey says that a key may be known to others. From the next request on none of its devices signs anything.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: MASTER_KEY_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	TaintMasterKey(ctx context.Context, in *TaintMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error)
+	// DestroyMasterKey erases the secret of a key that is not ACTIVE; its devices can never be used again.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: MASTER_KEY_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	DestroyMasterKey(ctx context.Context, in *DestroyMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error)
+	// ListSigningKeys lists the keys of tokens and assertions. Callers: operator. Safe to repeat. Reasons: none of its own.
+	ListSigningKeys(ctx context.Context, in *ListSigningKeysRequest, opts ...grpc.CallOption) (*ListSigningKeysResponse, error)
+	// RotateSigningKey makes the prepared key the one that signs and prepares the next. It happens by itself too, see signing-key-life.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: KEY_TOO_YOUNG, REQUEST_ID_REUSED.
+	RotateSigningKey(ctx context.Context, in *RotateSigningKeyRequest, opts ...grpc.CallOption) (*SigningKey, error)
+	// TaintSigningKey withdraws a key: within a second no service believes what it signed. If it was the one that signs, the prepared one
+	// takes its place. Callers: operator. Safe to repeat with the same request_id. Reasons: SIGNING_KEY_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	TaintSigningKey(ctx context.Context, in *TaintSigningKeyRequest, opts ...grpc.CallOption) (*SigningKey, error)
 	// CreateWearerSession mints a session token for an account; the wallet operator's own login calls it.
 	// Callers: operator. Safe to repeat: each call gives a new token. Reasons: CALLER_NOT_ALLOWED.
 	CreateWearerSession(ctx context.Context, in *CreateWearerSessionRequest, opts ...grpc.CallOption) (*Session, error)
 	// CreateTerminalSession mints a token for a merchant's terminal. Callers: operator. Safe to repeat: each call gives a new token.
 	// Reasons: CALLER_NOT_ALLOWED.
 	CreateTerminalSession(ctx context.Context, in *CreateTerminalSessionRequest, opts ...grpc.CallOption) (*Session, error)
+	// RevokeSessions ends a session, or all of a wearer or a terminal, within a second everywhere.
+	// Callers: operator, and a wearer for their own account. Safe to repeat with the same request_id. Reasons: REQUEST_ID_REUSED.
+	RevokeSessions(ctx context.Context, in *RevokeSessionsRequest, opts ...grpc.CallOption) (*RevokeSessionsResponse, error)
 	// BeginClaim starts binding a band to the caller's account and returns the CLAIM challenge. It answers alike for free, bound and unknown uids.
 	// Callers: wearer. Safe to repeat with the same request_id. Reasons: REQUEST_ID_REUSED, UNAVAILABLE_TRY_AGAIN.
 	BeginClaim(ctx context.Context, in *BeginClaimRequest, opts ...grpc.CallOption) (*Claim, error)
@@ -131,6 +229,36 @@ func (c *authServiceClient) GetPartner(ctx context.Context, in *GetPartnerReques
 	return out, nil
 }
 
+func (c *authServiceClient) ListPartners(ctx context.Context, in *ListPartnersRequest, opts ...grpc.CallOption) (*ListPartnersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListPartnersResponse)
+	err := c.cc.Invoke(ctx, AuthService_ListPartners_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) SuspendPartner(ctx context.Context, in *SuspendPartnerRequest, opts ...grpc.CallOption) (*Partner, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Partner)
+	err := c.cc.Invoke(ctx, AuthService_SuspendPartner_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ResumePartner(ctx context.Context, in *ResumePartnerRequest, opts ...grpc.CallOption) (*Partner, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Partner)
+	err := c.cc.Invoke(ctx, AuthService_ResumePartner_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *authServiceClient) CreateClient(ctx context.Context, in *CreateClientRequest, opts ...grpc.CallOption) (*Client, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Client)
@@ -141,10 +269,110 @@ func (c *authServiceClient) CreateClient(ctx context.Context, in *CreateClientRe
 	return out, nil
 }
 
+func (c *authServiceClient) GetClient(ctx context.Context, in *GetClientRequest, opts ...grpc.CallOption) (*Client, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Client)
+	err := c.cc.Invoke(ctx, AuthService_GetClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ListClients(ctx context.Context, in *ListClientsRequest, opts ...grpc.CallOption) (*ListClientsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListClientsResponse)
+	err := c.cc.Invoke(ctx, AuthService_ListClients_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) AddClientKey(ctx context.Context, in *AddClientKeyRequest, opts ...grpc.CallOption) (*Client, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Client)
+	err := c.cc.Invoke(ctx, AuthService_AddClientKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) RemoveClientKey(ctx context.Context, in *RemoveClientKeyRequest, opts ...grpc.CallOption) (*Client, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Client)
+	err := c.cc.Invoke(ctx, AuthService_RemoveClientKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) SuspendClient(ctx context.Context, in *SuspendClientRequest, opts ...grpc.CallOption) (*Client, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Client)
+	err := c.cc.Invoke(ctx, AuthService_SuspendClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ResumeClient(ctx context.Context, in *ResumeClientRequest, opts ...grpc.CallOption) (*Client, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Client)
+	err := c.cc.Invoke(ctx, AuthService_ResumeClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) RevokeClient(ctx context.Context, in *RevokeClientRequest, opts ...grpc.CallOption) (*Client, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Client)
+	err := c.cc.Invoke(ctx, AuthService_RevokeClient_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *authServiceClient) CreateGrant(ctx context.Context, in *CreateGrantRequest, opts ...grpc.CallOption) (*Grant, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Grant)
 	err := c.cc.Invoke(ctx, AuthService_CreateGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) GetGrant(ctx context.Context, in *GetGrantRequest, opts ...grpc.CallOption) (*Grant, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Grant)
+	err := c.cc.Invoke(ctx, AuthService_GetGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ApproveGrant(ctx context.Context, in *ApproveGrantRequest, opts ...grpc.CallOption) (*Grant, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Grant)
+	err := c.cc.Invoke(ctx, AuthService_ApproveGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) SuspendGrant(ctx context.Context, in *SuspendGrantRequest, opts ...grpc.CallOption) (*Grant, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Grant)
+	err := c.cc.Invoke(ctx, AuthService_SuspendGrant_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -171,10 +399,130 @@ func (c *authServiceClient) ListGrants(ctx context.Context, in *ListGrantsReques
 	return out, nil
 }
 
+func (c *authServiceClient) ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListAuditEntriesResponse)
+	err := c.cc.Invoke(ctx, AuthService_ListAuditEntries_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(VerifyAuditResponse)
+	err := c.cc.Invoke(ctx, AuthService_VerifyAudit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *authServiceClient) ExportMasterKey(ctx context.Context, in *ExportMasterKeyRequest, opts ...grpc.CallOption) (*ExportMasterKeyResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ExportMasterKeyResponse)
 	err := c.cc.Invoke(ctx, AuthService_ExportMasterKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) CreateMasterKey(ctx context.Context, in *CreateMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MasterKey)
+	err := c.cc.Invoke(ctx, AuthService_CreateMasterKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ImportMasterKey(ctx context.Context, in *ImportMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MasterKey)
+	err := c.cc.Invoke(ctx, AuthService_ImportMasterKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) GetImportKey(ctx context.Context, in *GetImportKeyRequest, opts ...grpc.CallOption) (*GetImportKeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetImportKeyResponse)
+	err := c.cc.Invoke(ctx, AuthService_GetImportKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ListMasterKeys(ctx context.Context, in *ListMasterKeysRequest, opts ...grpc.CallOption) (*ListMasterKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListMasterKeysResponse)
+	err := c.cc.Invoke(ctx, AuthService_ListMasterKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ActivateMasterKey(ctx context.Context, in *ActivateMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MasterKey)
+	err := c.cc.Invoke(ctx, AuthService_ActivateMasterKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) TaintMasterKey(ctx context.Context, in *TaintMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MasterKey)
+	err := c.cc.Invoke(ctx, AuthService_TaintMasterKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) DestroyMasterKey(ctx context.Context, in *DestroyMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(MasterKey)
+	err := c.cc.Invoke(ctx, AuthService_DestroyMasterKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ListSigningKeys(ctx context.Context, in *ListSigningKeysRequest, opts ...grpc.CallOption) (*ListSigningKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSigningKeysResponse)
+	err := c.cc.Invoke(ctx, AuthService_ListSigningKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) RotateSigningKey(ctx context.Context, in *RotateSigningKeyRequest, opts ...grpc.CallOption) (*SigningKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SigningKey)
+	err := c.cc.Invoke(ctx, AuthService_RotateSigningKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) TaintSigningKey(ctx context.Context, in *TaintSigningKeyRequest, opts ...grpc.CallOption) (*SigningKey, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SigningKey)
+	err := c.cc.Invoke(ctx, AuthService_TaintSigningKey_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -195,6 +543,16 @@ func (c *authServiceClient) CreateTerminalSession(ctx context.Context, in *Creat
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Session)
 	err := c.cc.Invoke(ctx, AuthService_CreateTerminalSession_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) RevokeSessions(ctx context.Context, in *RevokeSessionsRequest, opts ...grpc.CallOption) (*RevokeSessionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RevokeSessionsResponse)
+	err := c.cc.Invoke(ctx, AuthService_RevokeSessions_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -286,26 +644,98 @@ type AuthServiceServer interface {
 	CreatePartner(context.Context, *CreatePartnerRequest) (*Partner, error)
 	// GetPartner reads a partner. Callers: the partner itself, operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
 	GetPartner(context.Context, *GetPartnerRequest) (*Partner, error)
-	// CreateClient registers a program of a partner, a terminal fleet or an operator by its public key, so that it can ask for access tokens.
+	// ListPartners lists all partners. Callers: operator. Safe to repeat. Reasons: none of its own.
+	ListPartners(context.Context, *ListPartnersRequest) (*ListPartnersResponse, error)
+	// SuspendPartner stops a partner's clients, within a second everywhere. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	SuspendPartner(context.Context, *SuspendPartnerRequest) (*Partner, error)
+	// ResumePartner lets a partner's clients get tokens again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	ResumePartner(context.Context, *ResumePartnerRequest) (*Partner, error)
+	// CreateClient registers a program of a partner, a terminal, or a program or person of the operator, by its public key or by its
+	// certificate's name, so that it can ask for access tokens.
 	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, KEY_INVALID, CLIENT_EXISTS, REQUEST_ID_REUSED.
 	CreateClient(context.Context, *CreateClientRequest) (*Client, error)
-	// CreateGrant allows a partner one scope. Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: PARTNER_NOT_FOUND, GRANT_EXISTS, REQUEST_ID_REUSED.
+	// GetClient reads a client. Callers: its partner, operator. Safe to repeat. Reasons: CLIENT_NOT_FOUND.
+	GetClient(context.Context, *GetClientRequest) (*Client, error)
+	// ListClients lists clients. Callers: the partner itself, operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
+	ListClients(context.Context, *ListClientsRequest) (*ListClientsResponse, error)
+	// AddClientKey gives a client one more key, at most 5; both work until the old one is removed.
+	// Callers: its partner, operator. Safe to repeat with the same request_id.
+	// Reasons: CLIENT_NOT_FOUND, CLIENT_REVOKED, KEY_INVALID, KEY_EXISTS, KEY_LIMIT_REACHED, REQUEST_ID_REUSED.
+	AddClientKey(context.Context, *AddClientKeyRequest) (*Client, error)
+	// RemoveClientKey takes a key from a client; the tokens that the client has are void within a second. A client's only way to authenticate
+	// stays: revoke the client instead. Callers: its partner, operator. Safe to repeat with the same request_id.
+	// Reasons: CLIENT_NOT_FOUND, KEY_NOT_FOUND, LAST_KEY, REQUEST_ID_REUSED.
+	RemoveClientKey(context.Context, *RemoveClientKeyRequest) (*Client, error)
+	// SuspendClient stops a client for now, within a second everywhere. Callers: its partner, operator. Safe to repeat with the same
+	// request_id. Reasons: CLIENT_NOT_FOUND, CLIENT_REVOKED, REQUEST_ID_REUSED.
+	SuspendClient(context.Context, *SuspendClientRequest) (*Client, error)
+	// ResumeClient lets a suspended client get tokens again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: CLIENT_NOT_FOUND, CLIENT_REVOKED, REQUEST_ID_REUSED.
+	ResumeClient(context.Context, *ResumeClientRequest) (*Client, error)
+	// RevokeClient stops a client for good, within a second everywhere. Callers: its partner, operator. Safe to repeat with the same
+	// request_id. Reasons: CLIENT_NOT_FOUND, REQUEST_ID_REUSED.
+	RevokeClient(context.Context, *RevokeClientRequest) (*Client, error)
+	// CreateGrant allows a partner one scope, or, when the partner itself calls, asks for it. Callers: the partner itself, operator.
+	// Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, GRANT_EXISTS, REQUEST_ID_REUSED.
 	CreateGrant(context.Context, *CreateGrantRequest) (*Grant, error)
-	// RevokeGrant takes a scope back: no new token carries it, and those already issued end within five minutes.
-	// Callers: operator. Safe to repeat with the same request_id. Reasons: GRANT_NOT_FOUND, REQUEST_ID_REUSED.
+	// GetGrant reads a grant. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: GRANT_NOT_FOUND.
+	GetGrant(context.Context, *GetGrantRequest) (*Grant, error)
+	// ApproveGrant lets a grant that was requested, tried in the sandbox or suspended come into force, and changes its limits and expiry.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	ApproveGrant(context.Context, *ApproveGrantRequest) (*Grant, error)
+	// SuspendGrant takes a grant out of force for now, within a second everywhere. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	SuspendGrant(context.Context, *SuspendGrantRequest) (*Grant, error)
+	// RevokeGrant takes a scope back: tokens that carry it are void within a second everywhere. Callers: operator. Safe to repeat with the
+	// same request_id. Reasons: GRANT_NOT_FOUND, REQUEST_ID_REUSED.
 	RevokeGrant(context.Context, *RevokeGrantRequest) (*Grant, error)
 	// ListGrants lists a partner's grants by scope. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
 	ListGrants(context.Context, *ListGrantsRequest) (*ListGrantsResponse, error)
+	// ListAuditEntries lists the decisions about who may what. Callers: operator. Safe to repeat. Reasons: none of its own.
+	ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error)
+	// VerifyAudit recomputes the hashes of the audit. Callers: operator. Safe to repeat. Reasons: none of its own.
+	VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error)
 	// ExportMasterKey gives a partner's factory its master key of one epoch as a JWE (RFC 7516: ECDH-ES+A256KW, A256GCM) for the P-256 key it names.
-	// Callers: the partner itself with scope devices.provision. Safe to repeat. Reasons: MASTER_KEY_NOT_FOUND, KEY_INVALID.
+	// Callers: the partner itself with scope devices.provision. Safe to repeat. Reasons: MASTER_KEY_NOT_FOUND, KEY_EPOCH_TAINTED, KEY_INVALID.
 	ExportMasterKey(context.Context, *ExportMasterKeyRequest) (*ExportMasterKeyResponse, error)
+	// CreateMasterKey makes a partner's key of the next epoch, PREPARED: its factory can have it before devices with it count.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	CreateMasterKey(context.Context, *CreateMasterKeyRequest) (*MasterKey, error)
+	// ImportMasterKey brings a key that was made elsewhere as the one of the next epoch, PREPARED.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, KEY_INVALID, REQUEST_ID_REUSED.
+	ImportMasterKey(context.Context, *ImportMasterKeyRequest) (*MasterKey, error)
+	// GetImportKey tells the public key that ImportMasterKey wants keys encrypted for. Callers: operator. Safe to repeat. Reasons: none of its own.
+	GetImportKey(context.Context, *GetImportKeyRequest) (*GetImportKeyResponse, error)
+	// ListMasterKeys lists a partner's epochs. Callers: the partner itself, operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
+	ListMasterKeys(context.Context, *ListMasterKeysRequest) (*ListMasterKeysResponse, error)
+	// ActivateMasterKey makes a PREPARED key the one of new devices; the ACTIVE one is RETIRING from then on and its devices go on.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: MASTER_KEY_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	ActivateMasterKey(context.Context, *ActivateMasterKeyRequest) (*MasterKey, error)
+	// TaintMasterKey says that a key may be known to others. From the next request on none of its devices signs anything.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: MASTER_KEY_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	TaintMasterKey(context.Context, *TaintMasterKeyRequest) (*MasterKey, error)
+	// DestroyMasterKey erases the secret of a key that is not ACTIVE; its devices can never be used again.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: MASTER_KEY_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	DestroyMasterKey(context.Context, *DestroyMasterKeyRequest) (*MasterKey, error)
+	// ListSigningKeys lists the keys of tokens and assertions. Callers: operator. Safe to repeat. Reasons: none of its own.
+	ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error)
+	// RotateSigningKey makes the prepared key the one that signs and prepares the next. It happens by itself too, see signing-key-life.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: KEY_TOO_YOUNG, REQUEST_ID_REUSED.
+	RotateSigningKey(context.Context, *RotateSigningKeyRequest) (*SigningKey, error)
+	// TaintSigningKey withdraws a key: within a second no service believes what it signed. If it was the one that signs, the prepared one
+	// takes its place. Callers: operator. Safe to repeat with the same request_id. Reasons: SIGNING_KEY_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	TaintSigningKey(context.Context, *TaintSigningKeyRequest) (*SigningKey, error)
 	// CreateWearerSession mints a session token for an account; the wallet operator's own login calls it.
 	// Callers: operator. Safe to repeat: each call gives a new token. Reasons: CALLER_NOT_ALLOWED.
 	CreateWearerSession(context.Context, *CreateWearerSessionRequest) (*Session, error)
 	// CreateTerminalSession mints a token for a merchant's terminal. Callers: operator. Safe to repeat: each call gives a new token.
 	// Reasons: CALLER_NOT_ALLOWED.
 	CreateTerminalSession(context.Context, *CreateTerminalSessionRequest) (*Session, error)
+	// RevokeSessions ends a session, or all of a wearer or a terminal, within a second everywhere.
+	// Callers: operator, and a wearer for their own account. Safe to repeat with the same request_id. Reasons: REQUEST_ID_REUSED.
+	RevokeSessions(context.Context, *RevokeSessionsRequest) (*RevokeSessionsResponse, error)
 	// BeginClaim starts binding a band to the caller's account and returns the CLAIM challenge. It answers alike for free, bound and unknown uids.
 	// Callers: wearer. Safe to repeat with the same request_id. Reasons: REQUEST_ID_REUSED, UNAVAILABLE_TRY_AGAIN.
 	BeginClaim(context.Context, *BeginClaimRequest) (*Claim, error)
@@ -352,11 +782,50 @@ func (UnimplementedAuthServiceServer) CreatePartner(context.Context, *CreatePart
 func (UnimplementedAuthServiceServer) GetPartner(context.Context, *GetPartnerRequest) (*Partner, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetPartner not implemented")
 }
+func (UnimplementedAuthServiceServer) ListPartners(context.Context, *ListPartnersRequest) (*ListPartnersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListPartners not implemented")
+}
+func (UnimplementedAuthServiceServer) SuspendPartner(context.Context, *SuspendPartnerRequest) (*Partner, error) {
+	return nil, status.Error(codes.Unimplemented, "method SuspendPartner not implemented")
+}
+func (UnimplementedAuthServiceServer) ResumePartner(context.Context, *ResumePartnerRequest) (*Partner, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumePartner not implemented")
+}
 func (UnimplementedAuthServiceServer) CreateClient(context.Context, *CreateClientRequest) (*Client, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateClient not implemented")
 }
+func (UnimplementedAuthServiceServer) GetClient(context.Context, *GetClientRequest) (*Client, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetClient not implemented")
+}
+func (UnimplementedAuthServiceServer) ListClients(context.Context, *ListClientsRequest) (*ListClientsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListClients not implemented")
+}
+func (UnimplementedAuthServiceServer) AddClientKey(context.Context, *AddClientKeyRequest) (*Client, error) {
+	return nil, status.Error(codes.Unimplemented, "method AddClientKey not implemented")
+}
+func (UnimplementedAuthServiceServer) RemoveClientKey(context.Context, *RemoveClientKeyRequest) (*Client, error) {
+	return nil, status.Error(codes.Unimplemented, "method RemoveClientKey not implemented")
+}
+func (UnimplementedAuthServiceServer) SuspendClient(context.Context, *SuspendClientRequest) (*Client, error) {
+	return nil, status.Error(codes.Unimplemented, "method SuspendClient not implemented")
+}
+func (UnimplementedAuthServiceServer) ResumeClient(context.Context, *ResumeClientRequest) (*Client, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeClient not implemented")
+}
+func (UnimplementedAuthServiceServer) RevokeClient(context.Context, *RevokeClientRequest) (*Client, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeClient not implemented")
+}
 func (UnimplementedAuthServiceServer) CreateGrant(context.Context, *CreateGrantRequest) (*Grant, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateGrant not implemented")
+}
+func (UnimplementedAuthServiceServer) GetGrant(context.Context, *GetGrantRequest) (*Grant, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetGrant not implemented")
+}
+func (UnimplementedAuthServiceServer) ApproveGrant(context.Context, *ApproveGrantRequest) (*Grant, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApproveGrant not implemented")
+}
+func (UnimplementedAuthServiceServer) SuspendGrant(context.Context, *SuspendGrantRequest) (*Grant, error) {
+	return nil, status.Error(codes.Unimplemented, "method SuspendGrant not implemented")
 }
 func (UnimplementedAuthServiceServer) RevokeGrant(context.Context, *RevokeGrantRequest) (*Grant, error) {
 	return nil, status.Error(codes.Unimplemented, "method RevokeGrant not implemented")
@@ -364,14 +833,53 @@ func (UnimplementedAuthServiceServer) RevokeGrant(context.Context, *RevokeGrantR
 func (UnimplementedAuthServiceServer) ListGrants(context.Context, *ListGrantsRequest) (*ListGrantsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListGrants not implemented")
 }
+func (UnimplementedAuthServiceServer) ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListAuditEntries not implemented")
+}
+func (UnimplementedAuthServiceServer) VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method VerifyAudit not implemented")
+}
 func (UnimplementedAuthServiceServer) ExportMasterKey(context.Context, *ExportMasterKeyRequest) (*ExportMasterKeyResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ExportMasterKey not implemented")
+}
+func (UnimplementedAuthServiceServer) CreateMasterKey(context.Context, *CreateMasterKeyRequest) (*MasterKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateMasterKey not implemented")
+}
+func (UnimplementedAuthServiceServer) ImportMasterKey(context.Context, *ImportMasterKeyRequest) (*MasterKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method ImportMasterKey not implemented")
+}
+func (UnimplementedAuthServiceServer) GetImportKey(context.Context, *GetImportKeyRequest) (*GetImportKeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetImportKey not implemented")
+}
+func (UnimplementedAuthServiceServer) ListMasterKeys(context.Context, *ListMasterKeysRequest) (*ListMasterKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListMasterKeys not implemented")
+}
+func (UnimplementedAuthServiceServer) ActivateMasterKey(context.Context, *ActivateMasterKeyRequest) (*MasterKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method ActivateMasterKey not implemented")
+}
+func (UnimplementedAuthServiceServer) TaintMasterKey(context.Context, *TaintMasterKeyRequest) (*MasterKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method TaintMasterKey not implemented")
+}
+func (UnimplementedAuthServiceServer) DestroyMasterKey(context.Context, *DestroyMasterKeyRequest) (*MasterKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method DestroyMasterKey not implemented")
+}
+func (UnimplementedAuthServiceServer) ListSigningKeys(context.Context, *ListSigningKeysRequest) (*ListSigningKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSigningKeys not implemented")
+}
+func (UnimplementedAuthServiceServer) RotateSigningKey(context.Context, *RotateSigningKeyRequest) (*SigningKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateSigningKey not implemented")
+}
+func (UnimplementedAuthServiceServer) TaintSigningKey(context.Context, *TaintSigningKeyRequest) (*SigningKey, error) {
+	return nil, status.Error(codes.Unimplemented, "method TaintSigningKey not implemented")
 }
 func (UnimplementedAuthServiceServer) CreateWearerSession(context.Context, *CreateWearerSessionRequest) (*Session, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateWearerSession not implemented")
 }
 func (UnimplementedAuthServiceServer) CreateTerminalSession(context.Context, *CreateTerminalSessionRequest) (*Session, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateTerminalSession not implemented")
+}
+func (UnimplementedAuthServiceServer) RevokeSessions(context.Context, *RevokeSessionsRequest) (*RevokeSessionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RevokeSessions not implemented")
 }
 func (UnimplementedAuthServiceServer) BeginClaim(context.Context, *BeginClaimRequest) (*Claim, error) {
 	return nil, status.Error(codes.Unimplemented, "method BeginClaim not implemented")
@@ -448,6 +956,60 @@ func _AuthService_GetPartner_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthService_ListPartners_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListPartnersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ListPartners(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ListPartners_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ListPartners(ctx, req.(*ListPartnersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_SuspendPartner_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuspendPartnerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).SuspendPartner(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_SuspendPartner_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).SuspendPartner(ctx, req.(*SuspendPartnerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ResumePartner_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumePartnerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ResumePartner(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ResumePartner_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ResumePartner(ctx, req.(*ResumePartnerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AuthService_CreateClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateClientRequest)
 	if err := dec(in); err != nil {
@@ -466,6 +1028,132 @@ func _AuthService_CreateClient_Handler(srv interface{}, ctx context.Context, dec
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthService_GetClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).GetClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_GetClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).GetClient(ctx, req.(*GetClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ListClients_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListClientsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ListClients(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ListClients_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ListClients(ctx, req.(*ListClientsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_AddClientKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AddClientKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).AddClientKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_AddClientKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).AddClientKey(ctx, req.(*AddClientKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_RemoveClientKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RemoveClientKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).RemoveClientKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_RemoveClientKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).RemoveClientKey(ctx, req.(*RemoveClientKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_SuspendClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuspendClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).SuspendClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_SuspendClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).SuspendClient(ctx, req.(*SuspendClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ResumeClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ResumeClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ResumeClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ResumeClient(ctx, req.(*ResumeClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_RevokeClient_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeClientRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).RevokeClient(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_RevokeClient_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).RevokeClient(ctx, req.(*RevokeClientRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AuthService_CreateGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(CreateGrantRequest)
 	if err := dec(in); err != nil {
@@ -480,6 +1168,60 @@ func _AuthService_CreateGrant_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AuthServiceServer).CreateGrant(ctx, req.(*CreateGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_GetGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).GetGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_GetGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).GetGrant(ctx, req.(*GetGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ApproveGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApproveGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ApproveGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ApproveGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ApproveGrant(ctx, req.(*ApproveGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_SuspendGrant_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SuspendGrantRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).SuspendGrant(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_SuspendGrant_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).SuspendGrant(ctx, req.(*SuspendGrantRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -520,6 +1262,42 @@ func _AuthService_ListGrants_Handler(srv interface{}, ctx context.Context, dec f
 	return interceptor(ctx, in, info, handler)
 }
 
+func _AuthService_ListAuditEntries_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListAuditEntriesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ListAuditEntries(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ListAuditEntries_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ListAuditEntries(ctx, req.(*ListAuditEntriesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_VerifyAudit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(VerifyAuditRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).VerifyAudit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_VerifyAudit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).VerifyAudit(ctx, req.(*VerifyAuditRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _AuthService_ExportMasterKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ExportMasterKeyRequest)
 	if err := dec(in); err != nil {
@@ -534,6 +1312,186 @@ func _AuthService_ExportMasterKey_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AuthServiceServer).ExportMasterKey(ctx, req.(*ExportMasterKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_CreateMasterKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateMasterKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).CreateMasterKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_CreateMasterKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).CreateMasterKey(ctx, req.(*CreateMasterKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ImportMasterKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ImportMasterKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ImportMasterKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ImportMasterKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ImportMasterKey(ctx, req.(*ImportMasterKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_GetImportKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetImportKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).GetImportKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_GetImportKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).GetImportKey(ctx, req.(*GetImportKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ListMasterKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListMasterKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ListMasterKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ListMasterKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ListMasterKeys(ctx, req.(*ListMasterKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ActivateMasterKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ActivateMasterKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ActivateMasterKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ActivateMasterKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ActivateMasterKey(ctx, req.(*ActivateMasterKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_TaintMasterKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TaintMasterKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).TaintMasterKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_TaintMasterKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).TaintMasterKey(ctx, req.(*TaintMasterKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_DestroyMasterKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DestroyMasterKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).DestroyMasterKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_DestroyMasterKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).DestroyMasterKey(ctx, req.(*DestroyMasterKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ListSigningKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSigningKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ListSigningKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ListSigningKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ListSigningKeys(ctx, req.(*ListSigningKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_RotateSigningKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateSigningKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).RotateSigningKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_RotateSigningKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).RotateSigningKey(ctx, req.(*RotateSigningKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_TaintSigningKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(TaintSigningKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).TaintSigningKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_TaintSigningKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).TaintSigningKey(ctx, req.(*TaintSigningKeyRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -570,6 +1528,24 @@ func _AuthService_CreateTerminalSession_Handler(srv interface{}, ctx context.Con
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AuthServiceServer).CreateTerminalSession(ctx, req.(*CreateTerminalSessionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_RevokeSessions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RevokeSessionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).RevokeSessions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_RevokeSessions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).RevokeSessions(ctx, req.(*RevokeSessionsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -680,12 +1656,64 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AuthService_GetPartner_Handler,
 		},
 		{
+			MethodName: "ListPartners",
+			Handler:    _AuthService_ListPartners_Handler,
+		},
+		{
+			MethodName: "SuspendPartner",
+			Handler:    _AuthService_SuspendPartner_Handler,
+		},
+		{
+			MethodName: "ResumePartner",
+			Handler:    _AuthService_ResumePartner_Handler,
+		},
+		{
 			MethodName: "CreateClient",
 			Handler:    _AuthService_CreateClient_Handler,
 		},
 		{
+			MethodName: "GetClient",
+			Handler:    _AuthService_GetClient_Handler,
+		},
+		{
+			MethodName: "ListClients",
+			Handler:    _AuthService_ListClients_Handler,
+		},
+		{
+			MethodName: "AddClientKey",
+			Handler:    _AuthService_AddClientKey_Handler,
+		},
+		{
+			MethodName: "RemoveClientKey",
+			Handler:    _AuthService_RemoveClientKey_Handler,
+		},
+		{
+			MethodName: "SuspendClient",
+			Handler:    _AuthService_SuspendClient_Handler,
+		},
+		{
+			MethodName: "ResumeClient",
+			Handler:    _AuthService_ResumeClient_Handler,
+		},
+		{
+			MethodName: "RevokeClient",
+			Handler:    _AuthService_RevokeClient_Handler,
+		},
+		{
 			MethodName: "CreateGrant",
 			Handler:    _AuthService_CreateGrant_Handler,
+		},
+		{
+			MethodName: "GetGrant",
+			Handler:    _AuthService_GetGrant_Handler,
+		},
+		{
+			MethodName: "ApproveGrant",
+			Handler:    _AuthService_ApproveGrant_Handler,
+		},
+		{
+			MethodName: "SuspendGrant",
+			Handler:    _AuthService_SuspendGrant_Handler,
 		},
 		{
 			MethodName: "RevokeGrant",
@@ -696,8 +1724,56 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _AuthService_ListGrants_Handler,
 		},
 		{
+			MethodName: "ListAuditEntries",
+			Handler:    _AuthService_ListAuditEntries_Handler,
+		},
+		{
+			MethodName: "VerifyAudit",
+			Handler:    _AuthService_VerifyAudit_Handler,
+		},
+		{
 			MethodName: "ExportMasterKey",
 			Handler:    _AuthService_ExportMasterKey_Handler,
+		},
+		{
+			MethodName: "CreateMasterKey",
+			Handler:    _AuthService_CreateMasterKey_Handler,
+		},
+		{
+			MethodName: "ImportMasterKey",
+			Handler:    _AuthService_ImportMasterKey_Handler,
+		},
+		{
+			MethodName: "GetImportKey",
+			Handler:    _AuthService_GetImportKey_Handler,
+		},
+		{
+			MethodName: "ListMasterKeys",
+			Handler:    _AuthService_ListMasterKeys_Handler,
+		},
+		{
+			MethodName: "ActivateMasterKey",
+			Handler:    _AuthService_ActivateMasterKey_Handler,
+		},
+		{
+			MethodName: "TaintMasterKey",
+			Handler:    _AuthService_TaintMasterKey_Handler,
+		},
+		{
+			MethodName: "DestroyMasterKey",
+			Handler:    _AuthService_DestroyMasterKey_Handler,
+		},
+		{
+			MethodName: "ListSigningKeys",
+			Handler:    _AuthService_ListSigningKeys_Handler,
+		},
+		{
+			MethodName: "RotateSigningKey",
+			Handler:    _AuthService_RotateSigningKey_Handler,
+		},
+		{
+			MethodName: "TaintSigningKey",
+			Handler:    _AuthService_TaintSigningKey_Handler,
 		},
 		{
 			MethodName: "CreateWearerSession",
@@ -706,6 +1782,10 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateTerminalSession",
 			Handler:    _AuthService_CreateTerminalSession_Handler,
+		},
+		{
+			MethodName: "RevokeSessions",
+			Handler:    _AuthService_RevokeSessions_Handler,
 		},
 		{
 			MethodName: "BeginClaim",

@@ -67,7 +67,100 @@ func (x *PartnerCreated) GetPartner() *Partner {
 	return nil
 }
 
-// GrantChanged is published when a grant was made or revoked: subject entity "grant", verb "changed".
+// PartnerChanged is published when a partner was suspended or resumed: subject entity "partner", verb "changed".
+type PartnerChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The partner as it is now.
+	Partner       *Partner `protobuf:"bytes,1,opt,name=partner,proto3" json:"partner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartnerChanged) Reset() {
+	*x = PartnerChanged{}
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartnerChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartnerChanged) ProtoMessage() {}
+
+func (x *PartnerChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartnerChanged.ProtoReflect.Descriptor instead.
+func (*PartnerChanged) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *PartnerChanged) GetPartner() *Partner {
+	if x != nil {
+		return x.Partner
+	}
+	return nil
+}
+
+// ClientChanged is published when a client was made, its keys changed, or it was suspended, resumed or revoked: subject entity "client",
+// verb "changed".
+type ClientChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The client as it is now.
+	Client        *Client `protobuf:"bytes,1,opt,name=client,proto3" json:"client,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClientChanged) Reset() {
+	*x = ClientChanged{}
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClientChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClientChanged) ProtoMessage() {}
+
+func (x *ClientChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClientChanged.ProtoReflect.Descriptor instead.
+func (*ClientChanged) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ClientChanged) GetClient() *Client {
+	if x != nil {
+		return x.Client
+	}
+	return nil
+}
+
+// GrantChanged is published when a grant was requested, came into force, was suspended or revoked: subject entity "grant", verb "changed".
 type GrantChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `partners/{partner}`.
@@ -80,7 +173,7 @@ type GrantChanged struct {
 
 func (x *GrantChanged) Reset() {
 	*x = GrantChanged{}
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[1]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -92,7 +185,7 @@ func (x *GrantChanged) String() string {
 func (*GrantChanged) ProtoMessage() {}
 
 func (x *GrantChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[1]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -105,7 +198,7 @@ func (x *GrantChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantChanged.ProtoReflect.Descriptor instead.
 func (*GrantChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{1}
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *GrantChanged) GetPartner() string {
@@ -141,7 +234,7 @@ type DecisionMade struct {
 
 func (x *DecisionMade) Reset() {
 	*x = DecisionMade{}
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[2]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -153,7 +246,7 @@ func (x *DecisionMade) String() string {
 func (*DecisionMade) ProtoMessage() {}
 
 func (x *DecisionMade) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[2]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -166,7 +259,7 @@ func (x *DecisionMade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionMade.ProtoReflect.Descriptor instead.
 func (*DecisionMade) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DecisionMade) GetChallenge() string {
@@ -219,7 +312,7 @@ type CloneSuspected struct {
 
 func (x *CloneSuspected) Reset() {
 	*x = CloneSuspected{}
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[3]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -231,7 +324,7 @@ func (x *CloneSuspected) String() string {
 func (*CloneSuspected) ProtoMessage() {}
 
 func (x *CloneSuspected) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[3]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -244,7 +337,7 @@ func (x *CloneSuspected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneSuspected.ProtoReflect.Descriptor instead.
 func (*CloneSuspected) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CloneSuspected) GetDevice() string {
@@ -272,9 +365,13 @@ var File_armlet_auth_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_auth_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1barmlet/auth/v1/events.proto\x12\x0earmlet.auth.v1\x1a\x19armlet/auth/v1/auth.proto\"C\n" +
+	"\x1barmlet/auth/v1/events.proto\x12\x0earmlet.auth.v1\x1a\x19armlet/auth/v1/auth.proto\x1a\x1darmlet/auth/v1/partners.proto\"C\n" +
 	"\x0ePartnerCreated\x121\n" +
-	"\apartner\x18\x01 \x01(\v2\x17.armlet.auth.v1.PartnerR\apartner\"U\n" +
+	"\apartner\x18\x01 \x01(\v2\x17.armlet.auth.v1.PartnerR\apartner\"C\n" +
+	"\x0ePartnerChanged\x121\n" +
+	"\apartner\x18\x01 \x01(\v2\x17.armlet.auth.v1.PartnerR\apartner\"?\n" +
+	"\rClientChanged\x12.\n" +
+	"\x06client\x18\x01 \x01(\v2\x16.armlet.auth.v1.ClientR\x06client\"U\n" +
 	"\fGrantChanged\x12\x18\n" +
 	"\apartner\x18\x01 \x01(\tR\apartner\x12+\n" +
 	"\x05grant\x18\x02 \x01(\v2\x15.armlet.auth.v1.GrantR\x05grant\"\xab\x01\n" +
@@ -302,25 +399,30 @@ func file_armlet_auth_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_auth_v1_events_proto_rawDescData
 }
 
-var file_armlet_auth_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_armlet_auth_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_armlet_auth_v1_events_proto_goTypes = []any{
 	(*PartnerCreated)(nil), // 0: armlet.auth.v1.PartnerCreated
-	(*GrantChanged)(nil),   // 1: armlet.auth.v1.GrantChanged
-	(*DecisionMade)(nil),   // 2: armlet.auth.v1.DecisionMade
-	(*CloneSuspected)(nil), // 3: armlet.auth.v1.CloneSuspected
-	(*Partner)(nil),        // 4: armlet.auth.v1.Partner
-	(*Grant)(nil),          // 5: armlet.auth.v1.Grant
-	(Purpose)(0),           // 6: armlet.auth.v1.Purpose
+	(*PartnerChanged)(nil), // 1: armlet.auth.v1.PartnerChanged
+	(*ClientChanged)(nil),  // 2: armlet.auth.v1.ClientChanged
+	(*GrantChanged)(nil),   // 3: armlet.auth.v1.GrantChanged
+	(*DecisionMade)(nil),   // 4: armlet.auth.v1.DecisionMade
+	(*CloneSuspected)(nil), // 5: armlet.auth.v1.CloneSuspected
+	(*Partner)(nil),        // 6: armlet.auth.v1.Partner
+	(*Client)(nil),         // 7: armlet.auth.v1.Client
+	(*Grant)(nil),          // 8: armlet.auth.v1.Grant
+	(Purpose)(0),           // 9: armlet.auth.v1.Purpose
 }
 var file_armlet_auth_v1_events_proto_depIdxs = []int32{
-	4, // 0: armlet.auth.v1.PartnerCreated.partner:type_name -> armlet.auth.v1.Partner
-	5, // 1: armlet.auth.v1.GrantChanged.grant:type_name -> armlet.auth.v1.Grant
-	6, // 2: armlet.auth.v1.DecisionMade.purpose:type_name -> armlet.auth.v1.Purpose
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	6, // 0: armlet.auth.v1.PartnerCreated.partner:type_name -> armlet.auth.v1.Partner
+	6, // 1: armlet.auth.v1.PartnerChanged.partner:type_name -> armlet.auth.v1.Partner
+	7, // 2: armlet.auth.v1.ClientChanged.client:type_name -> armlet.auth.v1.Client
+	8, // 3: armlet.auth.v1.GrantChanged.grant:type_name -> armlet.auth.v1.Grant
+	9, // 4: armlet.auth.v1.DecisionMade.purpose:type_name -> armlet.auth.v1.Purpose
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_events_proto_init() }
@@ -329,13 +431,14 @@ func file_armlet_auth_v1_events_proto_init() {
 		return
 	}
 	file_armlet_auth_v1_auth_proto_init()
+	file_armlet_auth_v1_partners_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_auth_v1_events_proto_rawDesc), len(file_armlet_auth_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

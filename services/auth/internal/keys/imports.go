@@ -1,11 +1,9 @@
 package keys
 
 import (
-	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"fmt"
-	"math/big"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -17,14 +15,10 @@ var errImport = fault.New(fault.Invalid, "KEY_INVALID",
 
 // p256From is the private key whose scalar the seed is. A random seed is none with a chance of 2^-32.
 func p256From(seed []byte) (*ecdsa.PrivateKey, error) {
-	private, err := ecdh.P256().NewPrivateKey(seed)
+	key, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), seed)
 	if err != nil {
 		return nil, fmt.Errorf("keys: the import key: %w", err)
 	}
-	point := private.PublicKey().Bytes() // 4, x, y
-	key := &ecdsa.PrivateKey{D: new(big.Int).SetBytes(seed)}
-	key.Curve = elliptic.P256()
-	key.X, key.Y = new(big.Int).SetBytes(point[1:33]), new(big.Int).SetBytes(point[33:])
 	return key, nil
 }
 

@@ -31,6 +31,7 @@ type Config struct {
 	ResendAfter      time.Duration `conf:"alert-resend-after" help:"how long a CRITICAL alert waits for an acknowledgement before it is sent again"`
 	KeepAlerts       time.Duration `conf:"alert-keep" help:"how long alerts stay in inboxes and keep their texts"`
 	KeepRecords      time.Duration `conf:"alert-records-keep" help:"how long it is remembered what was decided about alerts and what was acknowledged"`
+	WebhookLoopback  bool          `conf:"webhook-loopback" help:"let webhooks reach this machine, by http too; for development and tests"`
 	Telemetry        telemetry.Config
 
 	// NATS are the settings that nats-settings-file would have, for a program that runs the server itself.

@@ -26,6 +26,7 @@ import (
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
 	"github.com/armlet-pay/armlet/services/notify/internal/grpcapi"
 	"github.com/armlet-pay/armlet/services/notify/internal/peers"
+	"github.com/armlet-pay/armlet/services/notify/internal/senders"
 	"github.com/armlet-pay/armlet/services/notify/internal/store"
 	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
@@ -76,20 +77,29 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 		return nil, err
 	}
 	fabric := bus.NewFabric(conns.edge, accounts, st, env.Log)
-	server, err := newServer(ctx, cfg, env, st, hub, waker, fabric)
+	wrapping, err := keyFile(cfg.CodeKeyFile)
 	if err != nil {
 		return nil, err
 	}
+	server, err := newServer(ctx, cfg, env, st, hub, waker, fabric, wrapping)
+	if err != nil {
+		return nil, err
+	}
+	webhooks := &bus.Webhooks{
+		Edge: conns.edge, Store: st, Poster: senders.NewWebhooks(cfg.WebhookLoopback), Seeds: seeds(st, wrapping, env),
+		Retries: subscription.Retries, Now: env.Now, Log: env.Log,
+	}
 	return &run.Service{
 		Name: Name, Server: server, Listen: cfg.Listen, Network: env.Network, HTTPListen: cfg.HTTPListen,
-		Workers: workers(env, db, conns, st, waker, clerk, fabric), Check: db.Ping, Close: release,
+		Workers: workers(env, db, conns, st, waker, clerk, fabric, webhooks), Check: db.Ping, Close: release,
 	}, nil
 }
 
-func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, waker *bus.Waker, clerk *bus.Clerk, fabric *bus.Fabric) []run.Worker {
+func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, waker *bus.Waker, clerk *bus.Clerk, fabric *bus.Fabric, webhooks *bus.Webhooks) []run.Worker {
 	all := []run.Worker{
 		{Name: "outbox", Run: bus.NewRelay(db, conns.core, conns.edge, env.Log).Run},
 		{Name: "fabric", Run: fabric.Run},
+		{Name: "webhooks", Run: webhooks.Run},
 		{Name: "waker", Run: func(ctx context.Context) error { return waker.Run(ctx, st) }},
 		{Name: "broadcasts", Run: clerk.Broadcasts}, {Name: "due", Run: clerk.Due}, {Name: "retention", Run: clerk.Retention},
 	}
@@ -103,8 +113,10 @@ func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, wak
 	return all
 }
 
-func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hub *alert.Hub, waker *bus.Waker, fabric *bus.Fabric) (*rpc.Server, error) {
-	codes, pages, err := keys(ctx, cfg, env, st)
+func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hub *alert.Hub, waker *bus.Waker, fabric *bus.Fabric,
+	wrapping []byte,
+) (*rpc.Server, error) {
+	codes, pages, err := keys(ctx, wrapping, env, st)
 	if err != nil {
 		return nil, err
 	}
@@ -125,18 +137,16 @@ func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hu
 	notifyv1.RegisterNotifyServiceServer(server.GRPC(), grpcapi.New(grpcapi.Config{
 		Alerts:        alert.NewService(st, peers.NewSchemas(), newID),
 		Vouchers:      voucher.NewService(st, codes, peers.NewAssertions(verifier, cfg.TokenIssuer), newID),
-		Subscriptions: subscription.NewService(st, fabric, newSecret),
-		Reader:        st, Inboxes: st, AlertReader: st, Acker: st, Topics: st, Hub: hub, Joined: waker.Joined, PageKey: pages, NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
+		Subscriptions: subscription.NewService(st, fabric, newSecret, cfg.WebhookLoopback),
+		DeadLetters:   st, Puller: fabric, Seeds: seeds(st, wrapping, env),
+		Reader: st, Inboxes: st, AlertReader: st, Acker: st, Topics: st, Hub: hub, Joined: waker.Joined, PageKey: pages,
+		NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
 	}))
 	return server, server.Check()
 }
 
 // keys are kept in the database, wrapped with the key in the key file.
-func keys(ctx context.Context, cfg Config, env run.Env, st *store.Store) (codes *voucher.Codes, pages []byte, err error) {
-	wrapping, err := keyFile(cfg.CodeKeyFile)
-	if err != nil {
-		return nil, nil, err
-	}
+func keys(ctx context.Context, wrapping []byte, env run.Env, st *store.Store) (codes *voucher.Codes, pages []byte, err error) {
 	key, err := st.Key(ctx, wrapping, codeKey, env.Now())
 	if err != nil {
 		return nil, nil, fmt.Errorf("code-key-file: %w", err)
@@ -146,6 +156,20 @@ func keys(ctx context.Context, cfg Config, env run.Env, st *store.Store) (codes 
 	}
 	pages, err = st.Key(ctx, wrapping, pageKey, env.Now())
 	return codes, pages, err
+}
+
+// seeds gives the signing keys of webhooks.
+func seeds(st *store.Store, wrapping []byte, env run.Env) func(context.Context, []subscription.KeyRef) ([][]byte, error) {
+	return func(ctx context.Context, keys []subscription.KeyRef) ([][]byte, error) {
+		all := make([][]byte, len(keys))
+		for i, key := range keys {
+			var err error
+			if all[i], err = st.Key(ctx, wrapping, key.Name, env.Now()); err != nil {
+				return nil, err
+			}
+		}
+		return all, nil
+	}
 }
 
 // newAccounts is nil when partners get no accounts of their own.

@@ -14,7 +14,7 @@ import (
 
 func (a *app) eventsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "events", Short: "Follow the events that a partner gets"}
-	c.AddCommand(a.eventsTail())
+	c.AddCommand(append(a.subscriptionCommands(), a.eventsTail())...)
 	return c
 }
 

@@ -29,11 +29,9 @@ type Event struct {
 // ctx ends or see returns false; an event that was seen is acknowledged. The
 // subscription is durable: the next call with the same filter goes on after it.
 func (s *Sandbox) Events(ctx context.Context, filter string, see func(Event) bool) error {
-	h := fnv.New32a()
-	_, _ = h.Write([]byte(filter))
-	id := fmt.Sprintf("cli-%08x", h.Sum32())
+	id := subscriptionID("cli", filter)
 	sub, err := s.Partner.Notify.CreateSubscription(ctx, &notifyv1.CreateSubscriptionRequest{
-		Parent: Partner, SubscriptionId: id, Filter: filter, RequestId: "sandbox-" + id,
+		Parent: Partner, SubscriptionId: id, Filters: filtersOf(filter), RequestId: "sandbox-" + id,
 	})
 	if err != nil {
 		return err
@@ -56,6 +54,20 @@ func (s *Sandbox) Events(ctx context.Context, filter string, see func(Event) boo
 		return fmt.Errorf("the partner's consumer %s: %w", sub.GetConsumer(), err)
 	}
 	return pull(ctx, consumer, see)
+}
+
+// subscriptionID is the same for the same filter, so that a command goes on where the one before stopped.
+func subscriptionID(prefix, filter string) string {
+	h := fnv.New32a()
+	_, _ = h.Write([]byte(filter))
+	return fmt.Sprintf("%s-%08x", prefix, h.Sum32())
+}
+
+func filtersOf(filter string) []string {
+	if filter == "" {
+		return nil
+	}
+	return []string{filter}
 }
 
 func pull(ctx context.Context, consumer jetstream.Consumer, see func(Event) bool) error {

@@ -2,8 +2,11 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -16,7 +19,7 @@ import (
 const Stream = "EVT_NOTIFY"
 
 // StreamSubjects is what that stream holds.
-var StreamSubjects = []string{"evt.v1.*.alerts.>", "evt.v1.*.vouchers.>", "evt.v1.*.custom.>"}
+var StreamSubjects = []string{"evt.v1.*.alerts.>", "evt.v1.*.vouchers.>", "evt.v1.*.custom.>", "evt.v1.*.subscriptions.>"}
 
 const (
 	eventAge        = 7 * 24 * time.Hour
@@ -92,19 +95,103 @@ func (f *Fabric) Ensure(ctx context.Context, sub subscription.Subscription) erro
 	return f.ensureConsumer(ctx, sub)
 }
 
+// ensureConsumer makes the consumer, anew when a replay wants it to begin elsewhere, and pauses it or lets it go on.
 func (f *Fabric) ensureConsumer(ctx context.Context, sub subscription.Subscription) error {
 	if err := f.ensureStream(ctx, sub.Partner); err != nil {
 		return err
 	}
-	_, err := f.edge.CreateOrUpdateConsumer(ctx, subscription.Stream(sub.Partner), jetstream.ConsumerConfig{
-		Durable:       sub.Consumer,
-		FilterSubject: sub.FilterSubject(),
-		AckPolicy:     jetstream.AckExplicitPolicy,
-		AckWait:       partnerAckWait,
-		MaxAckPending: partnerPending,
-	})
+	stream := subscription.Stream(sub.Partner)
+	want := consumerConfig(sub)
+	have, err := f.edge.Consumer(ctx, stream, sub.Consumer)
+	if err == nil && have.CachedInfo().Config.Metadata[roundKey] != want.Metadata[roundKey] {
+		if err = f.edge.DeleteConsumer(ctx, stream, sub.Consumer); err == nil {
+			err = jetstream.ErrConsumerNotFound
+		}
+	}
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound):
+		have, err = f.edge.CreateConsumer(ctx, stream, want)
+	case err == nil && !slices.Equal(have.CachedInfo().Config.FilterSubjects, want.FilterSubjects):
+		want.DeliverPolicy, want.OptStartTime = have.CachedInfo().Config.DeliverPolicy, have.CachedInfo().Config.OptStartTime
+		have, err = f.edge.UpdateConsumer(ctx, stream, want)
+	}
 	if err != nil {
 		return fmt.Errorf("make the consumer of %s/%s: %w", sub.Partner, sub.ID, err)
+	}
+	return f.pause(ctx, sub, have.CachedInfo().Paused)
+}
+
+// roundKey is where a consumer says which replay it was made for.
+const roundKey = "armlet-round"
+
+func consumerConfig(sub subscription.Subscription) jetstream.ConsumerConfig {
+	c := jetstream.ConsumerConfig{
+		Durable:        sub.Consumer,
+		FilterSubjects: sub.FilterSubjects(),
+		AckPolicy:      jetstream.AckExplicitPolicy,
+		AckWait:        partnerAckWait,
+		MaxAckPending:  partnerPending,
+		HeadersOnly:    sub.Thin,
+		Metadata:       map[string]string{roundKey: strconv.FormatInt(sub.Round, 10)},
+	}
+	if !sub.Start.IsZero() {
+		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &sub.Start
+	}
+	return c
+}
+
+// forever is until when a consumer is paused.
+const forever = 100 * 365 * 24 * time.Hour
+
+func (f *Fabric) pause(ctx context.Context, sub subscription.Subscription, paused bool) (err error) {
+	stream := subscription.Stream(sub.Partner)
+	switch {
+	case sub.State != subscription.Active && !paused:
+		_, err = f.edge.PauseConsumer(ctx, stream, sub.Consumer, sub.UpdatedAt.Add(forever))
+	case sub.State == subscription.Active && paused:
+		_, err = f.edge.ResumeConsumer(ctx, stream, sub.Consumer)
+	}
+	if err != nil {
+		return fmt.Errorf("pause or resume the consumer of %s/%s: %w", sub.Partner, sub.ID, err)
+	}
+	return nil
+}
+
+// Remove implements subscription.Fabric.
+func (f *Fabric) Remove(ctx context.Context, sub subscription.Subscription) error {
+	err := f.edge.DeleteConsumer(ctx, subscription.Stream(sub.Partner), sub.Consumer)
+	if err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("delete the consumer of %s/%s: %w", sub.Partner, sub.ID, err)
+	}
+	return nil
+}
+
+// prune deletes the consumers of a partner's stream that no subscription has: those whose deletion was cut short. The rows
+// are read after the names, because a row comes before its consumer.
+func (f *Fabric) prune(ctx context.Context, partner string) error {
+	stream, err := f.edge.Stream(ctx, subscription.Stream(partner))
+	if err != nil {
+		return err
+	}
+	var names []string
+	list := stream.ConsumerNames(ctx)
+	for name := range list.Name() {
+		names = append(names, name)
+	}
+	if err := list.Err(); err != nil {
+		return err
+	}
+	subs, err := f.subs.Subscriptions(ctx)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if slices.ContainsFunc(subs, func(s subscription.Subscription) bool { return s.Consumer == name }) {
+			continue
+		}
+		if err := stream.DeleteConsumer(ctx, name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+			return err
+		}
 	}
 	return nil
 }
@@ -177,6 +264,11 @@ func (f *Fabric) reconcile(ctx context.Context) error {
 	for _, partner := range f.known() {
 		if err := f.ensureStream(ctx, partner); err != nil {
 			return err
+		}
+	}
+	for _, partner := range f.known() {
+		if err := f.prune(ctx, partner); err != nil {
+			return fmt.Errorf("look for leftovers of %s: %w", partner, err)
 		}
 	}
 	return nil

@@ -14,6 +14,7 @@ import (
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
 )
 
@@ -38,12 +39,31 @@ func Encode(ctx context.Context, fact any, at time.Time) (events.Event, error) {
 		return encode(ctx, at, VoucherName(v),
 			&notifyv1.VoucherRedeemed{Redemption: RedemptionProto(f.Redemption), Account: AccountName(v.Account)},
 			voucherSubject(f.Campaign, v, "redeemed"))
+	case subscription.TestEvent:
+		ev, err := encodeOn(ctx, at, f.Subscription.TestSubject(), SubscriptionName(f.Subscription),
+			&notifyv1.SubscriptionTested{Subscription: SubscriptionName(f.Subscription)})
+		ev.ID = f.EventID
+		return ev, err
+	case subscription.DisabledEvent:
+		sub := f.Subscription
+		return encode(ctx, at, SubscriptionName(sub),
+			&notifyv1.SubscriptionDisabled{Subscription: SubscriptionName(sub), Reason: sub.DisableReason},
+			events.Subject{Mode: sub.Mode(), Domain: "subscriptions", Entity: "subscription", Verb: "disabled", Partner: sub.Partner, ID: sub.ID})
 	}
 	return events.Event{}, fmt.Errorf("no event is known for the fact %T", fact)
 }
 
 func encode(ctx context.Context, at time.Time, key string, msg proto.Message, subject events.Subject) (events.Event, error) {
-	return events.New(source, subject.String(), key, at, msg, ctx)
+	return encodeOn(ctx, at, subject.String(), key, msg)
+}
+
+func encodeOn(ctx context.Context, at time.Time, subject, key string, msg proto.Message) (events.Event, error) {
+	return events.New(source, subject, key, at, msg, ctx)
+}
+
+// SubscriptionName is `partners/{partner}/subscriptions/{subscription}`.
+func SubscriptionName(s subscription.Subscription) string {
+	return "partners/" + s.Partner + "/subscriptions/" + s.ID
 }
 
 func voucherSubject(c voucher.Campaign, v voucher.Voucher, verb string) events.Subject {

@@ -162,7 +162,7 @@ func (f *fortress) answer(issuer nkeys.KeyPair) {
 // subscribe makes a subscription as the service does.
 func (f *fortress) subscribe(partner, id, secret string) subscription.Subscription {
 	f.t.Helper()
-	s := subscription.Subscription{Partner: partner, ID: id, Filter: "live.>", Consumer: id + "-" + secret}
+	s := subscription.Subscription{Partner: partner, ID: id, Filters: []string{"live.>"}, Consumer: id + "-" + secret, State: subscription.Active}
 	f.subs.add(s)
 	if err := f.fabric.Ensure(f.t.Context(), s); err != nil {
 		f.t.Fatal(err)

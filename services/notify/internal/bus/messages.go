@@ -26,6 +26,7 @@ var known = func() map[string]func() proto.Message {
 		&devicesv1.DeviceReleased{}, &devicesv1.DeviceEnded{}, &devicesv1.LotReleased{}, &devicesv1.LotRecalled{}, &devicesv1.ModelStatusChanged{},
 		&authv1.PartnerCreated{}, &authv1.GrantChanged{}, &authv1.DecisionMade{}, &authv1.CloneSuspected{},
 		&notifyv1.VoucherIssued{}, &notifyv1.VoucherRedeemed{}, &notifyv1.AlertSent{}, &notifyv1.AlertStateChanged{},
+		&notifyv1.SubscriptionTested{}, &notifyv1.SubscriptionDisabled{},
 	} {
 		reflected := m.ProtoReflect()
 		all[string(reflected.Descriptor().FullName())] = func() proto.Message { return reflected.New().Interface() }

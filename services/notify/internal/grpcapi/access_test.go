@@ -148,13 +148,71 @@ func calls() map[string]func(context.Context, client) error {
 			_, err := c.GetSubscription(ctx, &notifyv1.GetSubscriptionRequest{Name: "partners/acme/subscriptions/none"})
 			return err
 		},
+		"ListSubscriptions": func(ctx context.Context, c client) error {
+			_, err := c.ListSubscriptions(ctx, &notifyv1.ListSubscriptionsRequest{Parent: "partners/acme"})
+			return err
+		},
+		"DeleteSubscription": func(ctx context.Context, c client) error {
+			_, err := c.DeleteSubscription(ctx, &notifyv1.DeleteSubscriptionRequest{Name: "partners/acme/subscriptions/none"})
+			return err
+		},
+		"PauseSubscription": func(ctx context.Context, c client) error {
+			_, err := c.PauseSubscription(ctx, &notifyv1.PauseSubscriptionRequest{Name: "partners/acme/subscriptions/none"})
+			return err
+		},
+		"ResumeSubscription": func(ctx context.Context, c client) error {
+			_, err := c.ResumeSubscription(ctx, &notifyv1.ResumeSubscriptionRequest{Name: "partners/acme/subscriptions/none"})
+			return err
+		},
+		"GetWebhookSecret": func(ctx context.Context, c client) error {
+			_, err := c.GetWebhookSecret(ctx, &notifyv1.GetWebhookSecretRequest{Name: "partners/acme/subscriptions/none"})
+			return err
+		},
+		"SendTestEvent": func(ctx context.Context, c client) error {
+			_, err := c.SendTestEvent(ctx, &notifyv1.SendTestEventRequest{Name: "partners/acme/subscriptions/none", RequestId: uuid.NewString()})
+			return err
+		},
+		"RotateWebhookKey": func(ctx context.Context, c client) error {
+			_, err := c.RotateWebhookKey(ctx, &notifyv1.RotateWebhookKeyRequest{Name: "partners/acme/subscriptions/none", RequestId: uuid.NewString()})
+			return err
+		},
+		"ReplaySubscription": func(ctx context.Context, c client) error {
+			_, err := c.ReplaySubscription(ctx, &notifyv1.ReplaySubscriptionRequest{Name: "partners/acme/subscriptions/none", FromTime: timestamppb.New(noon), RequestId: uuid.NewString()})
+			return err
+		},
+		"ListDeadLetters": func(ctx context.Context, c client) error {
+			_, err := c.ListDeadLetters(ctx, &notifyv1.ListDeadLettersRequest{Parent: "partners/acme/subscriptions/none"})
+			return err
+		},
+		"RedriveDeadLetters": func(ctx context.Context, c client) error {
+			_, err := c.RedriveDeadLetters(ctx, &notifyv1.RedriveDeadLettersRequest{Parent: "partners/acme/subscriptions/none"})
+			return err
+		},
+		"DiscardDeadLetters": func(ctx context.Context, c client) error {
+			_, err := c.DiscardDeadLetters(ctx, &notifyv1.DiscardDeadLettersRequest{Parent: "partners/acme/subscriptions/none"})
+			return err
+		},
+		"GetNatsCredentials": func(ctx context.Context, c client) error {
+			_, err := c.GetNatsCredentials(ctx, &notifyv1.GetNatsCredentialsRequest{Parent: "partners/acme"})
+			return err
+		},
+		"StreamEvents": func(ctx context.Context, c client) error {
+			stream, err := c.StreamEvents(ctx)
+			if err != nil {
+				return err
+			}
+			// When the call is refused already, sending says no more than EOF; the reason comes with Recv.
+			_ = stream.Send(&notifyv1.StreamEventsRequest{Message: &notifyv1.StreamEventsRequest_Open{Open: "partners/acme/subscriptions/none"}})
+			_, err = stream.Recv()
+			return err
+		},
 	}
 }
 
 func TestEachCallIsOpenToItsCallersOnly(t *testing.T) {
 	a := newAPI(t)
 	// What the caller meets: "" is let in, whatever the answer is.
-	const not, scope, unknown = "CALLER_NOT_ALLOWED", "SCOPE_MISSING", "CALLER_UNKNOWN"
+	const not, scope, unknown, none = "CALLER_NOT_ALLOWED", "SCOPE_MISSING", "CALLER_UNKNOWN", "SUBSCRIPTION_NOT_FOUND"
 	const noType, noTopic = "ALERT_TYPE_NOT_FOUND", "TOPIC_NOT_FOUND"
 	table := map[string]map[string]string{
 		"StreamInbox":       {"operator": not, "acme": not, "alice": "", "bob": not, "terminal": not},
@@ -187,6 +245,19 @@ func TestEachCallIsOpenToItsCallersOnly(t *testing.T) {
 		"RedeemVoucher":      {"operator": not, "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "VOUCHER_NOT_FOUND"},
 		"ListVouchers":       {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
 		"CreateSubscription": {"operator": not, "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"ListSubscriptions":  {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"DeleteSubscription": {"operator": "", "acme": "", "bolt": "", "acme-bare": scope, "alice": not, "terminal": not},
+		"GetNatsCredentials": {"operator": not, "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"PauseSubscription":  {"operator": none, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"ResumeSubscription": {"operator": none, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"ListDeadLetters":    {"operator": none, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"RedriveDeadLetters": {"operator": none, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"DiscardDeadLetters": {"operator": none, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"ReplaySubscription": {"operator": not, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"SendTestEvent":      {"operator": not, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"RotateWebhookKey":   {"operator": not, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"GetWebhookSecret":   {"operator": not, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
+		"StreamEvents":       {"operator": not, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
 		"GetSubscription": {
 			"operator": "SUBSCRIPTION_NOT_FOUND", "acme": "SUBSCRIPTION_NOT_FOUND", "bolt": "SUBSCRIPTION_NOT_FOUND", "acme-bare": scope,
 			"alice": not, "terminal": not,
@@ -230,7 +301,7 @@ func TestNonsenseIsRefusedByField(t *testing.T) {
 	}
 	subscribe := func(filter string) func(context.Context) error {
 		return func(ctx context.Context) error {
-			_, err := acme.CreateSubscription(ctx, &notifyv1.CreateSubscriptionRequest{Parent: "partners/acme", SubscriptionId: "x", Filter: filter, RequestId: "r"})
+			_, err := acme.CreateSubscription(ctx, &notifyv1.CreateSubscriptionRequest{Parent: "partners/acme", SubscriptionId: "x", Filters: []string{filter}, RequestId: "r"})
 			return err
 		}
 	}

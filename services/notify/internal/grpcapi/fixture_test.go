@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -87,6 +88,9 @@ type fabric struct {
 	mu   sync.Mutex
 	err  error
 	made []subscription.Subscription
+	// queue are the events that Pull gives, acked those that were acknowledged.
+	queue []subscription.Delivery
+	acked []string
 }
 
 func (f *fabric) Ensure(_ context.Context, s subscription.Subscription) error {
@@ -96,6 +100,30 @@ func (f *fabric) Ensure(_ context.Context, s subscription.Subscription) error {
 		f.made = append(f.made, s)
 	}
 	return f.err
+}
+
+func (f *fabric) Remove(_ context.Context, s subscription.Subscription) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.made = slices.DeleteFunc(f.made, func(m subscription.Subscription) bool { return m.Consumer == s.Consumer })
+	return f.err
+}
+
+// Pull gives what is in the queue; what is not acknowledged goes back.
+func (f *fabric) Pull(_ context.Context, _ subscription.Subscription, limit int, _ time.Duration) ([]subscription.Pulled, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var out []subscription.Pulled
+	for len(f.queue) > 0 && len(out) < limit {
+		d := f.queue[0]
+		f.queue = f.queue[1:]
+		out = append(out, subscription.Pulled{
+			Delivery: d,
+			Ack:      func() error { f.mu.Lock(); defer f.mu.Unlock(); f.acked = append(f.acked, d.EventID); return nil },
+			Nak:      func() error { f.mu.Lock(); defer f.mu.Unlock(); f.queue = append(f.queue, d); return nil },
+		})
+	}
+	return out, f.err
 }
 
 func (f *fabric) fail(err error) {
@@ -125,8 +153,19 @@ func newAPI(t *testing.T) *api {
 	notifyv1.RegisterNotifyServiceServer(a.server.GRPC(), grpcapi.New(grpcapi.Config{
 		Alerts:        alert.NewService(a.st, peers.NewSchemas(), uuid.NewString),
 		Vouchers:      voucher.NewService(a.st, codes, a.proofs, func() string { return uuid.Must(uuid.NewV7()).String() }),
-		Subscriptions: subscription.NewService(a.st, a.fabric, func() string { return "secret" }),
-		Reader:        a.st, Inboxes: a.st, AlertReader: a.st, Acker: a.st, Topics: a.st, Hub: a.hub, PageKey: key[:], NATSURL: "nats://here:4222", APIPrefix: "armlet.api", Now: a.clock.Now,
+		Subscriptions: subscription.NewService(a.st, a.fabric, func() string { return "secret" }, false),
+		DeadLetters:   a.st, Puller: a.fabric,
+		Seeds: func(ctx context.Context, keys []subscription.KeyRef) (all [][]byte, err error) {
+			for _, k := range keys {
+				seed, err := a.st.Key(ctx, key[:], k.Name, noon)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, seed)
+			}
+			return all, nil
+		},
+		Reader: a.st, Inboxes: a.st, AlertReader: a.st, Acker: a.st, Topics: a.st, Hub: a.hub, PageKey: key[:], NATSURL: "nats://here:4222", APIPrefix: "armlet.api", Now: a.clock.Now,
 		Heartbeat: heartbeat,
 	}))
 	testkit.Client(t, a.server, "") // the server lives as long as the test

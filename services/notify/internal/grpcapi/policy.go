@@ -35,6 +35,33 @@ func Policy() rpc.Policy {
 		notifyv1.NotifyService_GetSubscription_FullMethodName: {
 			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
 		},
+		notifyv1.NotifyService_ListSubscriptions_FullMethodName: {
+			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
+		},
+		notifyv1.NotifyService_DeleteSubscription_FullMethodName: {
+			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
+		},
+		notifyv1.NotifyService_PauseSubscription_FullMethodName: {
+			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
+		},
+		notifyv1.NotifyService_ResumeSubscription_FullMethodName: {
+			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
+		},
+		notifyv1.NotifyService_ListDeadLetters_FullMethodName: {
+			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
+		},
+		notifyv1.NotifyService_RedriveDeadLetters_FullMethodName: {
+			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
+		},
+		notifyv1.NotifyService_DiscardDeadLetters_FullMethodName: {
+			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeSubscribe,
+		},
+		notifyv1.NotifyService_ReplaySubscription_FullMethodName: {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
+		notifyv1.NotifyService_SendTestEvent_FullMethodName:      {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
+		notifyv1.NotifyService_RotateWebhookKey_FullMethodName:   {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
+		notifyv1.NotifyService_GetWebhookSecret_FullMethodName:   {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
+		notifyv1.NotifyService_StreamEvents_FullMethodName:       {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
+		notifyv1.NotifyService_GetNatsCredentials_FullMethodName: {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
 	})
 	return policy
 }

@@ -59,6 +59,14 @@ type Topics interface {
 type Reader interface {
 	VouchersBefore(ctx context.Context, c voucher.Campaign, before string, limit int) ([]voucher.Voucher, error)
 	Subscription(ctx context.Context, partner, id string) (subscription.Subscription, error)
+	SubscriptionsOf(ctx context.Context, partner string) ([]subscription.Subscription, error)
+}
+
+// DeadLetters are the events that webhooks did not take.
+type DeadLetters interface {
+	DeadLetters(ctx context.Context, partner, id, after string, limit int) ([]subscription.Delivery, error)
+	RedriveDeadLetters(ctx context.Context, partner, id string, events []string, now time.Time) (int64, error)
+	DiscardDeadLetters(ctx context.Context, partner, id string, events []string) (int64, error)
 }
 
 // Config is what a Server is made of. All fields are needed except NATSURL and APIPrefix, which are only passed on.
@@ -73,7 +81,11 @@ type Config struct {
 	Topics        Topics
 	Hub           *alert.Hub
 	// Joined is told of each new stream of an inbox; it may be nil.
-	Joined func(account, client string)
+	Joined      func(account, client string)
+	DeadLetters DeadLetters
+	Puller      Puller
+	// Seeds gives the signing keys of those names, made at first use.
+	Seeds func(ctx context.Context, keys []subscription.KeyRef) ([][]byte, error)
 	// PageKey signs page tokens.
 	PageKey []byte
 	// NATSURL is where partners connect.

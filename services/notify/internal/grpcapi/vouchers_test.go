@@ -256,7 +256,7 @@ func TestVouchersAreListedByPagesWithoutCodes(t *testing.T) {
 func TestASubscriptionIsMadeOnceAndReadByItsPartner(t *testing.T) {
 	a := newAPI(t)
 	acme := a.as("acme")
-	req := &notifyv1.CreateSubscriptionRequest{Parent: "partners/acme", SubscriptionId: "main", Filter: "live.payments.>", RequestId: "s1"}
+	req := &notifyv1.CreateSubscriptionRequest{Parent: "partners/acme", SubscriptionId: "main", Filters: []string{"live.payments.>"}, RequestId: "s1"}
 	a.fabric.fail(errNATS)
 	_, err := acme.CreateSubscription(t.Context(), req)
 	refused(t, "without NATS", err, fault.Unavailable, "NATS_UNAVAILABLE")
@@ -266,8 +266,10 @@ func TestASubscriptionIsMadeOnceAndReadByItsPartner(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &notifyv1.Subscription{
-		Name: "partners/acme/subscriptions/main", Filter: "live.payments.>", Stream: "PE_acme", Consumer: "main-secret",
-		ApiPrefix: "armlet.api", NatsUrl: "nats://here:4222", CreateTime: sub.GetCreateTime(),
+		Name: "partners/acme/subscriptions/main", Filters: []string{"live.payments.>"}, Stream: "PE_acme", Consumer: "main-secret",
+		ApiPrefix: "armlet.api", NatsUrl: "nats://here:4222", CreateTime: sub.GetCreateTime(), UpdateTime: sub.GetUpdateTime(),
+		Sink: notifyv1.Sink_SINK_NATS, Content: notifyv1.EventContent_EVENT_CONTENT_FULL,
+		State: notifyv1.SubscriptionState_SUBSCRIPTION_STATE_ACTIVE,
 	}
 	if !proto.Equal(sub, want) || len(a.fabric.made) != 1 {
 		t.Errorf("got %v, made %v", sub, a.fabric.made)
@@ -275,7 +277,7 @@ func TestASubscriptionIsMadeOnceAndReadByItsPartner(t *testing.T) {
 	req.RequestId = "s2"
 	_, err = acme.CreateSubscription(t.Context(), req)
 	refused(t, "again", err, fault.AlreadyExists, "SUBSCRIPTION_EXISTS")
-	req.RequestId, req.Filter = "s1", "live.>"
+	req.RequestId, req.Filters = "s1", []string{"live.>"}
 	_, err = acme.CreateSubscription(t.Context(), req)
 	refused(t, "a reused id", err, fault.FailedPrecondition, "REQUEST_ID_REUSED")
 

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/services/notify/internal/store"
@@ -14,28 +16,30 @@ import (
 
 func TestASubscriptionExistsOnce(t *testing.T) {
 	each(t, func(t *testing.T, b *box) {
-		want := subscription.Subscription{Partner: "acme", ID: "main", Filter: "live.>", Consumer: "main-secret", CreatedAt: now}
+		want := subscription.Subscription{Partner: "acme", ID: "main", Filters: []string{"live.>"}, Consumer: "main-secret", Sink: subscription.NATS,
+			State: subscription.Active, CreatedAt: now, UpdatedAt: now}
 		got, err := b.CreateSubscription(t.Context(), request("CreateSubscription", "s1", "a"), want)
-		if err != nil || got != want {
+		if err != nil || !cmp.Equal(got, want) {
 			t.Fatalf("got %+v, %v", got, err)
 		}
 		repeated := want
 		repeated.Consumer = "main-another"
-		if got, err = b.CreateSubscription(t.Context(), request("CreateSubscription", "s1", "a"), repeated); err != nil || got != want {
+		if got, err = b.CreateSubscription(t.Context(), request("CreateSubscription", "s1", "a"), repeated); err != nil || !cmp.Equal(got, want) {
 			t.Errorf("repeated: %+v, %v", got, err)
 		}
 		if _, err = b.CreateSubscription(t.Context(), request("CreateSubscription", "s2", "a"), repeated); !errors.Is(err, subscription.ErrExists) {
 			t.Errorf("again: %v", err)
 		}
-		other := subscription.Subscription{Partner: "bolt", ID: "main", Filter: "live.>", Consumer: "bolt-secret", CreatedAt: now}
+		other := subscription.Subscription{Partner: "bolt", ID: "main", Filters: []string{"live.>"}, Consumer: "bolt-secret", Sink: subscription.NATS,
+			State: subscription.Active, CreatedAt: now, UpdatedAt: now}
 		if _, err = b.CreateSubscription(t.Context(), request("CreateSubscription", "s3", "b"), other); err != nil {
 			t.Errorf("another partner: %v", err)
 		}
-		if got, err = b.Subscription(t.Context(), "acme", "main"); err != nil || got != want {
+		if got, err = b.Subscription(t.Context(), "acme", "main"); err != nil || !cmp.Equal(got, want) {
 			t.Errorf("read: %+v, %v", got, err)
 		}
 		all, err := b.Subscriptions(t.Context())
-		if err != nil || len(all) != 2 || all[0] != want || all[1] != other {
+		if err != nil || len(all) != 2 || !cmp.Equal(all[0], want) || !cmp.Equal(all[1], other) {
 			t.Errorf("all: %+v, %v", all, err)
 		}
 		partners, err := b.SubscribedPartners(t.Context())

@@ -1,10 +1,32 @@
 package subscription
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 )
+
+func filtersOf(asked string) []string {
+	if asked == "" {
+		return nil
+	}
+	return []string{asked}
+}
+
+func TestFiltersDoNotOverlap(t *testing.T) {
+	for _, bad := range [][2]string{{"live.>", "live.payments.>"}, {"live.*.*.*", "live.payments.payment.captured"}, {"live.a.b.c", "live.a.b.c"}} {
+		if _, err := Filters(bad[:], "live"); fault.ReasonOf(err) != fault.ReasonInvalidField {
+			t.Errorf("%v: %v", bad, err)
+		}
+	}
+	if _, err := Filters([]string{"live.payments.>", "live.devices.>", "live.*.voucher.issued"}, "live"); err == nil {
+		t.Error("live.*.voucher.issued overlaps with live.payments.>")
+	}
+	if got, err := Filters([]string{"live.payments.>", "live.devices.>"}, "live"); err != nil || len(got) != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+}
 
 func TestAFilterStaysInItsModeAndCanMatch(t *testing.T) {
 	for asked, want := range map[string]string{
@@ -15,13 +37,13 @@ func TestAFilterStaysInItsModeAndCanMatch(t *testing.T) {
 		"live.payments.payment.captured": "live.payments.payment.captured",
 		"live.*.*.*":                     "live.*.*.*",
 	} {
-		if got, err := Filter(asked, "live"); err != nil || got != want {
-			t.Errorf("Filter(%q) = %q, %v", asked, got, err)
+		if got, err := Filters(filtersOf(asked), "live"); err != nil || len(got) != 1 || got[0] != want {
+			t.Errorf("Filters(%q) = %q, %v", asked, got, err)
 		}
 	}
 	for _, asked := range []string{"test.>", "test.payments.>", "live", "live.payments", "live.payments.payment", "live.a.b.c.>"} {
-		if _, err := Filter(asked, "live"); fault.ReasonOf(err) != fault.ReasonInvalidField {
-			t.Errorf("Filter(%q) gives %v", asked, err)
+		if _, err := Filters(filtersOf(asked), "live"); fault.ReasonOf(err) != fault.ReasonInvalidField {
+			t.Errorf("Filters(%q) gives %v", asked, err)
 		}
 	}
 }
@@ -39,9 +61,13 @@ func TestOnlyPartnersThatCanBeASubjectTokenAreValid(t *testing.T) {
 }
 
 func TestNamesOnNATS(t *testing.T) {
-	s := Subscription{Partner: "acme", Filter: "test.payments.>"}
-	if s.FilterSubject() != "pevt.v1.acme.test.payments.>" || s.Mode() != "test" {
-		t.Errorf("got %s, %s", s.FilterSubject(), s.Mode())
+	s := Subscription{Partner: "acme", ID: "main", Filters: []string{"test.payments.>"}}
+	want := []string{"pevt.v1.acme.test.payments.>", "pevt.v1.acme.test.subscriptions.main.tested"}
+	if !slices.Equal(s.FilterSubjects(), want) || s.Mode() != "test" {
+		t.Errorf("got %s, %s", s.FilterSubjects(), s.Mode())
+	}
+	if s.Filters = []string{"test.>"}; !slices.Equal(s.FilterSubjects(), []string{"pevt.v1.acme.test.>"}) {
+		t.Errorf("test events are filtered twice: %s", s.FilterSubjects())
 	}
 	if got := Subject("acme", "live", "payments", "payment", "captured"); got != "pevt.v1.acme.live.payments.payment.captured" {
 		t.Errorf("got %s", got)

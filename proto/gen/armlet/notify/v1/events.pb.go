@@ -277,6 +277,107 @@ func (x *AlertStateChanged) GetActionId() string {
 	return ""
 }
 
+// SubscriptionTested is sent to one subscription by SendTestEvent: domain "subscriptions", subject entity the subscription's id, verb "tested".
+type SubscriptionTested struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Subscription  string `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionTested) Reset() {
+	*x = SubscriptionTested{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionTested) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionTested) ProtoMessage() {}
+
+func (x *SubscriptionTested) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionTested.ProtoReflect.Descriptor instead.
+func (*SubscriptionTested) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *SubscriptionTested) GetSubscription() string {
+	if x != nil {
+		return x.Subscription
+	}
+	return ""
+}
+
+// SubscriptionDisabled is published when the platform disabled a subscription: domain "subscriptions", subject entity "subscription", verb "disabled".
+type SubscriptionDisabled struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Subscription string `protobuf:"bytes,1,opt,name=subscription,proto3" json:"subscription,omitempty"`
+	// WEBHOOK_GONE or WEBHOOK_FAILING.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SubscriptionDisabled) Reset() {
+	*x = SubscriptionDisabled{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SubscriptionDisabled) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SubscriptionDisabled) ProtoMessage() {}
+
+func (x *SubscriptionDisabled) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SubscriptionDisabled.ProtoReflect.Descriptor instead.
+func (*SubscriptionDisabled) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *SubscriptionDisabled) GetSubscription() string {
+	if x != nil {
+		return x.Subscription
+	}
+	return ""
+}
+
+func (x *SubscriptionDisabled) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
 var File_armlet_notify_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_events_proto_rawDesc = "" +
@@ -301,7 +402,12 @@ const file_armlet_notify_v1_events_proto_rawDesc = "" +
 	"\n" +
 	"engagement\x18\x05 \x01(\x0e2\x1c.armlet.notify.v1.EngagementR\n" +
 	"engagement\x12\x1b\n" +
-	"\taction_id\x18\x06 \x01(\tR\bactionIdBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
+	"\taction_id\x18\x06 \x01(\tR\bactionId\"8\n" +
+	"\x12SubscriptionTested\x12\"\n" +
+	"\fsubscription\x18\x01 \x01(\tR\fsubscription\"R\n" +
+	"\x14SubscriptionDisabled\x12\"\n" +
+	"\fsubscription\x18\x01 \x01(\tR\fsubscription\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reasonBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var (
 	file_armlet_notify_v1_events_proto_rawDescOnce sync.Once
@@ -315,22 +421,24 @@ func file_armlet_notify_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_notify_v1_events_proto_rawDescData
 }
 
-var file_armlet_notify_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_armlet_notify_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_armlet_notify_v1_events_proto_goTypes = []any{
-	(*VoucherIssued)(nil),     // 0: armlet.notify.v1.VoucherIssued
-	(*VoucherRedeemed)(nil),   // 1: armlet.notify.v1.VoucherRedeemed
-	(*AlertSent)(nil),         // 2: armlet.notify.v1.AlertSent
-	(*AlertStateChanged)(nil), // 3: armlet.notify.v1.AlertStateChanged
-	(*Voucher)(nil),           // 4: armlet.notify.v1.Voucher
-	(*Redemption)(nil),        // 5: armlet.notify.v1.Redemption
-	(DeliveryState)(0),        // 6: armlet.notify.v1.DeliveryState
-	(Engagement)(0),           // 7: armlet.notify.v1.Engagement
+	(*VoucherIssued)(nil),        // 0: armlet.notify.v1.VoucherIssued
+	(*VoucherRedeemed)(nil),      // 1: armlet.notify.v1.VoucherRedeemed
+	(*AlertSent)(nil),            // 2: armlet.notify.v1.AlertSent
+	(*AlertStateChanged)(nil),    // 3: armlet.notify.v1.AlertStateChanged
+	(*SubscriptionTested)(nil),   // 4: armlet.notify.v1.SubscriptionTested
+	(*SubscriptionDisabled)(nil), // 5: armlet.notify.v1.SubscriptionDisabled
+	(*Voucher)(nil),              // 6: armlet.notify.v1.Voucher
+	(*Redemption)(nil),           // 7: armlet.notify.v1.Redemption
+	(DeliveryState)(0),           // 8: armlet.notify.v1.DeliveryState
+	(Engagement)(0),              // 9: armlet.notify.v1.Engagement
 }
 var file_armlet_notify_v1_events_proto_depIdxs = []int32{
-	4, // 0: armlet.notify.v1.VoucherIssued.voucher:type_name -> armlet.notify.v1.Voucher
-	5, // 1: armlet.notify.v1.VoucherRedeemed.redemption:type_name -> armlet.notify.v1.Redemption
-	6, // 2: armlet.notify.v1.AlertStateChanged.delivery:type_name -> armlet.notify.v1.DeliveryState
-	7, // 3: armlet.notify.v1.AlertStateChanged.engagement:type_name -> armlet.notify.v1.Engagement
+	6, // 0: armlet.notify.v1.VoucherIssued.voucher:type_name -> armlet.notify.v1.Voucher
+	7, // 1: armlet.notify.v1.VoucherRedeemed.redemption:type_name -> armlet.notify.v1.Redemption
+	8, // 2: armlet.notify.v1.AlertStateChanged.delivery:type_name -> armlet.notify.v1.DeliveryState
+	9, // 3: armlet.notify.v1.AlertStateChanged.engagement:type_name -> armlet.notify.v1.Engagement
 	4, // [4:4] is the sub-list for method output_type
 	4, // [4:4] is the sub-list for method input_type
 	4, // [4:4] is the sub-list for extension type_name
@@ -351,7 +459,7 @@ func file_armlet_notify_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_notify_v1_events_proto_rawDesc), len(file_armlet_notify_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

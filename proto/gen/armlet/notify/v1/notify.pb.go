@@ -26,7 +26,7 @@ var File_armlet_notify_v1_notify_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_notify_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/notify.proto\x12\x10armlet.notify.v1\x1a%armlet/notify/v1/alert_settings.proto\x1a\"armlet/notify/v1/alert_types.proto\x1a\x1darmlet/notify/v1/alerts.proto\x1a$armlet/notify/v1/subscriptions.proto\x1a\x1darmlet/notify/v1/topics.proto\x1a\x1farmlet/notify/v1/vouchers.proto2\xa7\x15\n" +
+	"\x1darmlet/notify/v1/notify.proto\x12\x10armlet.notify.v1\x1a%armlet/notify/v1/alert_settings.proto\x1a\"armlet/notify/v1/alert_types.proto\x1a\x1darmlet/notify/v1/alerts.proto\x1a$armlet/notify/v1/subscriptions.proto\x1a\x1darmlet/notify/v1/topics.proto\x1a\x1farmlet/notify/v1/vouchers.proto2\xec\x1f\n" +
 	"\rNotifyService\x12X\n" +
 	"\x0fCreateAlertType\x12(.armlet.notify.v1.CreateAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12R\n" +
 	"\fGetAlertType\x12%.armlet.notify.v1.GetAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12c\n" +
@@ -59,7 +59,20 @@ const file_armlet_notify_v1_notify_proto_rawDesc = "" +
 	"\rRedeemVoucher\x12&.armlet.notify.v1.RedeemVoucherRequest\x1a\x1c.armlet.notify.v1.Redemption\x12]\n" +
 	"\fListVouchers\x12%.armlet.notify.v1.ListVouchersRequest\x1a&.armlet.notify.v1.ListVouchersResponse\x12a\n" +
 	"\x12CreateSubscription\x12+.armlet.notify.v1.CreateSubscriptionRequest\x1a\x1e.armlet.notify.v1.Subscription\x12[\n" +
-	"\x0fGetSubscription\x12(.armlet.notify.v1.GetSubscriptionRequest\x1a\x1e.armlet.notify.v1.SubscriptionBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
+	"\x0fGetSubscription\x12(.armlet.notify.v1.GetSubscriptionRequest\x1a\x1e.armlet.notify.v1.Subscription\x12l\n" +
+	"\x11ListSubscriptions\x12*.armlet.notify.v1.ListSubscriptionsRequest\x1a+.armlet.notify.v1.ListSubscriptionsResponse\x12o\n" +
+	"\x12DeleteSubscription\x12+.armlet.notify.v1.DeleteSubscriptionRequest\x1a,.armlet.notify.v1.DeleteSubscriptionResponse\x12_\n" +
+	"\x11PauseSubscription\x12*.armlet.notify.v1.PauseSubscriptionRequest\x1a\x1e.armlet.notify.v1.Subscription\x12a\n" +
+	"\x12ResumeSubscription\x12+.armlet.notify.v1.ResumeSubscriptionRequest\x1a\x1e.armlet.notify.v1.Subscription\x12a\n" +
+	"\x12ReplaySubscription\x12+.armlet.notify.v1.ReplaySubscriptionRequest\x1a\x1e.armlet.notify.v1.Subscription\x12`\n" +
+	"\rSendTestEvent\x12&.armlet.notify.v1.SendTestEventRequest\x1a'.armlet.notify.v1.SendTestEventResponse\x12]\n" +
+	"\x10RotateWebhookKey\x12).armlet.notify.v1.RotateWebhookKeyRequest\x1a\x1e.armlet.notify.v1.Subscription\x12i\n" +
+	"\x10GetWebhookSecret\x12).armlet.notify.v1.GetWebhookSecretRequest\x1a*.armlet.notify.v1.GetWebhookSecretResponse\x12f\n" +
+	"\x0fListDeadLetters\x12(.armlet.notify.v1.ListDeadLettersRequest\x1a).armlet.notify.v1.ListDeadLettersResponse\x12o\n" +
+	"\x12RedriveDeadLetters\x12+.armlet.notify.v1.RedriveDeadLettersRequest\x1a,.armlet.notify.v1.RedriveDeadLettersResponse\x12o\n" +
+	"\x12DiscardDeadLetters\x12+.armlet.notify.v1.DiscardDeadLettersRequest\x1a,.armlet.notify.v1.DiscardDeadLettersResponse\x12a\n" +
+	"\fStreamEvents\x12%.armlet.notify.v1.StreamEventsRequest\x1a&.armlet.notify.v1.StreamEventsResponse(\x010\x01\x12d\n" +
+	"\x12GetNatsCredentials\x12+.armlet.notify.v1.GetNatsCredentialsRequest\x1a!.armlet.notify.v1.NatsCredentialsBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var file_armlet_notify_v1_notify_proto_goTypes = []any{
 	(*CreateAlertTypeRequest)(nil),     // 0: armlet.notify.v1.CreateAlertTypeRequest
@@ -91,28 +104,50 @@ var file_armlet_notify_v1_notify_proto_goTypes = []any{
 	(*ListVouchersRequest)(nil),        // 26: armlet.notify.v1.ListVouchersRequest
 	(*CreateSubscriptionRequest)(nil),  // 27: armlet.notify.v1.CreateSubscriptionRequest
 	(*GetSubscriptionRequest)(nil),     // 28: armlet.notify.v1.GetSubscriptionRequest
-	(*AlertType)(nil),                  // 29: armlet.notify.v1.AlertType
-	(*ListAlertTypesResponse)(nil),     // 30: armlet.notify.v1.ListAlertTypesResponse
-	(*PreviewAlertTypeResponse)(nil),   // 31: armlet.notify.v1.PreviewAlertTypeResponse
-	(*SendAlertResponse)(nil),          // 32: armlet.notify.v1.SendAlertResponse
-	(*BatchSendAlertsResponse)(nil),    // 33: armlet.notify.v1.BatchSendAlertsResponse
-	(*AlertBroadcast)(nil),             // 34: armlet.notify.v1.AlertBroadcast
-	(*ExplainAlertResponse)(nil),       // 35: armlet.notify.v1.ExplainAlertResponse
-	(*StreamInboxResponse)(nil),        // 36: armlet.notify.v1.StreamInboxResponse
-	(*ListAlertsResponse)(nil),         // 37: armlet.notify.v1.ListAlertsResponse
-	(*AcknowledgeAlertsResponse)(nil),  // 38: armlet.notify.v1.AcknowledgeAlertsResponse
-	(*EraseInboxResponse)(nil),         // 39: armlet.notify.v1.EraseInboxResponse
-	(*AlertSettings)(nil),              // 40: armlet.notify.v1.AlertSettings
-	(*Topic)(nil),                      // 41: armlet.notify.v1.Topic
-	(*DeleteTopicResponse)(nil),        // 42: armlet.notify.v1.DeleteTopicResponse
-	(*ListTopicsResponse)(nil),         // 43: armlet.notify.v1.ListTopicsResponse
-	(*ListTopicMembersResponse)(nil),   // 44: armlet.notify.v1.ListTopicMembersResponse
-	(*Campaign)(nil),                   // 45: armlet.notify.v1.Campaign
-	(*IssueVoucherResponse)(nil),       // 46: armlet.notify.v1.IssueVoucherResponse
-	(*VerifyVoucherResponse)(nil),      // 47: armlet.notify.v1.VerifyVoucherResponse
-	(*Redemption)(nil),                 // 48: armlet.notify.v1.Redemption
-	(*ListVouchersResponse)(nil),       // 49: armlet.notify.v1.ListVouchersResponse
-	(*Subscription)(nil),               // 50: armlet.notify.v1.Subscription
+	(*ListSubscriptionsRequest)(nil),   // 29: armlet.notify.v1.ListSubscriptionsRequest
+	(*DeleteSubscriptionRequest)(nil),  // 30: armlet.notify.v1.DeleteSubscriptionRequest
+	(*PauseSubscriptionRequest)(nil),   // 31: armlet.notify.v1.PauseSubscriptionRequest
+	(*ResumeSubscriptionRequest)(nil),  // 32: armlet.notify.v1.ResumeSubscriptionRequest
+	(*ReplaySubscriptionRequest)(nil),  // 33: armlet.notify.v1.ReplaySubscriptionRequest
+	(*SendTestEventRequest)(nil),       // 34: armlet.notify.v1.SendTestEventRequest
+	(*RotateWebhookKeyRequest)(nil),    // 35: armlet.notify.v1.RotateWebhookKeyRequest
+	(*GetWebhookSecretRequest)(nil),    // 36: armlet.notify.v1.GetWebhookSecretRequest
+	(*ListDeadLettersRequest)(nil),     // 37: armlet.notify.v1.ListDeadLettersRequest
+	(*RedriveDeadLettersRequest)(nil),  // 38: armlet.notify.v1.RedriveDeadLettersRequest
+	(*DiscardDeadLettersRequest)(nil),  // 39: armlet.notify.v1.DiscardDeadLettersRequest
+	(*StreamEventsRequest)(nil),        // 40: armlet.notify.v1.StreamEventsRequest
+	(*GetNatsCredentialsRequest)(nil),  // 41: armlet.notify.v1.GetNatsCredentialsRequest
+	(*AlertType)(nil),                  // 42: armlet.notify.v1.AlertType
+	(*ListAlertTypesResponse)(nil),     // 43: armlet.notify.v1.ListAlertTypesResponse
+	(*PreviewAlertTypeResponse)(nil),   // 44: armlet.notify.v1.PreviewAlertTypeResponse
+	(*SendAlertResponse)(nil),          // 45: armlet.notify.v1.SendAlertResponse
+	(*BatchSendAlertsResponse)(nil),    // 46: armlet.notify.v1.BatchSendAlertsResponse
+	(*AlertBroadcast)(nil),             // 47: armlet.notify.v1.AlertBroadcast
+	(*ExplainAlertResponse)(nil),       // 48: armlet.notify.v1.ExplainAlertResponse
+	(*StreamInboxResponse)(nil),        // 49: armlet.notify.v1.StreamInboxResponse
+	(*ListAlertsResponse)(nil),         // 50: armlet.notify.v1.ListAlertsResponse
+	(*AcknowledgeAlertsResponse)(nil),  // 51: armlet.notify.v1.AcknowledgeAlertsResponse
+	(*EraseInboxResponse)(nil),         // 52: armlet.notify.v1.EraseInboxResponse
+	(*AlertSettings)(nil),              // 53: armlet.notify.v1.AlertSettings
+	(*Topic)(nil),                      // 54: armlet.notify.v1.Topic
+	(*DeleteTopicResponse)(nil),        // 55: armlet.notify.v1.DeleteTopicResponse
+	(*ListTopicsResponse)(nil),         // 56: armlet.notify.v1.ListTopicsResponse
+	(*ListTopicMembersResponse)(nil),   // 57: armlet.notify.v1.ListTopicMembersResponse
+	(*Campaign)(nil),                   // 58: armlet.notify.v1.Campaign
+	(*IssueVoucherResponse)(nil),       // 59: armlet.notify.v1.IssueVoucherResponse
+	(*VerifyVoucherResponse)(nil),      // 60: armlet.notify.v1.VerifyVoucherResponse
+	(*Redemption)(nil),                 // 61: armlet.notify.v1.Redemption
+	(*ListVouchersResponse)(nil),       // 62: armlet.notify.v1.ListVouchersResponse
+	(*Subscription)(nil),               // 63: armlet.notify.v1.Subscription
+	(*ListSubscriptionsResponse)(nil),  // 64: armlet.notify.v1.ListSubscriptionsResponse
+	(*DeleteSubscriptionResponse)(nil), // 65: armlet.notify.v1.DeleteSubscriptionResponse
+	(*SendTestEventResponse)(nil),      // 66: armlet.notify.v1.SendTestEventResponse
+	(*GetWebhookSecretResponse)(nil),   // 67: armlet.notify.v1.GetWebhookSecretResponse
+	(*ListDeadLettersResponse)(nil),    // 68: armlet.notify.v1.ListDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil), // 69: armlet.notify.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil), // 70: armlet.notify.v1.DiscardDeadLettersResponse
+	(*StreamEventsResponse)(nil),       // 71: armlet.notify.v1.StreamEventsResponse
+	(*NatsCredentials)(nil),            // 72: armlet.notify.v1.NatsCredentials
 }
 var file_armlet_notify_v1_notify_proto_depIdxs = []int32{
 	0,  // 0: armlet.notify.v1.NotifyService.CreateAlertType:input_type -> armlet.notify.v1.CreateAlertTypeRequest
@@ -144,37 +179,63 @@ var file_armlet_notify_v1_notify_proto_depIdxs = []int32{
 	26, // 26: armlet.notify.v1.NotifyService.ListVouchers:input_type -> armlet.notify.v1.ListVouchersRequest
 	27, // 27: armlet.notify.v1.NotifyService.CreateSubscription:input_type -> armlet.notify.v1.CreateSubscriptionRequest
 	28, // 28: armlet.notify.v1.NotifyService.GetSubscription:input_type -> armlet.notify.v1.GetSubscriptionRequest
-	29, // 29: armlet.notify.v1.NotifyService.CreateAlertType:output_type -> armlet.notify.v1.AlertType
-	29, // 30: armlet.notify.v1.NotifyService.GetAlertType:output_type -> armlet.notify.v1.AlertType
-	30, // 31: armlet.notify.v1.NotifyService.ListAlertTypes:output_type -> armlet.notify.v1.ListAlertTypesResponse
-	29, // 32: armlet.notify.v1.NotifyService.UpdateAlertType:output_type -> armlet.notify.v1.AlertType
-	29, // 33: armlet.notify.v1.NotifyService.PublishAlertType:output_type -> armlet.notify.v1.AlertType
-	31, // 34: armlet.notify.v1.NotifyService.PreviewAlertType:output_type -> armlet.notify.v1.PreviewAlertTypeResponse
-	32, // 35: armlet.notify.v1.NotifyService.SendAlert:output_type -> armlet.notify.v1.SendAlertResponse
-	33, // 36: armlet.notify.v1.NotifyService.BatchSendAlerts:output_type -> armlet.notify.v1.BatchSendAlertsResponse
-	34, // 37: armlet.notify.v1.NotifyService.GetAlertBroadcast:output_type -> armlet.notify.v1.AlertBroadcast
-	35, // 38: armlet.notify.v1.NotifyService.ExplainAlert:output_type -> armlet.notify.v1.ExplainAlertResponse
-	36, // 39: armlet.notify.v1.NotifyService.StreamInbox:output_type -> armlet.notify.v1.StreamInboxResponse
-	37, // 40: armlet.notify.v1.NotifyService.ListAlerts:output_type -> armlet.notify.v1.ListAlertsResponse
-	38, // 41: armlet.notify.v1.NotifyService.AcknowledgeAlerts:output_type -> armlet.notify.v1.AcknowledgeAlertsResponse
-	39, // 42: armlet.notify.v1.NotifyService.EraseInbox:output_type -> armlet.notify.v1.EraseInboxResponse
-	40, // 43: armlet.notify.v1.NotifyService.GetAlertSettings:output_type -> armlet.notify.v1.AlertSettings
-	40, // 44: armlet.notify.v1.NotifyService.UpdateAlertSettings:output_type -> armlet.notify.v1.AlertSettings
-	41, // 45: armlet.notify.v1.NotifyService.CreateTopic:output_type -> armlet.notify.v1.Topic
-	41, // 46: armlet.notify.v1.NotifyService.GetTopic:output_type -> armlet.notify.v1.Topic
-	42, // 47: armlet.notify.v1.NotifyService.DeleteTopic:output_type -> armlet.notify.v1.DeleteTopicResponse
-	43, // 48: armlet.notify.v1.NotifyService.ListTopics:output_type -> armlet.notify.v1.ListTopicsResponse
-	41, // 49: armlet.notify.v1.NotifyService.ChangeTopicMembers:output_type -> armlet.notify.v1.Topic
-	44, // 50: armlet.notify.v1.NotifyService.ListTopicMembers:output_type -> armlet.notify.v1.ListTopicMembersResponse
-	45, // 51: armlet.notify.v1.NotifyService.CreateCampaign:output_type -> armlet.notify.v1.Campaign
-	46, // 52: armlet.notify.v1.NotifyService.IssueVoucher:output_type -> armlet.notify.v1.IssueVoucherResponse
-	47, // 53: armlet.notify.v1.NotifyService.VerifyVoucher:output_type -> armlet.notify.v1.VerifyVoucherResponse
-	48, // 54: armlet.notify.v1.NotifyService.RedeemVoucher:output_type -> armlet.notify.v1.Redemption
-	49, // 55: armlet.notify.v1.NotifyService.ListVouchers:output_type -> armlet.notify.v1.ListVouchersResponse
-	50, // 56: armlet.notify.v1.NotifyService.CreateSubscription:output_type -> armlet.notify.v1.Subscription
-	50, // 57: armlet.notify.v1.NotifyService.GetSubscription:output_type -> armlet.notify.v1.Subscription
-	29, // [29:58] is the sub-list for method output_type
-	0,  // [0:29] is the sub-list for method input_type
+	29, // 29: armlet.notify.v1.NotifyService.ListSubscriptions:input_type -> armlet.notify.v1.ListSubscriptionsRequest
+	30, // 30: armlet.notify.v1.NotifyService.DeleteSubscription:input_type -> armlet.notify.v1.DeleteSubscriptionRequest
+	31, // 31: armlet.notify.v1.NotifyService.PauseSubscription:input_type -> armlet.notify.v1.PauseSubscriptionRequest
+	32, // 32: armlet.notify.v1.NotifyService.ResumeSubscription:input_type -> armlet.notify.v1.ResumeSubscriptionRequest
+	33, // 33: armlet.notify.v1.NotifyService.ReplaySubscription:input_type -> armlet.notify.v1.ReplaySubscriptionRequest
+	34, // 34: armlet.notify.v1.NotifyService.SendTestEvent:input_type -> armlet.notify.v1.SendTestEventRequest
+	35, // 35: armlet.notify.v1.NotifyService.RotateWebhookKey:input_type -> armlet.notify.v1.RotateWebhookKeyRequest
+	36, // 36: armlet.notify.v1.NotifyService.GetWebhookSecret:input_type -> armlet.notify.v1.GetWebhookSecretRequest
+	37, // 37: armlet.notify.v1.NotifyService.ListDeadLetters:input_type -> armlet.notify.v1.ListDeadLettersRequest
+	38, // 38: armlet.notify.v1.NotifyService.RedriveDeadLetters:input_type -> armlet.notify.v1.RedriveDeadLettersRequest
+	39, // 39: armlet.notify.v1.NotifyService.DiscardDeadLetters:input_type -> armlet.notify.v1.DiscardDeadLettersRequest
+	40, // 40: armlet.notify.v1.NotifyService.StreamEvents:input_type -> armlet.notify.v1.StreamEventsRequest
+	41, // 41: armlet.notify.v1.NotifyService.GetNatsCredentials:input_type -> armlet.notify.v1.GetNatsCredentialsRequest
+	42, // 42: armlet.notify.v1.NotifyService.CreateAlertType:output_type -> armlet.notify.v1.AlertType
+	42, // 43: armlet.notify.v1.NotifyService.GetAlertType:output_type -> armlet.notify.v1.AlertType
+	43, // 44: armlet.notify.v1.NotifyService.ListAlertTypes:output_type -> armlet.notify.v1.ListAlertTypesResponse
+	42, // 45: armlet.notify.v1.NotifyService.UpdateAlertType:output_type -> armlet.notify.v1.AlertType
+	42, // 46: armlet.notify.v1.NotifyService.PublishAlertType:output_type -> armlet.notify.v1.AlertType
+	44, // 47: armlet.notify.v1.NotifyService.PreviewAlertType:output_type -> armlet.notify.v1.PreviewAlertTypeResponse
+	45, // 48: armlet.notify.v1.NotifyService.SendAlert:output_type -> armlet.notify.v1.SendAlertResponse
+	46, // 49: armlet.notify.v1.NotifyService.BatchSendAlerts:output_type -> armlet.notify.v1.BatchSendAlertsResponse
+	47, // 50: armlet.notify.v1.NotifyService.GetAlertBroadcast:output_type -> armlet.notify.v1.AlertBroadcast
+	48, // 51: armlet.notify.v1.NotifyService.ExplainAlert:output_type -> armlet.notify.v1.ExplainAlertResponse
+	49, // 52: armlet.notify.v1.NotifyService.StreamInbox:output_type -> armlet.notify.v1.StreamInboxResponse
+	50, // 53: armlet.notify.v1.NotifyService.ListAlerts:output_type -> armlet.notify.v1.ListAlertsResponse
+	51, // 54: armlet.notify.v1.NotifyService.AcknowledgeAlerts:output_type -> armlet.notify.v1.AcknowledgeAlertsResponse
+	52, // 55: armlet.notify.v1.NotifyService.EraseInbox:output_type -> armlet.notify.v1.EraseInboxResponse
+	53, // 56: armlet.notify.v1.NotifyService.GetAlertSettings:output_type -> armlet.notify.v1.AlertSettings
+	53, // 57: armlet.notify.v1.NotifyService.UpdateAlertSettings:output_type -> armlet.notify.v1.AlertSettings
+	54, // 58: armlet.notify.v1.NotifyService.CreateTopic:output_type -> armlet.notify.v1.Topic
+	54, // 59: armlet.notify.v1.NotifyService.GetTopic:output_type -> armlet.notify.v1.Topic
+	55, // 60: armlet.notify.v1.NotifyService.DeleteTopic:output_type -> armlet.notify.v1.DeleteTopicResponse
+	56, // 61: armlet.notify.v1.NotifyService.ListTopics:output_type -> armlet.notify.v1.ListTopicsResponse
+	54, // 62: armlet.notify.v1.NotifyService.ChangeTopicMembers:output_type -> armlet.notify.v1.Topic
+	57, // 63: armlet.notify.v1.NotifyService.ListTopicMembers:output_type -> armlet.notify.v1.ListTopicMembersResponse
+	58, // 64: armlet.notify.v1.NotifyService.CreateCampaign:output_type -> armlet.notify.v1.Campaign
+	59, // 65: armlet.notify.v1.NotifyService.IssueVoucher:output_type -> armlet.notify.v1.IssueVoucherResponse
+	60, // 66: armlet.notify.v1.NotifyService.VerifyVoucher:output_type -> armlet.notify.v1.VerifyVoucherResponse
+	61, // 67: armlet.notify.v1.NotifyService.RedeemVoucher:output_type -> armlet.notify.v1.Redemption
+	62, // 68: armlet.notify.v1.NotifyService.ListVouchers:output_type -> armlet.notify.v1.ListVouchersResponse
+	63, // 69: armlet.notify.v1.NotifyService.CreateSubscription:output_type -> armlet.notify.v1.Subscription
+	63, // 70: armlet.notify.v1.NotifyService.GetSubscription:output_type -> armlet.notify.v1.Subscription
+	64, // 71: armlet.notify.v1.NotifyService.ListSubscriptions:output_type -> armlet.notify.v1.ListSubscriptionsResponse
+	65, // 72: armlet.notify.v1.NotifyService.DeleteSubscription:output_type -> armlet.notify.v1.DeleteSubscriptionResponse
+	63, // 73: armlet.notify.v1.NotifyService.PauseSubscription:output_type -> armlet.notify.v1.Subscription
+	63, // 74: armlet.notify.v1.NotifyService.ResumeSubscription:output_type -> armlet.notify.v1.Subscription
+	63, // 75: armlet.notify.v1.NotifyService.ReplaySubscription:output_type -> armlet.notify.v1.Subscription
+	66, // 76: armlet.notify.v1.NotifyService.SendTestEvent:output_type -> armlet.notify.v1.SendTestEventResponse
+	63, // 77: armlet.notify.v1.NotifyService.RotateWebhookKey:output_type -> armlet.notify.v1.Subscription
+	67, // 78: armlet.notify.v1.NotifyService.GetWebhookSecret:output_type -> armlet.notify.v1.GetWebhookSecretResponse
+	68, // 79: armlet.notify.v1.NotifyService.ListDeadLetters:output_type -> armlet.notify.v1.ListDeadLettersResponse
+	69, // 80: armlet.notify.v1.NotifyService.RedriveDeadLetters:output_type -> armlet.notify.v1.RedriveDeadLettersResponse
+	70, // 81: armlet.notify.v1.NotifyService.DiscardDeadLetters:output_type -> armlet.notify.v1.DiscardDeadLettersResponse
+	71, // 82: armlet.notify.v1.NotifyService.StreamEvents:output_type -> armlet.notify.v1.StreamEventsResponse
+	72, // 83: armlet.notify.v1.NotifyService.GetNatsCredentials:output_type -> armlet.notify.v1.NatsCredentials
+	42, // [42:84] is the sub-list for method output_type
+	0,  // [0:42] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name

@@ -50,6 +50,19 @@ const (
 	NotifyService_ListVouchers_FullMethodName        = "/armlet.notify.v1.NotifyService/ListVouchers"
 	NotifyService_CreateSubscription_FullMethodName  = "/armlet.notify.v1.NotifyService/CreateSubscription"
 	NotifyService_GetSubscription_FullMethodName     = "/armlet.notify.v1.NotifyService/GetSubscription"
+	NotifyService_ListSubscriptions_FullMethodName   = "/armlet.notify.v1.NotifyService/ListSubscriptions"
+	NotifyService_DeleteSubscription_FullMethodName  = "/armlet.notify.v1.NotifyService/DeleteSubscription"
+	NotifyService_PauseSubscription_FullMethodName   = "/armlet.notify.v1.NotifyService/PauseSubscription"
+	NotifyService_ResumeSubscription_FullMethodName  = "/armlet.notify.v1.NotifyService/ResumeSubscription"
+	NotifyService_ReplaySubscription_FullMethodName  = "/armlet.notify.v1.NotifyService/ReplaySubscription"
+	NotifyService_SendTestEvent_FullMethodName       = "/armlet.notify.v1.NotifyService/SendTestEvent"
+	NotifyService_RotateWebhookKey_FullMethodName    = "/armlet.notify.v1.NotifyService/RotateWebhookKey"
+	NotifyService_GetWebhookSecret_FullMethodName    = "/armlet.notify.v1.NotifyService/GetWebhookSecret"
+	NotifyService_ListDeadLetters_FullMethodName     = "/armlet.notify.v1.NotifyService/ListDeadLetters"
+	NotifyService_RedriveDeadLetters_FullMethodName  = "/armlet.notify.v1.NotifyService/RedriveDeadLetters"
+	NotifyService_DiscardDeadLetters_FullMethodName  = "/armlet.notify.v1.NotifyService/DiscardDeadLetters"
+	NotifyService_StreamEvents_FullMethodName        = "/armlet.notify.v1.NotifyService/StreamEvents"
+	NotifyService_GetNatsCredentials_FullMethodName  = "/armlet.notify.v1.NotifyService/GetNatsCredentials"
 )
 
 // NotifyServiceClient is the client API for NotifyService service.
@@ -141,11 +154,55 @@ type NotifyServiceClient interface {
 	// ListVouchers lists the vouchers of a campaign, newest first; codes are not shown. Callers: the campaign's partner with scope vouchers.issue, operator.
 	// Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListVouchers(ctx context.Context, in *ListVouchersRequest, opts ...grpc.CallOption) (*ListVouchersResponse, error)
-	// CreateSubscription makes a durable consumer on the partner's own stream and says how to reach it on NATS.
-	// Callers: partner with scope events.subscribe. Safe to repeat with the same request_id. Reasons: SUBSCRIPTION_EXISTS, REQUEST_ID_REUSED, NATS_UNAVAILABLE.
+	// CreateSubscription makes a durable consumer on the partner's own stream and, for SINK_NATS, says how to reach it. A partner has at most 100.
+	// Callers: partner with scope events.subscribe. Safe to repeat with the same request_id.
+	// Reasons: SUBSCRIPTION_EXISTS, SUBSCRIPTION_LIMIT, WEBHOOK_URL_REFUSED, REQUEST_ID_REUSED, NATS_UNAVAILABLE, CALLER_NOT_ALLOWED.
 	CreateSubscription(ctx context.Context, in *CreateSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
 	// GetSubscription reads a subscription. Callers: its partner with scope events.subscribe, operator. Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND.
 	GetSubscription(ctx context.Context, in *GetSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
+	// ListSubscriptions lists a partner's subscriptions. Callers: the partner with scope events.subscribe, operator. Safe to repeat.
+	// Reasons: CALLER_NOT_ALLOWED.
+	ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error)
+	// DeleteSubscription ends a subscription and forgets its dead letters. Callers: its partner with scope events.subscribe, operator.
+	// Safe to repeat: what is gone is gone. Reasons: NATS_UNAVAILABLE.
+	DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*DeleteSubscriptionResponse, error)
+	// PauseSubscription stops deliveries; events wait as long as the stream keeps them. Callers: its partner with scope events.subscribe, operator.
+	// Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_STATE (it is DISABLED), NATS_UNAVAILABLE.
+	PauseSubscription(ctx context.Context, in *PauseSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
+	// ResumeSubscription goes on where a subscription was paused or disabled, if wanted at another URL.
+	// Callers: its partner with scope events.subscribe, operator. Safe to repeat.
+	// Reasons: SUBSCRIPTION_NOT_FOUND, WEBHOOK_URL_REFUSED, NATS_UNAVAILABLE.
+	ResumeSubscription(ctx context.Context, in *ResumeSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
+	// ReplaySubscription delivers everything again from a time on. Callers: its partner with scope events.subscribe.
+	// Safe to repeat with the same request_id. Reasons: SUBSCRIPTION_NOT_FOUND, REQUEST_ID_REUSED, NATS_UNAVAILABLE.
+	ReplaySubscription(ctx context.Context, in *ReplaySubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error)
+	// SendTestEvent sends an armlet.notify.v1.SubscriptionTested to this subscription alone, whatever its filters are.
+	// Callers: its partner with scope events.subscribe. Safe to repeat with the same request_id. Reasons: SUBSCRIPTION_NOT_FOUND, REQUEST_ID_REUSED.
+	SendTestEvent(ctx context.Context, in *SendTestEventRequest, opts ...grpc.CallOption) (*SendTestEventResponse, error)
+	// RotateWebhookKey makes a new key to sign a webhook's deliveries with. For 24 hours they are signed with the one before as well.
+	// Callers: its partner with scope events.subscribe. Safe to repeat with the same request_id.
+	// Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_SINK (no webhook), REQUEST_ID_REUSED.
+	RotateWebhookKey(ctx context.Context, in *RotateWebhookKeyRequest, opts ...grpc.CallOption) (*Subscription, error)
+	// GetWebhookSecret shows the shared secrets of a webhook that is signed with HMAC. Callers: its partner with scope events.subscribe.
+	// Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_SINK (no webhook, or one that is signed with Ed25519).
+	GetWebhookSecret(ctx context.Context, in *GetWebhookSecretRequest, opts ...grpc.CallOption) (*GetWebhookSecretResponse, error)
+	// ListDeadLetters lists the events that a webhook did not take. Callers: its partner with scope events.subscribe, operator.
+	// Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND, PAGE_TOKEN_INVALID.
+	ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error)
+	// RedriveDeadLetters tries dead letters again, as if for the first time. Callers: its partner with scope events.subscribe, operator.
+	// Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND.
+	RedriveDeadLetters(ctx context.Context, in *RedriveDeadLettersRequest, opts ...grpc.CallOption) (*RedriveDeadLettersResponse, error)
+	// DiscardDeadLetters drops dead letters. Callers: its partner with scope events.subscribe, operator. Safe to repeat.
+	// Reasons: SUBSCRIPTION_NOT_FOUND.
+	DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error)
+	// StreamEvents sends the events of a subscription of SINK_GRPC as they come and takes acknowledgements. Several streams share the events.
+	// At most 256 are on their way at once. Callers: its partner with scope events.subscribe. Safe to repeat: what was not acknowledged comes again.
+	// Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_SINK (another sink), STREAM_OPEN_REQUIRED (the first message must open, and no other may),
+	// NATS_UNAVAILABLE.
+	StreamEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamEventsRequest, StreamEventsResponse], error)
+	// GetNatsCredentials says how to reach a partner's own NATS account with the token of this very call.
+	// Callers: the partner with scope events.subscribe. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
+	GetNatsCredentials(ctx context.Context, in *GetNatsCredentialsRequest, opts ...grpc.CallOption) (*NatsCredentials, error)
 }
 
 type notifyServiceClient struct {
@@ -455,6 +512,139 @@ func (c *notifyServiceClient) GetSubscription(ctx context.Context, in *GetSubscr
 	return out, nil
 }
 
+func (c *notifyServiceClient) ListSubscriptions(ctx context.Context, in *ListSubscriptionsRequest, opts ...grpc.CallOption) (*ListSubscriptionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListSubscriptionsResponse)
+	err := c.cc.Invoke(ctx, NotifyService_ListSubscriptions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) DeleteSubscription(ctx context.Context, in *DeleteSubscriptionRequest, opts ...grpc.CallOption) (*DeleteSubscriptionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteSubscriptionResponse)
+	err := c.cc.Invoke(ctx, NotifyService_DeleteSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) PauseSubscription(ctx context.Context, in *PauseSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Subscription)
+	err := c.cc.Invoke(ctx, NotifyService_PauseSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ResumeSubscription(ctx context.Context, in *ResumeSubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Subscription)
+	err := c.cc.Invoke(ctx, NotifyService_ResumeSubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ReplaySubscription(ctx context.Context, in *ReplaySubscriptionRequest, opts ...grpc.CallOption) (*Subscription, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Subscription)
+	err := c.cc.Invoke(ctx, NotifyService_ReplaySubscription_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) SendTestEvent(ctx context.Context, in *SendTestEventRequest, opts ...grpc.CallOption) (*SendTestEventResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SendTestEventResponse)
+	err := c.cc.Invoke(ctx, NotifyService_SendTestEvent_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) RotateWebhookKey(ctx context.Context, in *RotateWebhookKeyRequest, opts ...grpc.CallOption) (*Subscription, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Subscription)
+	err := c.cc.Invoke(ctx, NotifyService_RotateWebhookKey_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) GetWebhookSecret(ctx context.Context, in *GetWebhookSecretRequest, opts ...grpc.CallOption) (*GetWebhookSecretResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetWebhookSecretResponse)
+	err := c.cc.Invoke(ctx, NotifyService_GetWebhookSecret_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ListDeadLetters(ctx context.Context, in *ListDeadLettersRequest, opts ...grpc.CallOption) (*ListDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListDeadLettersResponse)
+	err := c.cc.Invoke(ctx, NotifyService_ListDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) RedriveDeadLetters(ctx context.Context, in *RedriveDeadLettersRequest, opts ...grpc.CallOption) (*RedriveDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RedriveDeadLettersResponse)
+	err := c.cc.Invoke(ctx, NotifyService_RedriveDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) DiscardDeadLetters(ctx context.Context, in *DiscardDeadLettersRequest, opts ...grpc.CallOption) (*DiscardDeadLettersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DiscardDeadLettersResponse)
+	err := c.cc.Invoke(ctx, NotifyService_DiscardDeadLetters_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) StreamEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamEventsRequest, StreamEventsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NotifyService_ServiceDesc.Streams[1], NotifyService_StreamEvents_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamEventsRequest, StreamEventsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NotifyService_StreamEventsClient = grpc.BidiStreamingClient[StreamEventsRequest, StreamEventsResponse]
+
+func (c *notifyServiceClient) GetNatsCredentials(ctx context.Context, in *GetNatsCredentialsRequest, opts ...grpc.CallOption) (*NatsCredentials, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(NatsCredentials)
+	err := c.cc.Invoke(ctx, NotifyService_GetNatsCredentials_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NotifyServiceServer is the server API for NotifyService service.
 // All implementations must embed UnimplementedNotifyServiceServer
 // for forward compatibility.
@@ -544,11 +734,55 @@ type NotifyServiceServer interface {
 	// ListVouchers lists the vouchers of a campaign, newest first; codes are not shown. Callers: the campaign's partner with scope vouchers.issue, operator.
 	// Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListVouchers(context.Context, *ListVouchersRequest) (*ListVouchersResponse, error)
-	// CreateSubscription makes a durable consumer on the partner's own stream and says how to reach it on NATS.
-	// Callers: partner with scope events.subscribe. Safe to repeat with the same request_id. Reasons: SUBSCRIPTION_EXISTS, REQUEST_ID_REUSED, NATS_UNAVAILABLE.
+	// CreateSubscription makes a durable consumer on the partner's own stream and, for SINK_NATS, says how to reach it. A partner has at most 100.
+	// Callers: partner with scope events.subscribe. Safe to repeat with the same request_id.
+	// Reasons: SUBSCRIPTION_EXISTS, SUBSCRIPTION_LIMIT, WEBHOOK_URL_REFUSED, REQUEST_ID_REUSED, NATS_UNAVAILABLE, CALLER_NOT_ALLOWED.
 	CreateSubscription(context.Context, *CreateSubscriptionRequest) (*Subscription, error)
 	// GetSubscription reads a subscription. Callers: its partner with scope events.subscribe, operator. Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND.
 	GetSubscription(context.Context, *GetSubscriptionRequest) (*Subscription, error)
+	// ListSubscriptions lists a partner's subscriptions. Callers: the partner with scope events.subscribe, operator. Safe to repeat.
+	// Reasons: CALLER_NOT_ALLOWED.
+	ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error)
+	// DeleteSubscription ends a subscription and forgets its dead letters. Callers: its partner with scope events.subscribe, operator.
+	// Safe to repeat: what is gone is gone. Reasons: NATS_UNAVAILABLE.
+	DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*DeleteSubscriptionResponse, error)
+	// PauseSubscription stops deliveries; events wait as long as the stream keeps them. Callers: its partner with scope events.subscribe, operator.
+	// Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_STATE (it is DISABLED), NATS_UNAVAILABLE.
+	PauseSubscription(context.Context, *PauseSubscriptionRequest) (*Subscription, error)
+	// ResumeSubscription goes on where a subscription was paused or disabled, if wanted at another URL.
+	// Callers: its partner with scope events.subscribe, operator. Safe to repeat.
+	// Reasons: SUBSCRIPTION_NOT_FOUND, WEBHOOK_URL_REFUSED, NATS_UNAVAILABLE.
+	ResumeSubscription(context.Context, *ResumeSubscriptionRequest) (*Subscription, error)
+	// ReplaySubscription delivers everything again from a time on. Callers: its partner with scope events.subscribe.
+	// Safe to repeat with the same request_id. Reasons: SUBSCRIPTION_NOT_FOUND, REQUEST_ID_REUSED, NATS_UNAVAILABLE.
+	ReplaySubscription(context.Context, *ReplaySubscriptionRequest) (*Subscription, error)
+	// SendTestEvent sends an armlet.notify.v1.SubscriptionTested to this subscription alone, whatever its filters are.
+	// Callers: its partner with scope events.subscribe. Safe to repeat with the same request_id. Reasons: SUBSCRIPTION_NOT_FOUND, REQUEST_ID_REUSED.
+	SendTestEvent(context.Context, *SendTestEventRequest) (*SendTestEventResponse, error)
+	// RotateWebhookKey makes a new key to sign a webhook's deliveries with. For 24 hours they are signed with the one before as well.
+	// Callers: its partner with scope events.subscribe. Safe to repeat with the same request_id.
+	// Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_SINK (no webhook), REQUEST_ID_REUSED.
+	RotateWebhookKey(context.Context, *RotateWebhookKeyRequest) (*Subscription, error)
+	// GetWebhookSecret shows the shared secrets of a webhook that is signed with HMAC. Callers: its partner with scope events.subscribe.
+	// Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_SINK (no webhook, or one that is signed with Ed25519).
+	GetWebhookSecret(context.Context, *GetWebhookSecretRequest) (*GetWebhookSecretResponse, error)
+	// ListDeadLetters lists the events that a webhook did not take. Callers: its partner with scope events.subscribe, operator.
+	// Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND, PAGE_TOKEN_INVALID.
+	ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error)
+	// RedriveDeadLetters tries dead letters again, as if for the first time. Callers: its partner with scope events.subscribe, operator.
+	// Safe to repeat. Reasons: SUBSCRIPTION_NOT_FOUND.
+	RedriveDeadLetters(context.Context, *RedriveDeadLettersRequest) (*RedriveDeadLettersResponse, error)
+	// DiscardDeadLetters drops dead letters. Callers: its partner with scope events.subscribe, operator. Safe to repeat.
+	// Reasons: SUBSCRIPTION_NOT_FOUND.
+	DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error)
+	// StreamEvents sends the events of a subscription of SINK_GRPC as they come and takes acknowledgements. Several streams share the events.
+	// At most 256 are on their way at once. Callers: its partner with scope events.subscribe. Safe to repeat: what was not acknowledged comes again.
+	// Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_SINK (another sink), STREAM_OPEN_REQUIRED (the first message must open, and no other may),
+	// NATS_UNAVAILABLE.
+	StreamEvents(grpc.BidiStreamingServer[StreamEventsRequest, StreamEventsResponse]) error
+	// GetNatsCredentials says how to reach a partner's own NATS account with the token of this very call.
+	// Callers: the partner with scope events.subscribe. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
+	GetNatsCredentials(context.Context, *GetNatsCredentialsRequest) (*NatsCredentials, error)
 	mustEmbedUnimplementedNotifyServiceServer()
 }
 
@@ -645,6 +879,45 @@ func (UnimplementedNotifyServiceServer) CreateSubscription(context.Context, *Cre
 }
 func (UnimplementedNotifyServiceServer) GetSubscription(context.Context, *GetSubscriptionRequest) (*Subscription, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetSubscription not implemented")
+}
+func (UnimplementedNotifyServiceServer) ListSubscriptions(context.Context, *ListSubscriptionsRequest) (*ListSubscriptionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListSubscriptions not implemented")
+}
+func (UnimplementedNotifyServiceServer) DeleteSubscription(context.Context, *DeleteSubscriptionRequest) (*DeleteSubscriptionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteSubscription not implemented")
+}
+func (UnimplementedNotifyServiceServer) PauseSubscription(context.Context, *PauseSubscriptionRequest) (*Subscription, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseSubscription not implemented")
+}
+func (UnimplementedNotifyServiceServer) ResumeSubscription(context.Context, *ResumeSubscriptionRequest) (*Subscription, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeSubscription not implemented")
+}
+func (UnimplementedNotifyServiceServer) ReplaySubscription(context.Context, *ReplaySubscriptionRequest) (*Subscription, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReplaySubscription not implemented")
+}
+func (UnimplementedNotifyServiceServer) SendTestEvent(context.Context, *SendTestEventRequest) (*SendTestEventResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SendTestEvent not implemented")
+}
+func (UnimplementedNotifyServiceServer) RotateWebhookKey(context.Context, *RotateWebhookKeyRequest) (*Subscription, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateWebhookKey not implemented")
+}
+func (UnimplementedNotifyServiceServer) GetWebhookSecret(context.Context, *GetWebhookSecretRequest) (*GetWebhookSecretResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetWebhookSecret not implemented")
+}
+func (UnimplementedNotifyServiceServer) ListDeadLetters(context.Context, *ListDeadLettersRequest) (*ListDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListDeadLetters not implemented")
+}
+func (UnimplementedNotifyServiceServer) RedriveDeadLetters(context.Context, *RedriveDeadLettersRequest) (*RedriveDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RedriveDeadLetters not implemented")
+}
+func (UnimplementedNotifyServiceServer) DiscardDeadLetters(context.Context, *DiscardDeadLettersRequest) (*DiscardDeadLettersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DiscardDeadLetters not implemented")
+}
+func (UnimplementedNotifyServiceServer) StreamEvents(grpc.BidiStreamingServer[StreamEventsRequest, StreamEventsResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamEvents not implemented")
+}
+func (UnimplementedNotifyServiceServer) GetNatsCredentials(context.Context, *GetNatsCredentialsRequest) (*NatsCredentials, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetNatsCredentials not implemented")
 }
 func (UnimplementedNotifyServiceServer) mustEmbedUnimplementedNotifyServiceServer() {}
 func (UnimplementedNotifyServiceServer) testEmbeddedByValue()                       {}
@@ -1182,6 +1455,229 @@ func _NotifyService_GetSubscription_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NotifyService_ListSubscriptions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListSubscriptionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ListSubscriptions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ListSubscriptions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ListSubscriptions(ctx, req.(*ListSubscriptionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_DeleteSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteSubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).DeleteSubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_DeleteSubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).DeleteSubscription(ctx, req.(*DeleteSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_PauseSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseSubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).PauseSubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_PauseSubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).PauseSubscription(ctx, req.(*PauseSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ResumeSubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeSubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ResumeSubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ResumeSubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ResumeSubscription(ctx, req.(*ResumeSubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ReplaySubscription_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReplaySubscriptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ReplaySubscription(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ReplaySubscription_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ReplaySubscription(ctx, req.(*ReplaySubscriptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_SendTestEvent_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SendTestEventRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).SendTestEvent(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_SendTestEvent_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).SendTestEvent(ctx, req.(*SendTestEventRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_RotateWebhookKey_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateWebhookKeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).RotateWebhookKey(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_RotateWebhookKey_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).RotateWebhookKey(ctx, req.(*RotateWebhookKeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_GetWebhookSecret_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetWebhookSecretRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetWebhookSecret(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetWebhookSecret_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetWebhookSecret(ctx, req.(*GetWebhookSecretRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ListDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ListDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ListDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ListDeadLetters(ctx, req.(*ListDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_RedriveDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RedriveDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).RedriveDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_RedriveDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).RedriveDeadLetters(ctx, req.(*RedriveDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_DiscardDeadLetters_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DiscardDeadLettersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).DiscardDeadLetters(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_DiscardDeadLetters_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).DiscardDeadLetters(ctx, req.(*DiscardDeadLettersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_StreamEvents_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(NotifyServiceServer).StreamEvents(&grpc.GenericServerStream[StreamEventsRequest, StreamEventsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NotifyService_StreamEventsServer = grpc.BidiStreamingServer[StreamEventsRequest, StreamEventsResponse]
+
+func _NotifyService_GetNatsCredentials_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetNatsCredentialsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetNatsCredentials(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetNatsCredentials_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetNatsCredentials(ctx, req.(*GetNatsCredentialsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NotifyService_ServiceDesc is the grpc.ServiceDesc for NotifyService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -1301,12 +1797,66 @@ var NotifyService_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "GetSubscription",
 			Handler:    _NotifyService_GetSubscription_Handler,
 		},
+		{
+			MethodName: "ListSubscriptions",
+			Handler:    _NotifyService_ListSubscriptions_Handler,
+		},
+		{
+			MethodName: "DeleteSubscription",
+			Handler:    _NotifyService_DeleteSubscription_Handler,
+		},
+		{
+			MethodName: "PauseSubscription",
+			Handler:    _NotifyService_PauseSubscription_Handler,
+		},
+		{
+			MethodName: "ResumeSubscription",
+			Handler:    _NotifyService_ResumeSubscription_Handler,
+		},
+		{
+			MethodName: "ReplaySubscription",
+			Handler:    _NotifyService_ReplaySubscription_Handler,
+		},
+		{
+			MethodName: "SendTestEvent",
+			Handler:    _NotifyService_SendTestEvent_Handler,
+		},
+		{
+			MethodName: "RotateWebhookKey",
+			Handler:    _NotifyService_RotateWebhookKey_Handler,
+		},
+		{
+			MethodName: "GetWebhookSecret",
+			Handler:    _NotifyService_GetWebhookSecret_Handler,
+		},
+		{
+			MethodName: "ListDeadLetters",
+			Handler:    _NotifyService_ListDeadLetters_Handler,
+		},
+		{
+			MethodName: "RedriveDeadLetters",
+			Handler:    _NotifyService_RedriveDeadLetters_Handler,
+		},
+		{
+			MethodName: "DiscardDeadLetters",
+			Handler:    _NotifyService_DiscardDeadLetters_Handler,
+		},
+		{
+			MethodName: "GetNatsCredentials",
+			Handler:    _NotifyService_GetNatsCredentials_Handler,
+		},
 	},
 	Streams: []grpc.StreamDesc{
 		{
 			StreamName:    "StreamInbox",
 			Handler:       _NotifyService_StreamInbox_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "StreamEvents",
+			Handler:       _NotifyService_StreamEvents_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 	},
 	Metadata: "armlet/notify/v1/notify.proto",

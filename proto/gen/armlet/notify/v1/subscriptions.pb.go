@@ -23,30 +23,326 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// Subscription is a partner's durable consumer.
+// Sink says where the events of a subscription go.
+type Sink int32
+
+const (
+	// Not given; read as SINK_NATS.
+	Sink_SINK_UNSPECIFIED Sink = 0
+	// The partner pulls them from its own NATS account.
+	Sink_SINK_NATS Sink = 1
+	// They are posted to a URL, as the Standard Webhooks specification says.
+	Sink_SINK_WEBHOOK Sink = 2
+	// The partner reads them with StreamEvents.
+	Sink_SINK_GRPC Sink = 3
+)
+
+// Enum value maps for Sink.
+var (
+	Sink_name = map[int32]string{
+		0: "SINK_UNSPECIFIED",
+		1: "SINK_NATS",
+		2: "SINK_WEBHOOK",
+		3: "SINK_GRPC",
+	}
+	Sink_value = map[string]int32{
+		"SINK_UNSPECIFIED": 0,
+		"SINK_NATS":        1,
+		"SINK_WEBHOOK":     2,
+		"SINK_GRPC":        3,
+	}
+)
+
+func (x Sink) Enum() *Sink {
+	p := new(Sink)
+	*p = x
+	return p
+}
+
+func (x Sink) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Sink) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_subscriptions_proto_enumTypes[0].Descriptor()
+}
+
+func (Sink) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_subscriptions_proto_enumTypes[0]
+}
+
+func (x Sink) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Sink.Descriptor instead.
+func (Sink) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{0}
+}
+
+// EventContent says how much of an event is delivered.
+type EventContent int32
+
+const (
+	// Not given; read as EVENT_CONTENT_FULL.
+	EventContent_EVENT_CONTENT_UNSPECIFIED EventContent = 0
+	// The attributes and the message.
+	EventContent_EVENT_CONTENT_FULL EventContent = 1
+	// The attributes alone: what happened to which resource, and when. On NATS these are the headers.
+	EventContent_EVENT_CONTENT_THIN EventContent = 2
+)
+
+// Enum value maps for EventContent.
+var (
+	EventContent_name = map[int32]string{
+		0: "EVENT_CONTENT_UNSPECIFIED",
+		1: "EVENT_CONTENT_FULL",
+		2: "EVENT_CONTENT_THIN",
+	}
+	EventContent_value = map[string]int32{
+		"EVENT_CONTENT_UNSPECIFIED": 0,
+		"EVENT_CONTENT_FULL":        1,
+		"EVENT_CONTENT_THIN":        2,
+	}
+)
+
+func (x EventContent) Enum() *EventContent {
+	p := new(EventContent)
+	*p = x
+	return p
+}
+
+func (x EventContent) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (EventContent) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_subscriptions_proto_enumTypes[1].Descriptor()
+}
+
+func (EventContent) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_subscriptions_proto_enumTypes[1]
+}
+
+func (x EventContent) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use EventContent.Descriptor instead.
+func (EventContent) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{1}
+}
+
+// SubscriptionState says whether events are delivered.
+type SubscriptionState int32
+
+const (
+	// Never sent.
+	SubscriptionState_SUBSCRIPTION_STATE_UNSPECIFIED SubscriptionState = 0
+	// They are.
+	SubscriptionState_SUBSCRIPTION_STATE_ACTIVE SubscriptionState = 1
+	// The partner paused it; events wait as long as the stream keeps them.
+	SubscriptionState_SUBSCRIPTION_STATE_PAUSED SubscriptionState = 2
+	// The platform paused it because of what its webhook answered; see disable_reason. ResumeSubscription starts it again.
+	SubscriptionState_SUBSCRIPTION_STATE_DISABLED SubscriptionState = 3
+)
+
+// Enum value maps for SubscriptionState.
+var (
+	SubscriptionState_name = map[int32]string{
+		0: "SUBSCRIPTION_STATE_UNSPECIFIED",
+		1: "SUBSCRIPTION_STATE_ACTIVE",
+		2: "SUBSCRIPTION_STATE_PAUSED",
+		3: "SUBSCRIPTION_STATE_DISABLED",
+	}
+	SubscriptionState_value = map[string]int32{
+		"SUBSCRIPTION_STATE_UNSPECIFIED": 0,
+		"SUBSCRIPTION_STATE_ACTIVE":      1,
+		"SUBSCRIPTION_STATE_PAUSED":      2,
+		"SUBSCRIPTION_STATE_DISABLED":    3,
+	}
+)
+
+func (x SubscriptionState) Enum() *SubscriptionState {
+	p := new(SubscriptionState)
+	*p = x
+	return p
+}
+
+func (x SubscriptionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (SubscriptionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_subscriptions_proto_enumTypes[2].Descriptor()
+}
+
+func (SubscriptionState) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_subscriptions_proto_enumTypes[2]
+}
+
+func (x SubscriptionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use SubscriptionState.Descriptor instead.
+func (SubscriptionState) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{2}
+}
+
+// WebhookSignature is how the deliveries of a webhook are signed (Standard Webhooks 1.0).
+type WebhookSignature int32
+
+const (
+	// Not given; read as WEBHOOK_SIGNATURE_ED25519.
+	WebhookSignature_WEBHOOK_SIGNATURE_UNSPECIFIED WebhookSignature = 0
+	// `v1a`: Ed25519 (RFC 8032). The receiver holds no secret.
+	WebhookSignature_WEBHOOK_SIGNATURE_ED25519 WebhookSignature = 1
+	// `v1`: HMAC-SHA-256 (RFC 2104) with a shared secret, see GetWebhookSecret.
+	WebhookSignature_WEBHOOK_SIGNATURE_HMAC_SHA256 WebhookSignature = 2
+)
+
+// Enum value maps for WebhookSignature.
+var (
+	WebhookSignature_name = map[int32]string{
+		0: "WEBHOOK_SIGNATURE_UNSPECIFIED",
+		1: "WEBHOOK_SIGNATURE_ED25519",
+		2: "WEBHOOK_SIGNATURE_HMAC_SHA256",
+	}
+	WebhookSignature_value = map[string]int32{
+		"WEBHOOK_SIGNATURE_UNSPECIFIED": 0,
+		"WEBHOOK_SIGNATURE_ED25519":     1,
+		"WEBHOOK_SIGNATURE_HMAC_SHA256": 2,
+	}
+)
+
+func (x WebhookSignature) Enum() *WebhookSignature {
+	p := new(WebhookSignature)
+	*p = x
+	return p
+}
+
+func (x WebhookSignature) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WebhookSignature) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_subscriptions_proto_enumTypes[3].Descriptor()
+}
+
+func (WebhookSignature) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_subscriptions_proto_enumTypes[3]
+}
+
+func (x WebhookSignature) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WebhookSignature.Descriptor instead.
+func (WebhookSignature) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{3}
+}
+
+// Webhook is where the events of a subscription are posted to.
+type Webhook struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// An https URL of a public host, without a user and without a fragment.
+	Url string `protobuf:"bytes,1,opt,name=url,proto3" json:"url,omitempty"`
+	// How deliveries are signed.
+	Signature WebhookSignature `protobuf:"varint,2,opt,name=signature,proto3,enum=armlet.notify.v1.WebhookSignature" json:"signature,omitempty"`
+	// Output only. The keys that deliveries are signed with, newest first: `whpk_` and the public key in base64. Empty for HMAC.
+	PublicKeys    []string `protobuf:"bytes,3,rep,name=public_keys,json=publicKeys,proto3" json:"public_keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Webhook) Reset() {
+	*x = Webhook{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Webhook) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Webhook) ProtoMessage() {}
+
+func (x *Webhook) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Webhook.ProtoReflect.Descriptor instead.
+func (*Webhook) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *Webhook) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Webhook) GetSignature() WebhookSignature {
+	if x != nil {
+		return x.Signature
+	}
+	return WebhookSignature_WEBHOOK_SIGNATURE_UNSPECIFIED
+}
+
+func (x *Webhook) GetPublicKeys() []string {
+	if x != nil {
+		return x.PublicKeys
+	}
+	return nil
+}
+
+// Subscription is a partner's durable consumer of its own events.
 type Subscription struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `partners/{partner}/subscriptions/{subscription}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Which subjects, below `pevt.v1.{partner}.`, for example "live.payments.>".
-	Filter string `protobuf:"bytes,2,opt,name=filter,proto3" json:"filter,omitempty"`
-	// The stream to name in `nats consumer next`.
+	// Which subjects, below `pevt.v1.{partner}.`, for example "live.payments.>". They do not overlap.
+	Filters []string `protobuf:"bytes,2,rep,name=filters,proto3" json:"filters,omitempty"`
+	// SINK_NATS: the stream to name in `nats consumer next`.
 	Stream string `protobuf:"bytes,3,opt,name=stream,proto3" json:"stream,omitempty"`
-	// The durable consumer's name.
+	// SINK_NATS: the durable consumer's name.
 	Consumer string `protobuf:"bytes,4,opt,name=consumer,proto3" json:"consumer,omitempty"`
-	// The JetStream API prefix that the partner's NATS account imports; use it with jetstream.NewWithAPIPrefix.
+	// SINK_NATS: the JetStream API prefix that the partner's NATS account imports; use it with jetstream.NewWithAPIPrefix.
 	ApiPrefix string `protobuf:"bytes,5,opt,name=api_prefix,json=apiPrefix,proto3" json:"api_prefix,omitempty"`
-	// Where to connect: comma separated NATS URLs. The partner's access token is the connection's token.
+	// SINK_NATS: where to connect: comma separated NATS URLs. The partner's access token is the connection's token.
 	NatsUrl string `protobuf:"bytes,6,opt,name=nats_url,json=natsUrl,proto3" json:"nats_url,omitempty"`
 	// When it was created.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Where its events go.
+	Sink Sink `protobuf:"varint,8,opt,name=sink,proto3,enum=armlet.notify.v1.Sink" json:"sink,omitempty"`
+	// How much of them.
+	Content EventContent `protobuf:"varint,9,opt,name=content,proto3,enum=armlet.notify.v1.EventContent" json:"content,omitempty"`
+	// Whether they are delivered.
+	State SubscriptionState `protobuf:"varint,10,opt,name=state,proto3,enum=armlet.notify.v1.SubscriptionState" json:"state,omitempty"`
+	// SINK_WEBHOOK: where they are posted.
+	Webhook *Webhook `protobuf:"bytes,11,opt,name=webhook,proto3" json:"webhook,omitempty"`
+	// Why it is DISABLED: WEBHOOK_GONE (the receiver answered 410) or WEBHOOK_FAILING (nothing was taken for five days).
+	DisableReason string `protobuf:"bytes,12,opt,name=disable_reason,json=disableReason,proto3" json:"disable_reason,omitempty"`
+	// When it was changed last.
+	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Subscription) Reset() {
 	*x = Subscription{}
-	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[0]
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -58,7 +354,7 @@ func (x *Subscription) String() string {
 func (*Subscription) ProtoMessage() {}
 
 func (x *Subscription) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[0]
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -71,7 +367,7 @@ func (x *Subscription) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Subscription.ProtoReflect.Descriptor instead.
 func (*Subscription) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{0}
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *Subscription) GetName() string {
@@ -81,11 +377,11 @@ func (x *Subscription) GetName() string {
 	return ""
 }
 
-func (x *Subscription) GetFilter() string {
+func (x *Subscription) GetFilters() []string {
 	if x != nil {
-		return x.Filter
+		return x.Filters
 	}
-	return ""
+	return nil
 }
 
 func (x *Subscription) GetStream() string {
@@ -123,6 +419,152 @@ func (x *Subscription) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Subscription) GetSink() Sink {
+	if x != nil {
+		return x.Sink
+	}
+	return Sink_SINK_UNSPECIFIED
+}
+
+func (x *Subscription) GetContent() EventContent {
+	if x != nil {
+		return x.Content
+	}
+	return EventContent_EVENT_CONTENT_UNSPECIFIED
+}
+
+func (x *Subscription) GetState() SubscriptionState {
+	if x != nil {
+		return x.State
+	}
+	return SubscriptionState_SUBSCRIPTION_STATE_UNSPECIFIED
+}
+
+func (x *Subscription) GetWebhook() *Webhook {
+	if x != nil {
+		return x.Webhook
+	}
+	return nil
+}
+
+func (x *Subscription) GetDisableReason() string {
+	if x != nil {
+		return x.DisableReason
+	}
+	return ""
+}
+
+func (x *Subscription) GetUpdateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UpdateTime
+	}
+	return nil
+}
+
+// StartPosition says which events a new subscription begins with.
+type StartPosition struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where.
+	//
+	// Types that are valid to be assigned to At:
+	//
+	//	*StartPosition_Beginning
+	//	*StartPosition_Now
+	//	*StartPosition_Time
+	At            isStartPosition_At `protobuf_oneof:"at"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StartPosition) Reset() {
+	*x = StartPosition{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StartPosition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StartPosition) ProtoMessage() {}
+
+func (x *StartPosition) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StartPosition.ProtoReflect.Descriptor instead.
+func (*StartPosition) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *StartPosition) GetAt() isStartPosition_At {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *StartPosition) GetBeginning() bool {
+	if x != nil {
+		if x, ok := x.At.(*StartPosition_Beginning); ok {
+			return x.Beginning
+		}
+	}
+	return false
+}
+
+func (x *StartPosition) GetNow() bool {
+	if x != nil {
+		if x, ok := x.At.(*StartPosition_Now); ok {
+			return x.Now
+		}
+	}
+	return false
+}
+
+func (x *StartPosition) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		if x, ok := x.At.(*StartPosition_Time); ok {
+			return x.Time
+		}
+	}
+	return nil
+}
+
+type isStartPosition_At interface {
+	isStartPosition_At()
+}
+
+type StartPosition_Beginning struct {
+	// Everything that the stream still has, which is seven days; the default.
+	Beginning bool `protobuf:"varint,1,opt,name=beginning,proto3,oneof"`
+}
+
+type StartPosition_Now struct {
+	// Only what happens from now on.
+	Now bool `protobuf:"varint,2,opt,name=now,proto3,oneof"`
+}
+
+type StartPosition_Time struct {
+	// What was published at this time or later.
+	Time *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=time,proto3,oneof"`
+}
+
+func (*StartPosition_Beginning) isStartPosition_At() {}
+
+func (*StartPosition_Now) isStartPosition_At() {}
+
+func (*StartPosition_Time) isStartPosition_At() {}
+
 // CreateSubscriptionRequest asks for a subscription.
 type CreateSubscriptionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -130,17 +572,26 @@ type CreateSubscriptionRequest struct {
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
 	// The id: 1 to 31 lower-case letters, digits and hyphens.
 	SubscriptionId string `protobuf:"bytes,2,opt,name=subscription_id,json=subscriptionId,proto3" json:"subscription_id,omitempty"`
-	// Which subjects, below `pevt.v1.{partner}.`; empty is all of the caller's mode.
-	Filter string `protobuf:"bytes,3,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Which subjects, below `pevt.v1.{partner}.`: mode, domain, entity and verb, with `*` for any, or ended early by `.>`; up to 20 that do not
+	// overlap. None is all of the caller's mode.
+	Filters []string `protobuf:"bytes,3,rep,name=filters,proto3" json:"filters,omitempty"`
 	// Makes the call safe to repeat.
-	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Where its events go.
+	Sink Sink `protobuf:"varint,5,opt,name=sink,proto3,enum=armlet.notify.v1.Sink" json:"sink,omitempty"`
+	// How much of them.
+	Content EventContent `protobuf:"varint,6,opt,name=content,proto3,enum=armlet.notify.v1.EventContent" json:"content,omitempty"`
+	// Where to begin.
+	Start *StartPosition `protobuf:"bytes,7,opt,name=start,proto3" json:"start,omitempty"`
+	// Needed with SINK_WEBHOOK, else unset.
+	Webhook       *Webhook `protobuf:"bytes,8,opt,name=webhook,proto3" json:"webhook,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateSubscriptionRequest) Reset() {
 	*x = CreateSubscriptionRequest{}
-	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[1]
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -152,7 +603,7 @@ func (x *CreateSubscriptionRequest) String() string {
 func (*CreateSubscriptionRequest) ProtoMessage() {}
 
 func (x *CreateSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[1]
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -165,7 +616,7 @@ func (x *CreateSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*CreateSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{1}
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreateSubscriptionRequest) GetParent() string {
@@ -182,11 +633,11 @@ func (x *CreateSubscriptionRequest) GetSubscriptionId() string {
 	return ""
 }
 
-func (x *CreateSubscriptionRequest) GetFilter() string {
+func (x *CreateSubscriptionRequest) GetFilters() []string {
 	if x != nil {
-		return x.Filter
+		return x.Filters
 	}
-	return ""
+	return nil
 }
 
 func (x *CreateSubscriptionRequest) GetRequestId() string {
@@ -194,6 +645,34 @@ func (x *CreateSubscriptionRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+func (x *CreateSubscriptionRequest) GetSink() Sink {
+	if x != nil {
+		return x.Sink
+	}
+	return Sink_SINK_UNSPECIFIED
+}
+
+func (x *CreateSubscriptionRequest) GetContent() EventContent {
+	if x != nil {
+		return x.Content
+	}
+	return EventContent_EVENT_CONTENT_UNSPECIFIED
+}
+
+func (x *CreateSubscriptionRequest) GetStart() *StartPosition {
+	if x != nil {
+		return x.Start
+	}
+	return nil
+}
+
+func (x *CreateSubscriptionRequest) GetWebhook() *Webhook {
+	if x != nil {
+		return x.Webhook
+	}
+	return nil
 }
 
 // GetSubscriptionRequest names a subscription.
@@ -207,7 +686,7 @@ type GetSubscriptionRequest struct {
 
 func (x *GetSubscriptionRequest) Reset() {
 	*x = GetSubscriptionRequest{}
-	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[2]
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +698,7 @@ func (x *GetSubscriptionRequest) String() string {
 func (*GetSubscriptionRequest) ProtoMessage() {}
 
 func (x *GetSubscriptionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[2]
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +711,7 @@ func (x *GetSubscriptionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetSubscriptionRequest.ProtoReflect.Descriptor instead.
 func (*GetSubscriptionRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{2}
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetSubscriptionRequest) GetName() string {
@@ -242,29 +721,1470 @@ func (x *GetSubscriptionRequest) GetName() string {
 	return ""
 }
 
+// ListSubscriptionsRequest names a partner.
+type ListSubscriptionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}`.
+	Parent        string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSubscriptionsRequest) Reset() {
+	*x = ListSubscriptionsRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSubscriptionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSubscriptionsRequest) ProtoMessage() {}
+
+func (x *ListSubscriptionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSubscriptionsRequest.ProtoReflect.Descriptor instead.
+func (*ListSubscriptionsRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ListSubscriptionsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+// ListSubscriptionsResponse holds all subscriptions of a partner in the caller's mode; there are at most 100.
+type ListSubscriptionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The subscriptions, by name.
+	Subscriptions []*Subscription `protobuf:"bytes,1,rep,name=subscriptions,proto3" json:"subscriptions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListSubscriptionsResponse) Reset() {
+	*x = ListSubscriptionsResponse{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListSubscriptionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListSubscriptionsResponse) ProtoMessage() {}
+
+func (x *ListSubscriptionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListSubscriptionsResponse.ProtoReflect.Descriptor instead.
+func (*ListSubscriptionsResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ListSubscriptionsResponse) GetSubscriptions() []*Subscription {
+	if x != nil {
+		return x.Subscriptions
+	}
+	return nil
+}
+
+// DeleteSubscriptionRequest names a subscription.
+type DeleteSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSubscriptionRequest) Reset() {
+	*x = DeleteSubscriptionRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSubscriptionRequest) ProtoMessage() {}
+
+func (x *DeleteSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*DeleteSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *DeleteSubscriptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// DeleteSubscriptionResponse has no fields.
+type DeleteSubscriptionResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteSubscriptionResponse) Reset() {
+	*x = DeleteSubscriptionResponse{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteSubscriptionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteSubscriptionResponse) ProtoMessage() {}
+
+func (x *DeleteSubscriptionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteSubscriptionResponse.ProtoReflect.Descriptor instead.
+func (*DeleteSubscriptionResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{8}
+}
+
+// PauseSubscriptionRequest names a subscription.
+type PauseSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseSubscriptionRequest) Reset() {
+	*x = PauseSubscriptionRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseSubscriptionRequest) ProtoMessage() {}
+
+func (x *PauseSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*PauseSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PauseSubscriptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// ResumeSubscriptionRequest names a subscription.
+type ResumeSubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// SINK_WEBHOOK: post to this URL from now on; empty leaves it.
+	WebhookUrl    string `protobuf:"bytes,2,opt,name=webhook_url,json=webhookUrl,proto3" json:"webhook_url,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeSubscriptionRequest) Reset() {
+	*x = ResumeSubscriptionRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeSubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeSubscriptionRequest) ProtoMessage() {}
+
+func (x *ResumeSubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeSubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*ResumeSubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ResumeSubscriptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ResumeSubscriptionRequest) GetWebhookUrl() string {
+	if x != nil {
+		return x.WebhookUrl
+	}
+	return ""
+}
+
+// ReplaySubscriptionRequest says from when on to deliver again.
+type ReplaySubscriptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Everything that was published at this time or later comes again, as far back as the stream goes.
+	FromTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from_time,json=fromTime,proto3" json:"from_time,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReplaySubscriptionRequest) Reset() {
+	*x = ReplaySubscriptionRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReplaySubscriptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReplaySubscriptionRequest) ProtoMessage() {}
+
+func (x *ReplaySubscriptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReplaySubscriptionRequest.ProtoReflect.Descriptor instead.
+func (*ReplaySubscriptionRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ReplaySubscriptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ReplaySubscriptionRequest) GetFromTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FromTime
+	}
+	return nil
+}
+
+func (x *ReplaySubscriptionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// SendTestEventRequest names a subscription.
+type SendTestEventRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendTestEventRequest) Reset() {
+	*x = SendTestEventRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendTestEventRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendTestEventRequest) ProtoMessage() {}
+
+func (x *SendTestEventRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendTestEventRequest.ProtoReflect.Descriptor instead.
+func (*SendTestEventRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SendTestEventRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *SendTestEventRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// SendTestEventResponse names the event.
+type SendTestEventResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The id under which it will arrive.
+	EventId       string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SendTestEventResponse) Reset() {
+	*x = SendTestEventResponse{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SendTestEventResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SendTestEventResponse) ProtoMessage() {}
+
+func (x *SendTestEventResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SendTestEventResponse.ProtoReflect.Descriptor instead.
+func (*SendTestEventResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *SendTestEventResponse) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+// RotateWebhookKeyRequest names a subscription.
+type RotateWebhookKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateWebhookKeyRequest) Reset() {
+	*x = RotateWebhookKeyRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateWebhookKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateWebhookKeyRequest) ProtoMessage() {}
+
+func (x *RotateWebhookKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateWebhookKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateWebhookKeyRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RotateWebhookKeyRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RotateWebhookKeyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// GetWebhookSecretRequest names a subscription.
+type GetWebhookSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWebhookSecretRequest) Reset() {
+	*x = GetWebhookSecretRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWebhookSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWebhookSecretRequest) ProtoMessage() {}
+
+func (x *GetWebhookSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWebhookSecretRequest.ProtoReflect.Descriptor instead.
+func (*GetWebhookSecretRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *GetWebhookSecretRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// GetWebhookSecretResponse holds what a receiver verifies with.
+type GetWebhookSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The secrets that deliveries are signed with, newest first: `whsec_` and 32 bytes in base64. Secret.
+	Secrets       []string `protobuf:"bytes,1,rep,name=secrets,proto3" json:"secrets,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetWebhookSecretResponse) Reset() {
+	*x = GetWebhookSecretResponse{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetWebhookSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetWebhookSecretResponse) ProtoMessage() {}
+
+func (x *GetWebhookSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetWebhookSecretResponse.ProtoReflect.Descriptor instead.
+func (*GetWebhookSecretResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *GetWebhookSecretResponse) GetSecrets() []string {
+	if x != nil {
+		return x.Secrets
+	}
+	return nil
+}
+
+// DeadLetter is an event that a webhook did not take in all its tries.
+type DeadLetter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}/deadLetters/{event id}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The event's type, such as "armlet.payments.v1.PaymentCaptured".
+	EventType string `protobuf:"bytes,2,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// The event's subject on NATS.
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// How often it was tried.
+	Attempts int32 `protobuf:"varint,4,opt,name=attempts,proto3" json:"attempts,omitempty"`
+	// What came of the last try.
+	LastError string `protobuf:"bytes,5,opt,name=last_error,json=lastError,proto3" json:"last_error,omitempty"`
+	// When it was given up.
+	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeadLetter) Reset() {
+	*x = DeadLetter{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeadLetter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeadLetter) ProtoMessage() {}
+
+func (x *DeadLetter) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeadLetter.ProtoReflect.Descriptor instead.
+func (*DeadLetter) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *DeadLetter) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetAttempts() int32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
+}
+
+func (x *DeadLetter) GetLastError() string {
+	if x != nil {
+		return x.LastError
+	}
+	return ""
+}
+
+func (x *DeadLetter) GetCreateTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreateTime
+	}
+	return nil
+}
+
+// ListDeadLettersRequest asks for a page of dead letters.
+type ListDeadLettersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// At most this many, 0 to 1,000; 0 is 50.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadLettersRequest) Reset() {
+	*x = ListDeadLettersRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadLettersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadLettersRequest) ProtoMessage() {}
+
+func (x *ListDeadLettersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadLettersRequest.ProtoReflect.Descriptor instead.
+func (*ListDeadLettersRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ListDeadLettersRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListDeadLettersRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDeadLettersRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListDeadLettersResponse is a page of dead letters.
+type ListDeadLettersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The dead letters, oldest event first.
+	DeadLetters []*DeadLetter `protobuf:"bytes,1,rep,name=dead_letters,json=deadLetters,proto3" json:"dead_letters,omitempty"`
+	// Give this as page_token for the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListDeadLettersResponse) Reset() {
+	*x = ListDeadLettersResponse{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListDeadLettersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListDeadLettersResponse) ProtoMessage() {}
+
+func (x *ListDeadLettersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListDeadLettersResponse.ProtoReflect.Descriptor instead.
+func (*ListDeadLettersResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ListDeadLettersResponse) GetDeadLetters() []*DeadLetter {
+	if x != nil {
+		return x.DeadLetters
+	}
+	return nil
+}
+
+func (x *ListDeadLettersResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// RedriveDeadLettersRequest says which dead letters to try again.
+type RedriveDeadLettersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The ids of their events; none is all.
+	EventIds      []string `protobuf:"bytes,2,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedriveDeadLettersRequest) Reset() {
+	*x = RedriveDeadLettersRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedriveDeadLettersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedriveDeadLettersRequest) ProtoMessage() {}
+
+func (x *RedriveDeadLettersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedriveDeadLettersRequest.ProtoReflect.Descriptor instead.
+func (*RedriveDeadLettersRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RedriveDeadLettersRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *RedriveDeadLettersRequest) GetEventIds() []string {
+	if x != nil {
+		return x.EventIds
+	}
+	return nil
+}
+
+// RedriveDeadLettersResponse says how many.
+type RedriveDeadLettersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many are tried again, from the first try on.
+	Count         int64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedriveDeadLettersResponse) Reset() {
+	*x = RedriveDeadLettersResponse{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedriveDeadLettersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedriveDeadLettersResponse) ProtoMessage() {}
+
+func (x *RedriveDeadLettersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedriveDeadLettersResponse.ProtoReflect.Descriptor instead.
+func (*RedriveDeadLettersResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *RedriveDeadLettersResponse) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// DiscardDeadLettersRequest says which dead letters to drop.
+type DiscardDeadLettersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/subscriptions/{subscription}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// The ids of their events; none is all.
+	EventIds      []string `protobuf:"bytes,2,rep,name=event_ids,json=eventIds,proto3" json:"event_ids,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardDeadLettersRequest) Reset() {
+	*x = DiscardDeadLettersRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardDeadLettersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardDeadLettersRequest) ProtoMessage() {}
+
+func (x *DiscardDeadLettersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardDeadLettersRequest.ProtoReflect.Descriptor instead.
+func (*DiscardDeadLettersRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *DiscardDeadLettersRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *DiscardDeadLettersRequest) GetEventIds() []string {
+	if x != nil {
+		return x.EventIds
+	}
+	return nil
+}
+
+// DiscardDeadLettersResponse says how many.
+type DiscardDeadLettersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How many were dropped.
+	Count         int64 `protobuf:"varint,1,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DiscardDeadLettersResponse) Reset() {
+	*x = DiscardDeadLettersResponse{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DiscardDeadLettersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DiscardDeadLettersResponse) ProtoMessage() {}
+
+func (x *DiscardDeadLettersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DiscardDeadLettersResponse.ProtoReflect.Descriptor instead.
+func (*DiscardDeadLettersResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DiscardDeadLettersResponse) GetCount() int64 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// StreamEventsRequest opens the stream, then acknowledges.
+type StreamEventsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The first message is open, all others are ack.
+	//
+	// Types that are valid to be assigned to Message:
+	//
+	//	*StreamEventsRequest_Open
+	//	*StreamEventsRequest_Ack
+	Message       isStreamEventsRequest_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamEventsRequest) Reset() {
+	*x = StreamEventsRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamEventsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamEventsRequest) ProtoMessage() {}
+
+func (x *StreamEventsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamEventsRequest.ProtoReflect.Descriptor instead.
+func (*StreamEventsRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *StreamEventsRequest) GetMessage() isStreamEventsRequest_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *StreamEventsRequest) GetOpen() string {
+	if x != nil {
+		if x, ok := x.Message.(*StreamEventsRequest_Open); ok {
+			return x.Open
+		}
+	}
+	return ""
+}
+
+func (x *StreamEventsRequest) GetAck() string {
+	if x != nil {
+		if x, ok := x.Message.(*StreamEventsRequest_Ack); ok {
+			return x.Ack
+		}
+	}
+	return ""
+}
+
+type isStreamEventsRequest_Message interface {
+	isStreamEventsRequest_Message()
+}
+
+type StreamEventsRequest_Open struct {
+	// `partners/{partner}/subscriptions/{subscription}`, of SINK_GRPC.
+	Open string `protobuf:"bytes,1,opt,name=open,proto3,oneof"`
+}
+
+type StreamEventsRequest_Ack struct {
+	// The id of an event that was handled and need not come again.
+	Ack string `protobuf:"bytes,2,opt,name=ack,proto3,oneof"`
+}
+
+func (*StreamEventsRequest_Open) isStreamEventsRequest_Message() {}
+
+func (*StreamEventsRequest_Ack) isStreamEventsRequest_Message() {}
+
+// StreamEventsResponse is one event. It comes again, here or on another stream, when it is not acknowledged within 30 seconds.
+type StreamEventsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The event's id; remember those you have handled.
+	EventId string `protobuf:"bytes,1,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// The full name of the message, such as "armlet.payments.v1.PaymentCaptured".
+	EventType string `protobuf:"bytes,2,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
+	// The NATS subject, `pevt.v1.{partner}.{mode}.{domain}.{entity}.{verb}`.
+	Subject string `protobuf:"bytes,3,opt,name=subject,proto3" json:"subject,omitempty"`
+	// The resource that it is about.
+	Resource string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	// When it happened.
+	EventTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=event_time,json=eventTime,proto3" json:"event_time,omitempty"`
+	// The message; empty with EVENT_CONTENT_THIN.
+	Data []byte `protobuf:"bytes,6,opt,name=data,proto3" json:"data,omitempty"`
+	// The W3C trace context of what caused it, or empty.
+	Traceparent   string `protobuf:"bytes,7,opt,name=traceparent,proto3" json:"traceparent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamEventsResponse) Reset() {
+	*x = StreamEventsResponse{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamEventsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamEventsResponse) ProtoMessage() {}
+
+func (x *StreamEventsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamEventsResponse.ProtoReflect.Descriptor instead.
+func (*StreamEventsResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *StreamEventsResponse) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *StreamEventsResponse) GetEventType() string {
+	if x != nil {
+		return x.EventType
+	}
+	return ""
+}
+
+func (x *StreamEventsResponse) GetSubject() string {
+	if x != nil {
+		return x.Subject
+	}
+	return ""
+}
+
+func (x *StreamEventsResponse) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *StreamEventsResponse) GetEventTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.EventTime
+	}
+	return nil
+}
+
+func (x *StreamEventsResponse) GetData() []byte {
+	if x != nil {
+		return x.Data
+	}
+	return nil
+}
+
+func (x *StreamEventsResponse) GetTraceparent() string {
+	if x != nil {
+		return x.Traceparent
+	}
+	return ""
+}
+
+// GetNatsCredentialsRequest names a partner.
+type GetNatsCredentialsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}`.
+	Parent        string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetNatsCredentialsRequest) Reset() {
+	*x = GetNatsCredentialsRequest{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetNatsCredentialsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetNatsCredentialsRequest) ProtoMessage() {}
+
+func (x *GetNatsCredentialsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetNatsCredentialsRequest.ProtoReflect.Descriptor instead.
+func (*GetNatsCredentialsRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *GetNatsCredentialsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+// NatsCredentials is what a NATS client needs.
+type NatsCredentials struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Comma separated URLs.
+	NatsUrl string `protobuf:"bytes,1,opt,name=nats_url,json=natsUrl,proto3" json:"nats_url,omitempty"`
+	// The token to connect with: the access token that this call was made with. Secret.
+	Token string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	// The JetStream API prefix.
+	ApiPrefix string `protobuf:"bytes,3,opt,name=api_prefix,json=apiPrefix,proto3" json:"api_prefix,omitempty"`
+	// The partner's stream.
+	Stream string `protobuf:"bytes,4,opt,name=stream,proto3" json:"stream,omitempty"`
+	// All of this as a context file of the `nats` command-line client: save it as `~/.config/nats/context/armlet.json`. Secret.
+	ContextJson   string `protobuf:"bytes,5,opt,name=context_json,json=contextJson,proto3" json:"context_json,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *NatsCredentials) Reset() {
+	*x = NatsCredentials{}
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *NatsCredentials) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*NatsCredentials) ProtoMessage() {}
+
+func (x *NatsCredentials) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_subscriptions_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use NatsCredentials.ProtoReflect.Descriptor instead.
+func (*NatsCredentials) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_subscriptions_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *NatsCredentials) GetNatsUrl() string {
+	if x != nil {
+		return x.NatsUrl
+	}
+	return ""
+}
+
+func (x *NatsCredentials) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+func (x *NatsCredentials) GetApiPrefix() string {
+	if x != nil {
+		return x.ApiPrefix
+	}
+	return ""
+}
+
+func (x *NatsCredentials) GetStream() string {
+	if x != nil {
+		return x.Stream
+	}
+	return ""
+}
+
+func (x *NatsCredentials) GetContextJson() string {
+	if x != nil {
+		return x.ContextJson
+	}
+	return ""
+}
+
 var File_armlet_notify_v1_subscriptions_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_subscriptions_proto_rawDesc = "" +
 	"\n" +
-	"$armlet/notify/v1/subscriptions.proto\x12\x10armlet.notify.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x01\n" +
+	"$armlet/notify/v1/subscriptions.proto\x12\x10armlet.notify.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x94\x01\n" +
+	"\aWebhook\x12\x1c\n" +
+	"\x03url\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05\x10\x01\x18\xd0\x0fR\x03url\x12J\n" +
+	"\tsignature\x18\x02 \x01(\x0e2\".armlet.notify.v1.WebhookSignatureB\b\xbaH\x05\x82\x01\x02\x10\x01R\tsignature\x12\x1f\n" +
+	"\vpublic_keys\x18\x03 \x03(\tR\n" +
+	"publicKeys\"\xa1\x04\n" +
 	"\fSubscription\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
-	"\x06filter\x18\x02 \x01(\tR\x06filter\x12\x16\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\afilters\x18\x02 \x03(\tR\afilters\x12\x16\n" +
 	"\x06stream\x18\x03 \x01(\tR\x06stream\x12\x1a\n" +
 	"\bconsumer\x18\x04 \x01(\tR\bconsumer\x12\x1d\n" +
 	"\n" +
 	"api_prefix\x18\x05 \x01(\tR\tapiPrefix\x12\x19\n" +
 	"\bnats_url\x18\x06 \x01(\tR\anatsUrl\x12;\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xb9\x02\n" +
+	"createTime\x12*\n" +
+	"\x04sink\x18\b \x01(\x0e2\x16.armlet.notify.v1.SinkR\x04sink\x128\n" +
+	"\acontent\x18\t \x01(\x0e2\x1e.armlet.notify.v1.EventContentR\acontent\x129\n" +
+	"\x05state\x18\n" +
+	" \x01(\x0e2#.armlet.notify.v1.SubscriptionStateR\x05state\x123\n" +
+	"\awebhook\x18\v \x01(\v2\x19.armlet.notify.v1.WebhookR\awebhook\x12%\n" +
+	"\x0edisable_reason\x18\f \x01(\tR\rdisableReason\x12;\n" +
+	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"updateTime\"{\n" +
+	"\rStartPosition\x12\x1e\n" +
+	"\tbeginning\x18\x01 \x01(\bH\x00R\tbeginning\x12\x12\n" +
+	"\x03now\x18\x02 \x01(\bH\x00R\x03now\x120\n" +
+	"\x04time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampH\x00R\x04timeB\x04\n" +
+	"\x02at\"\xa5\x04\n" +
 	"\x19CreateSubscriptionRequest\x12A\n" +
 	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12I\n" +
-	"\x0fsubscription_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,30}$R\x0esubscriptionId\x12O\n" +
-	"\x06filter\x18\x03 \x01(\tB7\xbaH4r220^$|^(live|test)(\\.([a-z_]{1,30}|\\*)){0,3}(\\.>)?$R\x06filter\x12=\n" +
+	"\x0fsubscription_id\x18\x02 \x01(\tB \xbaH\x1dr\x1b2\x19^[a-z0-9][a-z0-9-]{0,30}$R\x0esubscriptionId\x12U\n" +
+	"\afilters\x18\x03 \x03(\tB;\xbaH8\x92\x015\x10\x14\"1r/2-^(live|test)(\\.([a-z_]{1,30}|\\*)){0,3}(\\.>)?$R\afilters\x12=\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"}\n" +
+	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x124\n" +
+	"\x04sink\x18\x05 \x01(\x0e2\x16.armlet.notify.v1.SinkB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04sink\x12B\n" +
+	"\acontent\x18\x06 \x01(\x0e2\x1e.armlet.notify.v1.EventContentB\b\xbaH\x05\x82\x01\x02\x10\x01R\acontent\x125\n" +
+	"\x05start\x18\a \x01(\v2\x1f.armlet.notify.v1.StartPositionR\x05start\x123\n" +
+	"\awebhook\x18\b \x01(\v2\x19.armlet.notify.v1.WebhookR\awebhook\"}\n" +
 	"\x16GetSubscriptionRequest\x12c\n" +
-	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04nameBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04name\"]\n" +
+	"\x18ListSubscriptionsRequest\x12A\n" +
+	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\"a\n" +
+	"\x19ListSubscriptionsResponse\x12D\n" +
+	"\rsubscriptions\x18\x01 \x03(\v2\x1e.armlet.notify.v1.SubscriptionR\rsubscriptions\"\x80\x01\n" +
+	"\x19DeleteSubscriptionRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04name\"\x1c\n" +
+	"\x1aDeleteSubscriptionResponse\"\x7f\n" +
+	"\x18PauseSubscriptionRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04name\"\xab\x01\n" +
+	"\x19ResumeSubscriptionRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04name\x12)\n" +
+	"\vwebhook_url\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xd0\x0fR\n" +
+	"webhookUrl\"\x80\x02\n" +
+	"\x19ReplaySubscriptionRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04name\x12?\n" +
+	"\tfrom_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\bfromTime\x12=\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xba\x01\n" +
+	"\x14SendTestEventRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"2\n" +
+	"\x15SendTestEventResponse\x12\x19\n" +
+	"\bevent_id\x18\x01 \x01(\tR\aeventId\"\xbd\x01\n" +
+	"\x17RotateWebhookKeyRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"~\n" +
+	"\x17GetWebhookSecretRequest\x12c\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x04name\"9\n" +
+	"\x18GetWebhookSecretResponse\x12\x1d\n" +
+	"\asecrets\x18\x01 \x03(\tB\x03\x80\x01\x01R\asecrets\"\xd1\x01\n" +
+	"\n" +
+	"DeadLetter\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x02 \x01(\tR\teventType\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x1a\n" +
+	"\battempts\x18\x04 \x01(\x05R\battempts\x12\x1d\n" +
+	"\n" +
+	"last_error\x18\x05 \x01(\tR\tlastError\x12;\n" +
+	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"createTime\"\xd3\x01\n" +
+	"\x16ListDeadLettersRequest\x12g\n" +
+	"\x06parent\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x82\x01\n" +
+	"\x17ListDeadLettersResponse\x12?\n" +
+	"\fdead_letters\x18\x01 \x03(\v2\x1c.armlet.notify.v1.DeadLetterR\vdeadLetters\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xb4\x01\n" +
+	"\x19RedriveDeadLettersRequest\x12g\n" +
+	"\x06parent\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x06parent\x12.\n" +
+	"\tevent_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x10\x01\x18@R\beventIds\"2\n" +
+	"\x1aRedriveDeadLettersResponse\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\"\xb4\x01\n" +
+	"\x19DiscardDeadLettersRequest\x12g\n" +
+	"\x06parent\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$R\x06parent\x12.\n" +
+	"\tevent_ids\x18\x02 \x03(\tB\x11\xbaH\x0e\x92\x01\v\x10\xe8\a\"\x06r\x04\x10\x01\x18@R\beventIds\"2\n" +
+	"\x1aDiscardDeadLettersResponse\x12\x14\n" +
+	"\x05count\x18\x01 \x01(\x03R\x05count\"\xad\x01\n" +
+	"\x13StreamEventsRequest\x12e\n" +
+	"\x04open\x18\x01 \x01(\tBO\xbaHLrJ2H^partners/[a-z0-9][a-z0-9-]{1,30}/subscriptions/[a-z0-9][a-z0-9-]{0,30}$H\x00R\x04open\x12\x1d\n" +
+	"\x03ack\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@H\x00R\x03ackB\x10\n" +
+	"\amessage\x12\x05\xbaH\x02\b\x01\"\xf7\x01\n" +
+	"\x14StreamEventsResponse\x12\x19\n" +
+	"\bevent_id\x18\x01 \x01(\tR\aeventId\x12\x1d\n" +
+	"\n" +
+	"event_type\x18\x02 \x01(\tR\teventType\x12\x18\n" +
+	"\asubject\x18\x03 \x01(\tR\asubject\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\x129\n" +
+	"\n" +
+	"event_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\teventTime\x12\x12\n" +
+	"\x04data\x18\x06 \x01(\fR\x04data\x12 \n" +
+	"\vtraceparent\x18\a \x01(\tR\vtraceparent\"^\n" +
+	"\x19GetNatsCredentialsRequest\x12A\n" +
+	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\"\xa6\x01\n" +
+	"\x0fNatsCredentials\x12\x19\n" +
+	"\bnats_url\x18\x01 \x01(\tR\anatsUrl\x12\x19\n" +
+	"\x05token\x18\x02 \x01(\tB\x03\x80\x01\x01R\x05token\x12\x1d\n" +
+	"\n" +
+	"api_prefix\x18\x03 \x01(\tR\tapiPrefix\x12\x16\n" +
+	"\x06stream\x18\x04 \x01(\tR\x06stream\x12&\n" +
+	"\fcontext_json\x18\x05 \x01(\tB\x03\x80\x01\x01R\vcontextJson*L\n" +
+	"\x04Sink\x12\x14\n" +
+	"\x10SINK_UNSPECIFIED\x10\x00\x12\r\n" +
+	"\tSINK_NATS\x10\x01\x12\x10\n" +
+	"\fSINK_WEBHOOK\x10\x02\x12\r\n" +
+	"\tSINK_GRPC\x10\x03*]\n" +
+	"\fEventContent\x12\x1d\n" +
+	"\x19EVENT_CONTENT_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12EVENT_CONTENT_FULL\x10\x01\x12\x16\n" +
+	"\x12EVENT_CONTENT_THIN\x10\x02*\x96\x01\n" +
+	"\x11SubscriptionState\x12\"\n" +
+	"\x1eSUBSCRIPTION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19SUBSCRIPTION_STATE_ACTIVE\x10\x01\x12\x1d\n" +
+	"\x19SUBSCRIPTION_STATE_PAUSED\x10\x02\x12\x1f\n" +
+	"\x1bSUBSCRIPTION_STATE_DISABLED\x10\x03*w\n" +
+	"\x10WebhookSignature\x12!\n" +
+	"\x1dWEBHOOK_SIGNATURE_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19WEBHOOK_SIGNATURE_ED25519\x10\x01\x12!\n" +
+	"\x1dWEBHOOK_SIGNATURE_HMAC_SHA256\x10\x02BBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var (
 	file_armlet_notify_v1_subscriptions_proto_rawDescOnce sync.Once
@@ -278,20 +2198,66 @@ func file_armlet_notify_v1_subscriptions_proto_rawDescGZIP() []byte {
 	return file_armlet_notify_v1_subscriptions_proto_rawDescData
 }
 
-var file_armlet_notify_v1_subscriptions_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_armlet_notify_v1_subscriptions_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_armlet_notify_v1_subscriptions_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_armlet_notify_v1_subscriptions_proto_goTypes = []any{
-	(*Subscription)(nil),              // 0: armlet.notify.v1.Subscription
-	(*CreateSubscriptionRequest)(nil), // 1: armlet.notify.v1.CreateSubscriptionRequest
-	(*GetSubscriptionRequest)(nil),    // 2: armlet.notify.v1.GetSubscriptionRequest
-	(*timestamppb.Timestamp)(nil),     // 3: google.protobuf.Timestamp
+	(Sink)(0),                          // 0: armlet.notify.v1.Sink
+	(EventContent)(0),                  // 1: armlet.notify.v1.EventContent
+	(SubscriptionState)(0),             // 2: armlet.notify.v1.SubscriptionState
+	(WebhookSignature)(0),              // 3: armlet.notify.v1.WebhookSignature
+	(*Webhook)(nil),                    // 4: armlet.notify.v1.Webhook
+	(*Subscription)(nil),               // 5: armlet.notify.v1.Subscription
+	(*StartPosition)(nil),              // 6: armlet.notify.v1.StartPosition
+	(*CreateSubscriptionRequest)(nil),  // 7: armlet.notify.v1.CreateSubscriptionRequest
+	(*GetSubscriptionRequest)(nil),     // 8: armlet.notify.v1.GetSubscriptionRequest
+	(*ListSubscriptionsRequest)(nil),   // 9: armlet.notify.v1.ListSubscriptionsRequest
+	(*ListSubscriptionsResponse)(nil),  // 10: armlet.notify.v1.ListSubscriptionsResponse
+	(*DeleteSubscriptionRequest)(nil),  // 11: armlet.notify.v1.DeleteSubscriptionRequest
+	(*DeleteSubscriptionResponse)(nil), // 12: armlet.notify.v1.DeleteSubscriptionResponse
+	(*PauseSubscriptionRequest)(nil),   // 13: armlet.notify.v1.PauseSubscriptionRequest
+	(*ResumeSubscriptionRequest)(nil),  // 14: armlet.notify.v1.ResumeSubscriptionRequest
+	(*ReplaySubscriptionRequest)(nil),  // 15: armlet.notify.v1.ReplaySubscriptionRequest
+	(*SendTestEventRequest)(nil),       // 16: armlet.notify.v1.SendTestEventRequest
+	(*SendTestEventResponse)(nil),      // 17: armlet.notify.v1.SendTestEventResponse
+	(*RotateWebhookKeyRequest)(nil),    // 18: armlet.notify.v1.RotateWebhookKeyRequest
+	(*GetWebhookSecretRequest)(nil),    // 19: armlet.notify.v1.GetWebhookSecretRequest
+	(*GetWebhookSecretResponse)(nil),   // 20: armlet.notify.v1.GetWebhookSecretResponse
+	(*DeadLetter)(nil),                 // 21: armlet.notify.v1.DeadLetter
+	(*ListDeadLettersRequest)(nil),     // 22: armlet.notify.v1.ListDeadLettersRequest
+	(*ListDeadLettersResponse)(nil),    // 23: armlet.notify.v1.ListDeadLettersResponse
+	(*RedriveDeadLettersRequest)(nil),  // 24: armlet.notify.v1.RedriveDeadLettersRequest
+	(*RedriveDeadLettersResponse)(nil), // 25: armlet.notify.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersRequest)(nil),  // 26: armlet.notify.v1.DiscardDeadLettersRequest
+	(*DiscardDeadLettersResponse)(nil), // 27: armlet.notify.v1.DiscardDeadLettersResponse
+	(*StreamEventsRequest)(nil),        // 28: armlet.notify.v1.StreamEventsRequest
+	(*StreamEventsResponse)(nil),       // 29: armlet.notify.v1.StreamEventsResponse
+	(*GetNatsCredentialsRequest)(nil),  // 30: armlet.notify.v1.GetNatsCredentialsRequest
+	(*NatsCredentials)(nil),            // 31: armlet.notify.v1.NatsCredentials
+	(*timestamppb.Timestamp)(nil),      // 32: google.protobuf.Timestamp
 }
 var file_armlet_notify_v1_subscriptions_proto_depIdxs = []int32{
-	3, // 0: armlet.notify.v1.Subscription.create_time:type_name -> google.protobuf.Timestamp
-	1, // [1:1] is the sub-list for method output_type
-	1, // [1:1] is the sub-list for method input_type
-	1, // [1:1] is the sub-list for extension type_name
-	1, // [1:1] is the sub-list for extension extendee
-	0, // [0:1] is the sub-list for field type_name
+	3,  // 0: armlet.notify.v1.Webhook.signature:type_name -> armlet.notify.v1.WebhookSignature
+	32, // 1: armlet.notify.v1.Subscription.create_time:type_name -> google.protobuf.Timestamp
+	0,  // 2: armlet.notify.v1.Subscription.sink:type_name -> armlet.notify.v1.Sink
+	1,  // 3: armlet.notify.v1.Subscription.content:type_name -> armlet.notify.v1.EventContent
+	2,  // 4: armlet.notify.v1.Subscription.state:type_name -> armlet.notify.v1.SubscriptionState
+	4,  // 5: armlet.notify.v1.Subscription.webhook:type_name -> armlet.notify.v1.Webhook
+	32, // 6: armlet.notify.v1.Subscription.update_time:type_name -> google.protobuf.Timestamp
+	32, // 7: armlet.notify.v1.StartPosition.time:type_name -> google.protobuf.Timestamp
+	0,  // 8: armlet.notify.v1.CreateSubscriptionRequest.sink:type_name -> armlet.notify.v1.Sink
+	1,  // 9: armlet.notify.v1.CreateSubscriptionRequest.content:type_name -> armlet.notify.v1.EventContent
+	6,  // 10: armlet.notify.v1.CreateSubscriptionRequest.start:type_name -> armlet.notify.v1.StartPosition
+	4,  // 11: armlet.notify.v1.CreateSubscriptionRequest.webhook:type_name -> armlet.notify.v1.Webhook
+	5,  // 12: armlet.notify.v1.ListSubscriptionsResponse.subscriptions:type_name -> armlet.notify.v1.Subscription
+	32, // 13: armlet.notify.v1.ReplaySubscriptionRequest.from_time:type_name -> google.protobuf.Timestamp
+	32, // 14: armlet.notify.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
+	21, // 15: armlet.notify.v1.ListDeadLettersResponse.dead_letters:type_name -> armlet.notify.v1.DeadLetter
+	32, // 16: armlet.notify.v1.StreamEventsResponse.event_time:type_name -> google.protobuf.Timestamp
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_armlet_notify_v1_subscriptions_proto_init() }
@@ -299,18 +2265,28 @@ func file_armlet_notify_v1_subscriptions_proto_init() {
 	if File_armlet_notify_v1_subscriptions_proto != nil {
 		return
 	}
+	file_armlet_notify_v1_subscriptions_proto_msgTypes[2].OneofWrappers = []any{
+		(*StartPosition_Beginning)(nil),
+		(*StartPosition_Now)(nil),
+		(*StartPosition_Time)(nil),
+	}
+	file_armlet_notify_v1_subscriptions_proto_msgTypes[24].OneofWrappers = []any{
+		(*StreamEventsRequest_Open)(nil),
+		(*StreamEventsRequest_Ack)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_notify_v1_subscriptions_proto_rawDesc), len(file_armlet_notify_v1_subscriptions_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   3,
+			NumEnums:      4,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_armlet_notify_v1_subscriptions_proto_goTypes,
 		DependencyIndexes: file_armlet_notify_v1_subscriptions_proto_depIdxs,
+		EnumInfos:         file_armlet_notify_v1_subscriptions_proto_enumTypes,
 		MessageInfos:      file_armlet_notify_v1_subscriptions_proto_msgTypes,
 	}.Build()
 	File_armlet_notify_v1_subscriptions_proto = out.File

@@ -1,0 +1,263 @@
+package bus
+
+import (
+	"context"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/armlet-pay/armlet/platform/testkit"
+	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	"github.com/armlet-pay/armlet/services/notify/internal/once"
+	"github.com/armlet-pay/armlet/services/notify/internal/senders"
+	"github.com/armlet-pay/armlet/services/notify/internal/store"
+	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
+)
+
+var testSeed = make([]byte, subscription.SeedBytes)
+
+// receiver is a webhook that answers as it is told and keeps what it took.
+type receiver struct {
+	*httptest.Server
+	mu     sync.Mutex
+	answer func(id string, try int) int
+	tries  map[string]int
+	bodies map[string]string
+	forged int
+}
+
+func newReceiver(t *testing.T, answer func(id string, try int) int) *receiver {
+	r := &receiver{answer: answer, tries: map[string]int{}, bodies: map[string]string{}}
+	public, _ := ed25519.NewKeyFromSeed(testSeed).Public().(ed25519.PublicKey)
+	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		body, _ := io.ReadAll(req.Body)
+		id := req.Header.Get("Webhook-Id")
+		sig, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(req.Header.Get("Webhook-Signature"), "v1a,"))
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if !ed25519.Verify(public, []byte(id+"."+req.Header.Get("Webhook-Timestamp")+"."+string(body)), sig) {
+			r.forged++
+		}
+		r.tries[id]++
+		status := r.answer(id, r.tries[id])
+		if status < 300 {
+			r.bodies[id] = string(body)
+		}
+		w.WriteHeader(status)
+	}))
+	t.Cleanup(r.Close)
+	return r
+}
+
+func (r *receiver) took() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.bodies)
+}
+
+// hooks is a running delivery of webhooks on a real stream and a real database.
+type hooks struct {
+	*fortress
+	st *store.Store
+}
+
+func newHooks(t *testing.T) *hooks {
+	db := testkit.OpenDB(t, "sqlite:"+filepath.Join(t.TempDir(), "n.db"))
+	if err := store.Migrate(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	h := &hooks{fortress: newFortress(t), st: store.New(db, Encode, func(string) {})}
+	w := &Webhooks{
+		Edge: h.edge, Store: h.st, Poster: senders.NewWebhooks(true), Retries: []time.Duration{time.Millisecond, time.Millisecond},
+		Seeds: func(context.Context, []subscription.KeyRef) ([][]byte, error) { return [][]byte{testSeed}, nil }, Now: time.Now, Log: discard,
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = w.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+	return h
+}
+
+func (h *hooks) post(id, url string, thin bool) {
+	h.t.Helper()
+	s := subscription.Subscription{
+		Partner: "acme", ID: id, Filters: []string{"live.>"}, Consumer: id + "-x", Sink: subscription.Webhook, State: subscription.Active,
+		URL: url, Signature: subscription.Ed25519, Thin: thin, CreatedAt: time.Now(), UpdatedAt: time.Now(),
+	}
+	if _, err := h.st.CreateSubscription(h.t.Context(), once.Request{Caller: "c", Method: "m", ID: id, Fingerprint: []byte{1}}, s); err != nil {
+		h.t.Fatal(err)
+	}
+	h.subs.add(s)
+	if err := h.fabric.Ensure(h.t.Context(), s); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *hooks) event(id string) {
+	h.t.Helper()
+	data, err := proto.Marshal(&notifyv1.SubscriptionTested{Subscription: "partners/acme/subscriptions/x"})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	msg := &nats.Msg{Subject: "pevt.v1.acme.live.payments.payment.captured", Data: data, Header: nats.Header{
+		"ce-specversion": {"1.0"}, "ce-id": {id}, "ce-source": {"/t"}, "ce-type": {"armlet.notify.v1.SubscriptionTested"},
+		"ce-time": {"2026-03-01T12:00:00Z"}, "content-type": {"application/protobuf"}, "ce-subject": {"payments/1"},
+	}}
+	if _, err := h.edge.PublishMsg(h.t.Context(), msg); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *hooks) eventually(what string, check func() bool) {
+	h.t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !check(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			h.t.Fatalf("it did not come that %s", what)
+		}
+	}
+}
+
+func TestAWebhookGetsEachEventSignedAndWhatItMissedAgain(t *testing.T) {
+	h := newHooks(t)
+	r := newReceiver(t, func(id string, try int) int {
+		if id == "slow" && try < 3 {
+			return 500
+		}
+		return 204
+	})
+	h.post("hook", r.URL, false)
+	for _, id := range []string{"one", "slow", "two"} {
+		h.event(id)
+	}
+	h.eventually("all three arrived", func() bool { return r.took() == 3 })
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.forged != 0 || r.tries["slow"] != 3 || r.tries["one"] != 1 {
+		t.Errorf("forged %d, tries %v", r.forged, r.tries)
+	}
+	var body struct {
+		Type, Timestamp, Subject, Resource string
+		Data                               map[string]string
+	}
+	if err := json.Unmarshal([]byte(r.bodies["slow"]), &body); err != nil {
+		t.Fatal(err)
+	}
+	if body.Type != "armlet.notify.v1.SubscriptionTested" || body.Resource != "payments/1" || body.Data["subscription"] != "partners/acme/subscriptions/x" ||
+		body.Timestamp != "2026-03-01T12:00:00Z" {
+		t.Errorf("%+v", body)
+	}
+}
+
+func TestOneWebhookThatHangsOrFailsSlowsNoOther(t *testing.T) {
+	h := newHooks(t)
+	stop := make(chan struct{})
+	hangs := newReceiver(t, func(string, int) int { <-stop; return 204 })
+	t.Cleanup(func() { close(stop) })
+	fails, thin := newReceiver(t, func(string, int) int { return 500 }), newReceiver(t, func(string, int) int { return 200 })
+	h.post("hangs", hangs.URL, false)
+	h.post("fails", fails.URL, false)
+	h.post("thin", thin.URL, true)
+	for _, id := range []string{"1", "2", "3", "4"} {
+		h.event(id)
+	}
+	h.eventually("the good one has all", func() bool { return thin.took() == 4 })
+	h.eventually("the failing one's events are dead", func() bool {
+		dead, err := h.st.DeadLetters(t.Context(), "acme", "fails", "", 10)
+		return err == nil && len(dead) == 4 && dead[0].Attempts == 3 && dead[0].LastError == "answered 500"
+	})
+	thin.mu.Lock()
+	defer thin.mu.Unlock()
+	if strings.Contains(thin.bodies["1"], `"data"`) {
+		t.Errorf("a thin event has data: %s", thin.bodies["1"])
+	}
+}
+
+func TestAWebhookThatIsGoneIsDisabledAndItsEventsWait(t *testing.T) {
+	h := newHooks(t)
+	r := newReceiver(t, func(_ string, try int) int { return http.StatusGone })
+	h.post("gone", r.URL, false)
+	h.event("1")
+	h.eventually("it is disabled", func() bool {
+		s, err := h.st.Subscription(t.Context(), "acme", "gone")
+		return err == nil && s.State == subscription.Disabled && s.DisableReason == subscription.ReasonGone
+	})
+	r.mu.Lock()
+	r.answer = func(string, int) int { return 200 }
+	r.mu.Unlock()
+	_, err := h.st.UpdateSubscription(t.Context(), nil, "acme", "gone", time.Now(), func(s subscription.Subscription) (subscription.Subscription, []any, error) {
+		s, err := s.Resume("", time.Now())
+		return s, nil, err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.eventually("it gets what it had refused", func() bool { return r.took() == 1 })
+}
+
+func TestAReplayDeliversAgainAndAPauseHoldsBack(t *testing.T) {
+	h := newHooks(t)
+	s := h.subscribe("acme", "main", "x")
+	h.event("1")
+	pull := func(s subscription.Subscription) int {
+		got, err := h.fabric.Pull(t.Context(), s, 10, 300*time.Millisecond)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, ev := range got {
+			if err := ev.Ack(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return len(got)
+	}
+	ensure := func(s subscription.Subscription) {
+		t.Helper()
+		if err := h.fabric.Ensure(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := pull(s); n != 1 {
+		t.Fatalf("first %d", n)
+	}
+	ensure(s) // changes nothing
+	if n := pull(s); n != 0 {
+		t.Fatalf("again %d", n)
+	}
+	s.Start, s.Round = time.Now().Add(-time.Hour), 1
+	ensure(s)
+	if n := pull(s); n != 1 {
+		t.Fatalf("replayed %d", n)
+	}
+	s.State, s.UpdatedAt = subscription.Paused, time.Now()
+	ensure(s)
+	h.event("2")
+	if n := pull(s); n != 0 {
+		t.Fatalf("paused %d", n)
+	}
+	s.State = subscription.Active
+	ensure(s)
+	if n := pull(s); n != 1 {
+		t.Fatalf("resumed %d", n)
+	}
+	// What no subscription has is a leftover of a deletion that was cut short.
+	h.subs.mu.Lock()
+	h.subs.subs = nil
+	h.subs.mu.Unlock()
+	if err := h.fabric.prune(t.Context(), "acme"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.fabric.Pull(t.Context(), s, 1, 10*time.Millisecond); err == nil {
+		t.Error("the consumer is still there")
+	}
+}

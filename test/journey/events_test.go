@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -37,7 +38,7 @@ func (w *world) subscribeAs(subscription, filter string) *feed {
 	// A client repeats what is unavailable: NATS may have been started a moment ago.
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
 		sub, err = w.partner.Notify.CreateSubscription(ctx, &notifyv1.CreateSubscriptionRequest{
-			Parent: w.name, SubscriptionId: subscription, Filters: []string{filter}, RequestId: "sub-" + subscription,
+			Parent: w.name, SubscriptionId: subscription, Filters: strings.Fields(filter), RequestId: "sub-" + subscription,
 		})
 		if !sdk.Retryable(err) || time.Now().After(deadline) {
 			break

@@ -3,9 +3,9 @@ package journey
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"

@@ -22,7 +22,8 @@ type Config struct {
 	TLSKey      string        `conf:"tls-key" help:"PEM file of its private key"`
 	TLSCA       string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
 	Grace       time.Duration `conf:"confirm-grace" help:"how long after the tap's expiry a payment still waits for a confirmation under way"`
-	ExpireEvery time.Duration `conf:"expire-every" help:"how often payments that nobody tapped are looked for"`
+	HoldFor     time.Duration `conf:"authorization-lifetime" help:"how long the money of a payment that is captured later stays held"`
+	ExpireEvery time.Duration `conf:"expire-every" help:"how often payments that nobody tapped or captured in time are looked for"`
 	Telemetry   telemetry.Config
 }
 
@@ -37,6 +38,7 @@ func DefaultConfig() Config {
 		TokenIssuer: "http://127.0.0.1:8002",
 		JWKSURL:     "http://127.0.0.1:8002/.well-known/jwks.json",
 		Grace:       30 * time.Second,
+		HoldFor:     7 * 24 * time.Hour,
 		ExpireEvery: time.Second,
 	}
 }
@@ -56,6 +58,8 @@ func (c Config) Validate() error {
 		return errors.New("tls-ca: is of use with tls-cert and tls-key only")
 	case c.Grace < 0 || c.Grace > time.Hour:
 		return fmt.Errorf("confirm-grace: %s is not between 0 and 1h", c.Grace)
+	case c.HoldFor < time.Minute || c.HoldFor > 365*24*time.Hour:
+		return fmt.Errorf("authorization-lifetime: %s is not between 1m and a year", c.HoldFor)
 	case c.ExpireEvery < 10*time.Millisecond:
 		return fmt.Errorf("expire-every: %s is less than 10ms", c.ExpireEvery)
 	}

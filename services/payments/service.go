@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+	_ "time/tzdata" // days of limits and settlements end by clocks of many places, also where the system knows none
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -75,8 +76,8 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 
 	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now})
 	books := store.New(db, bus.Encode, env.Now)
-	rules := payment.NewService(books, books, peers.NewAuth(conn, verifier, env.Now), payment.Config{
-		Grace: cfg.Grace, Issuer: cfg.TokenIssuer, NewID: newID, NewTerminalID: newTerminalID,
+	rules := payment.NewService(books, payment.Directory{Wallets: books, Merchants: books, Limits: books}, peers.NewAuth(conn, verifier, env.Now), payment.Config{
+		Grace: cfg.Grace, HoldFor: cfg.HoldFor, Issuer: cfg.TokenIssuer, NewID: newID, NewTerminalID: newTerminalID,
 	})
 	server, err := newServer(ctx, env, verifier, serverTLS, rules, books)
 	if err != nil {

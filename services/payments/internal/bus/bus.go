@@ -49,25 +49,61 @@ func NewRelay(db *sqldb.DB, js jetstream.JetStream, log *slog.Logger) *events.Re
 func Encode(ctx context.Context, e payment.Event) (events.Event, error) {
 	switch e := e.(type) {
 	case payment.CreatedEvent:
-		return ofPayment(ctx, "created", e.Payment, &paymentsv1.PaymentCreated{Payment: facts(e.Payment)})
+		return ofPayment(ctx, "created", e.Payment, &paymentsv1.PaymentCreated{Payment: facts(e.Payment, e.Payment.Amount)})
+	case payment.AuthorizedEvent:
+		return ofPayment(ctx, "authorized", e.Payment, &paymentsv1.PaymentAuthorized{
+			Payment: facts(e.Payment, e.Payment.Amount), ExpireTime: timestamppb.New(e.Payment.AuthorizationExpireTime),
+		})
 	case payment.CapturedEvent:
 		return ofPayment(ctx, "captured", e.Payment, &paymentsv1.PaymentCaptured{
-			Payment: facts(e.Payment), Transaction: "transactions/" + e.Payment.Transaction,
+			Payment: facts(e.Payment, e.Amount), Transaction: "transactions/" + e.Transaction,
+		})
+	case payment.ReleasedEvent:
+		return ofPayment(ctx, "released", e.Payment, &paymentsv1.PaymentReleased{Payment: facts(e.Payment, e.Amount)})
+	case payment.RefundedEvent:
+		return ofPayment(ctx, "refunded", e.Payment, &paymentsv1.PaymentRefunded{
+			Payment: facts(e.Payment, e.Amount), Transaction: "transactions/" + e.Transaction,
 		})
 	case payment.DeclinedEvent:
-		return ofPayment(ctx, "declined", e.Payment, &paymentsv1.PaymentDeclined{Payment: facts(e.Payment), Reason: e.Payment.DeclineReason})
+		return ofPayment(ctx, "declined", e.Payment, &paymentsv1.PaymentDeclined{
+			Payment: facts(e.Payment, e.Payment.Amount), Reason: e.Payment.DeclineReason,
+		})
 	case payment.ExpiredEvent:
-		return ofPayment(ctx, "expired", e.Payment, &paymentsv1.PaymentExpired{Payment: facts(e.Payment)})
+		return ofPayment(ctx, "expired", e.Payment, &paymentsv1.PaymentExpired{Payment: facts(e.Payment, e.Payment.Amount)})
+	case payment.VoidedEvent:
+		return ofPayment(ctx, "voided", e.Payment, &paymentsv1.PaymentVoided{Payment: facts(e.Payment, e.Payment.Amount)})
+	}
+	return encodeOther(ctx, e)
+}
+
+// encodeOther is for what happens to wallets and merchants.
+func encodeOther(ctx context.Context, e payment.Event) (events.Event, error) {
+	switch e := e.(type) {
 	case payment.ToppedUpEvent:
-		// An account's id may have dots, which a subject cannot; "~" is in no id.
-		subject := events.Subject{
-			Mode: string(payment.Live), Domain: domain, Entity: "account", Verb: "topped_up", ID: strings.ReplaceAll(e.Account, ".", "~"),
-		}
-		return events.New(source, subject.String(), "accounts/"+e.Account, e.Time, &paymentsv1.AccountToppedUp{
+		return ofAccount(ctx, "topped_up", e.Account, e.Time, &paymentsv1.AccountToppedUp{
 			Account: "accounts/" + e.Account, Amount: money(e.Amount), Transaction: "transactions/" + e.Transaction,
+		})
+	case payment.WithdrawnEvent:
+		return ofAccount(ctx, "withdrawn", e.Account, e.Time, &paymentsv1.AccountWithdrawn{
+			Account: "accounts/" + e.Account, Amount: money(e.Amount), Transaction: "transactions/" + e.Transaction,
+		})
+	case payment.ClosedEvent:
+		return ofAccount(ctx, "closed", e.Account, e.Time, &paymentsv1.AccountClosed{Account: "accounts/" + e.Account})
+	case payment.MerchantEvent:
+		subject := events.Subject{Mode: string(payment.Live), Domain: domain, Entity: "merchant", Verb: "changed", ID: e.Merchant.ID}
+		return events.New(source, subject.String(), "merchants/"+e.Merchant.ID, e.Time, &paymentsv1.MerchantChanged{
+			Merchant: "merchants/" + e.Merchant.ID, Suspended: e.Merchant.Suspended,
 		}, ctx)
 	}
 	return events.Event{}, fmt.Errorf("no event is defined for %T", e)
+}
+
+// ofAccount is an event of a wallet. An account's id may have dots, which a subject cannot; "~" is in no id.
+func ofAccount(ctx context.Context, verb, account string, at time.Time, msg proto.Message) (events.Event, error) {
+	subject := events.Subject{
+		Mode: string(payment.Live), Domain: domain, Entity: "account", Verb: verb, ID: strings.ReplaceAll(account, ".", "~"),
+	}
+	return events.New(source, subject.String(), "accounts/"+account, at, msg, ctx)
 }
 
 func ofPayment(ctx context.Context, verb string, p payment.Payment, msg proto.Message) (events.Event, error) {
@@ -75,12 +111,19 @@ func ofPayment(ctx context.Context, verb string, p payment.Payment, msg proto.Me
 	return events.New(source, subject.String(), "payments/"+p.ID, p.UpdateTime, msg, ctx)
 }
 
-func facts(p payment.Payment) *paymentsv1.PaymentFacts {
-	return &paymentsv1.PaymentFacts{
-		Payment: "payments/" + p.ID, Amount: money(p.Amount), Merchant: "merchants/" + p.Merchant,
+// facts is what every event of a payment carries; amount is what the event is about.
+func facts(p payment.Payment, amount payment.Money) *paymentsv1.PaymentFacts {
+	out := &paymentsv1.PaymentFacts{
+		Payment: "payments/" + p.ID, Amount: money(amount), Merchant: "merchants/" + p.Merchant,
 		MerchantDisplayName: p.MerchantDisplayName, Device: p.Device, Account: "accounts/" + p.Account,
-		OccurTime: timestamppb.New(p.UpdateTime),
+		OccurTime: timestamppb.New(p.UpdateTime), PaymentAmount: money(p.Amount), CapturedAmount: money(p.CapturedAmount()),
+		RefundedAmount: money(p.RefundedAmount()), Offline: p.Offline,
+		State: paymentsv1.PaymentState(paymentsv1.PaymentState_value["PAYMENT_STATE_"+string(p.State)]),
 	}
+	if p.Terminal != "" {
+		out.Terminal = "terminals/" + p.Terminal
+	}
+	return out
 }
 
 func money(m payment.Money) *typev1.Money {

@@ -32,6 +32,8 @@ func TestEachFactHasItsEvent(t *testing.T) {
 	facts := &paymentsv1.PaymentFacts{
 		Payment: "payments/p1", Amount: &typev1.Money{MinorUnits: 1200, CurrencyCode: "CNY"}, Merchant: "merchants/m1",
 		MerchantDisplayName: "Noodles", Device: "partners/acme/devices/d1", Account: "accounts/alice", OccurTime: timestamppb.New(noon),
+		PaymentAmount: &typev1.Money{MinorUnits: 1200, CurrencyCode: "CNY"}, CapturedAmount: &typev1.Money{CurrencyCode: "CNY"},
+		RefundedAmount: &typev1.Money{CurrencyCode: "CNY"},
 	}
 	for name, c := range map[string]struct {
 		fact    payment.Event
@@ -40,9 +42,12 @@ func TestEachFactHasItsEvent(t *testing.T) {
 		want    proto.Message
 	}{
 		"created":  {payment.CreatedEvent{Payment: p}, "evt.v1.live.payments.payment.created.acme.p1", "payments/p1", &paymentsv1.PaymentCreated{Payment: facts}},
-		"captured": {payment.CapturedEvent{Payment: p}, "evt.v1.live.payments.payment.captured.acme.p1", "payments/p1", &paymentsv1.PaymentCaptured{Payment: facts, Transaction: "transactions/x1"}},
+		"captured": {payment.CapturedEvent{Payment: p, Amount: p.Amount, Transaction: "x1"}, "evt.v1.live.payments.payment.captured.acme.p1", "payments/p1", &paymentsv1.PaymentCaptured{Payment: facts, Transaction: "transactions/x1"}},
 		"declined": {payment.DeclinedEvent{Payment: p}, "evt.v1.live.payments.payment.declined.acme.p1", "payments/p1", &paymentsv1.PaymentDeclined{Payment: facts, Reason: "TAP_DECLINED"}},
 		"expired":  {payment.ExpiredEvent{Payment: p}, "evt.v1.live.payments.payment.expired.acme.p1", "payments/p1", &paymentsv1.PaymentExpired{Payment: facts}},
+		"voided":   {payment.VoidedEvent{Payment: p}, "evt.v1.live.payments.payment.voided.acme.p1", "payments/p1", &paymentsv1.PaymentVoided{Payment: facts}},
+		"released": {payment.ReleasedEvent{Payment: p, Amount: p.Amount}, "evt.v1.live.payments.payment.released.acme.p1", "payments/p1", &paymentsv1.PaymentReleased{Payment: facts}},
+		"refunded": {payment.RefundedEvent{Payment: p, Amount: p.Amount, Transaction: "x3"}, "evt.v1.live.payments.payment.refunded.acme.p1", "payments/p1", &paymentsv1.PaymentRefunded{Payment: facts, Transaction: "transactions/x3"}},
 		"topped up": {
 			payment.ToppedUpEvent{Account: "al.ice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Transaction: "x2", Time: noon},
 			"evt.v1.live.payments.account.topped_up._.al~ice", "accounts/al.ice",

@@ -67,21 +67,30 @@ func money(m payment.Money) *typev1.Money {
 }
 
 func account(a payment.Account) *paymentsv1.Account {
-	return &paymentsv1.Account{Name: "accounts/" + a.ID, Balance: money(a.Balance), CreateTime: timestamppb.New(a.CreateTime)}
-}
-
-func merchant(m payment.Merchant) *paymentsv1.Merchant {
-	return &paymentsv1.Merchant{
-		Name: "merchants/" + m.ID, DisplayName: m.DisplayName, CategoryCode: m.CategoryCode, CurrencyCode: m.Currency,
-		CreateTime: timestamppb.New(m.CreateTime),
+	return &paymentsv1.Account{
+		Name: "accounts/" + a.ID, Balance: money(a.Balance), Held: money(a.Held), Closed: a.Closed, CreateTime: timestamppb.New(a.CreateTime),
 	}
 }
 
 var states = map[payment.State]paymentsv1.PaymentState{
-	payment.AwaitingTap: paymentsv1.PaymentState_PAYMENT_STATE_AWAITING_TAP,
-	payment.Captured:    paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED,
-	payment.Declined:    paymentsv1.PaymentState_PAYMENT_STATE_DECLINED,
-	payment.Expired:     paymentsv1.PaymentState_PAYMENT_STATE_EXPIRED,
+	payment.AwaitingTap:       paymentsv1.PaymentState_PAYMENT_STATE_AWAITING_TAP,
+	payment.Authorized:        paymentsv1.PaymentState_PAYMENT_STATE_AUTHORIZED,
+	payment.PartiallyCaptured: paymentsv1.PaymentState_PAYMENT_STATE_PARTIALLY_CAPTURED,
+	payment.Captured:          paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED,
+	payment.PartiallyRefunded: paymentsv1.PaymentState_PAYMENT_STATE_PARTIALLY_REFUNDED,
+	payment.Refunded:          paymentsv1.PaymentState_PAYMENT_STATE_REFUNDED,
+	payment.Declined:          paymentsv1.PaymentState_PAYMENT_STATE_DECLINED,
+	payment.Expired:           paymentsv1.PaymentState_PAYMENT_STATE_EXPIRED,
+	payment.Voided:            paymentsv1.PaymentState_PAYMENT_STATE_VOIDED,
+}
+
+func stateOf(want paymentsv1.PaymentState) payment.State {
+	for s, p := range states {
+		if p == want {
+			return s
+		}
+	}
+	return ""
 }
 
 // view shows a payment to a caller, as far as that caller may see it.
@@ -90,6 +99,14 @@ func view(c payment.Caller, p payment.Payment) *paymentsv1.Payment {
 		Name: "payments/" + p.ID, State: states[p.State], Amount: money(p.Amount), Merchant: "merchants/" + p.Merchant,
 		Device: p.Device, DeclineReason: p.DeclineReason,
 		CreateTime: timestamppb.New(p.CreateTime), UpdateTime: timestamppb.New(p.UpdateTime),
+		CaptureMode: paymentsv1.CaptureMode_CAPTURE_MODE_AUTOMATIC, CapturedAmount: money(p.CapturedAmount()),
+		RefundedAmount: money(p.RefundedAmount()), Offline: p.Offline, AssuranceLevel: int32(p.Assurance), Revision: p.Revision, //nolint:gosec // 0 to 3
+	}
+	if p.CaptureMode == payment.Manual {
+		out.CaptureMode = paymentsv1.CaptureMode_CAPTURE_MODE_MANUAL
+	}
+	if !p.AuthorizationExpireTime.IsZero() {
+		out.AuthorizationExpireTime = timestamppb.New(p.AuthorizationExpireTime)
 	}
 	if p.Terminal != "" {
 		out.Terminal = "terminals/" + p.Terminal
@@ -101,6 +118,7 @@ func view(c payment.Caller, p payment.Payment) *paymentsv1.Payment {
 		out.Tap = &paymentsv1.Tap{
 			ChallengeFrame: p.Tap.Frame, ExpireTime: timestamppb.New(p.Tap.ExpireTime),
 			Requirements: p.Tap.Requirements, PongKey: p.Tap.PongKey,
+			AssuranceLevel: int32(p.Need.Level), AssuranceReason: p.Need.Reason, //nolint:gosec // 1 to 3
 		}
 	}
 	return out

@@ -63,7 +63,7 @@ func newAPI(t *testing.T) *api {
 	a.auth = newSigner(t, a.clock.Now)
 	must(t, a.db.Migrate(t.Context(), store.Migrations()))
 	books := store.New(a.db, bus.Encode, a.clock.Now)
-	rules := payment.NewService(books, books, a.auth, payment.Config{
+	rules := payment.NewService(books, payment.Directory{Wallets: books, Merchants: books, Limits: books}, a.auth, payment.Config{
 		Grace: 30 * time.Second, Issuer: issuer, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
 		NewTerminalID: func() string { return uuid.NewString()[:8] + uuid.NewString()[:8] },
 	})

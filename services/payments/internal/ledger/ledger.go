@@ -131,8 +131,14 @@ type Purpose string
 const (
 	// TopUp brings money in. The reference is the caller and the id of its request.
 	TopUp Purpose = "topup"
-	// Capture pays a merchant. The reference is the payment.
-	Capture Purpose = "capture"
+	// Withdrawal pays money out. The reference is the caller and the id of its request.
+	Withdrawal Purpose = "withdrawal"
+	// Authorize sets money aside for a payment, Capture pays the merchant, Release frees what was set aside and Refund gives
+	// back. The reference is the payment, and from the second one on its number after a slash.
+	Authorize Purpose = "authorize"
+	Capture   Purpose = "capture"
+	Release   Purpose = "release"
+	Refund    Purpose = "refund"
 	// Transfer moves money for whatever reason its reference tells.
 	Transfer Purpose = "transfer"
 	// Reversal undoes a transaction. The reference is that transaction's id, so that it is undone once.

@@ -84,27 +84,52 @@ func notAllowed(format string, a ...any) error {
 	return fault.New(fault.PermissionDenied, "CALLER_NOT_ALLOWED", format, a...)
 }
 
-// Filter picks payments; empty fields pick all.
-type Filter struct {
-	Merchant, Account string
-	// Partner goes with Mode.
-	Partner string
-	Mode    Mode
+// runs says whether the caller may capture, void and refund: operators, and the terminals of the merchant.
+func (c Caller) runs(p Payment) bool {
+	return c.Role == Operator || c.Role == Terminal && c.Merchant != "" && c.Merchant == p.Merchant
 }
 
-// Filter picks what the caller sees, as Sees does one by one. It returns CALLER_NOT_ALLOWED for a caller who sees nothing.
-func (c Caller) Filter() (Filter, error) {
+// Filter picks payments; empty fields pick all.
+type Filter struct {
+	Merchant, Terminal, Account, Device string
+	// Partner goes with Mode.
+	Partner  string
+	Mode     Mode
+	States   []State
+	Currency string
+	// From is inclusive, To exclusive, by when they were created; zero is without end.
+	From, To time.Time
+}
+
+// Filter narrows what the caller asks for to what it sees, as Sees does one by one. It returns CALLER_NOT_ALLOWED for a
+// caller who sees nothing, or asks for what is not its own.
+func (c Caller) Filter(want Filter) (Filter, error) {
+	var mine *string
+	var own string
 	switch {
 	case c.Role == Operator:
-		return Filter{}, nil
+		return want, nil
 	case c.Role == Partner && c.Partner != "":
-		return Filter{Partner: c.Partner, Mode: c.Mode}, nil
+		if want.Account != "" {
+			return Filter{}, notAllowed("a partner does not learn whose account it is; ask by device")
+		}
+		want.Partner, want.Mode = c.Partner, c.Mode
+		return want, nil
 	case c.Role == Wearer && c.Account != "":
-		return Filter{Account: c.Account}, nil
+		mine, own = &want.Account, c.Account
 	case c.Role == Terminal && c.Merchant != "":
-		return Filter{Merchant: c.Merchant}, nil
+		if want.Account != "" {
+			return Filter{}, notAllowed("a terminal does not learn whose account it is; ask by device")
+		}
+		mine, own = &want.Merchant, c.Merchant
+	default:
+		return Filter{}, notAllowed("this caller has no payments to see")
 	}
-	return Filter{}, notAllowed("this caller has no payments to see")
+	if *mine != "" && *mine != own {
+		return Filter{}, notAllowed("a %s sees its own payments only", c.Role)
+	}
+	*mine = own
+	return want, nil
 }
 
 // Cursor is the place of a payment in a list.

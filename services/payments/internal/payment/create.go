@@ -2,9 +2,11 @@ package payment
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/services/payments/internal/limit"
 )
 
 // Order is what CreatePayment asks for.
@@ -12,6 +14,8 @@ type Order struct {
 	Merchant string
 	Amount   Money
 	Payer    Payer
+	// CaptureMode is Automatic when empty.
+	CaptureMode CaptureMode
 }
 
 // Create stores an intent to pay and returns it with the challenge for the band.
@@ -23,30 +27,93 @@ func (s *Service) Create(ctx context.Context, c Caller, req Request, o Order, no
 	if err != nil {
 		return Payment{}, err
 	}
-	fresh := s.newID()
-	id, err := s.store.Reserve(ctx, req, fresh)
+	id := s.newID()
+	reserved, err := s.store.Step(ctx, Step{Request: &req}, func(Facts) (Change, error) { return Change{Answer: Answer{ID: id}}, nil })
 	if err != nil {
 		return Payment{}, err
 	}
-	if id != fresh {
-		if p, err := s.store.Payment(ctx, id); err == nil || fault.KindOf(err) != fault.NotFound {
+	if reserved.ID != id {
+		if p, err := s.store.Payment(ctx, reserved.ID); err == nil || fault.KindOf(err) != fault.NotFound {
 			return p, err
 		}
 	}
-	ch, err := s.auth.CreateChallenge(ctx, ChallengeRequest{Payment: id, Payer: o.Payer, Amount: o.Amount, Merchant: merchant})
+	p := Payment{
+		ID: reserved.ID, State: AwaitingTap, Amount: o.Amount, CategoryCode: merchant.CategoryCode, CaptureMode: o.CaptureMode,
+		Merchant: merchant.ID, MerchantDisplayName: merchant.DisplayName, Terminal: c.Terminal,
+		Mode: Live, Creator: c.Key(), CreateTime: now, UpdateTime: now, Revision: 1,
+	}
+	if p.CaptureMode == "" {
+		p.CaptureMode = Automatic
+	}
+	if p, err = s.challenge(ctx, c, o, merchant, p); err != nil {
+		return Payment{}, err
+	}
+	return s.add(ctx, p)
+}
+
+// challenge asks auth what the band is to sign. What the tap has to show is known as far as the device is: of a wallet it is
+// told by the device that paid from it last, and then by the one that auth names.
+func (s *Service) challenge(ctx context.Context, c Caller, o Order, merchant Merchant, p Payment) (Payment, error) {
+	policy, err := s.directory.Policy(ctx, p.Amount.Currency)
+	if err != nil {
+		return Payment{}, err
+	}
+	need, err := s.guess(ctx, policy, p, o.Payer)
+	if err != nil {
+		return Payment{}, err
+	}
+	ch, err := s.auth.CreateChallenge(ctx, ChallengeRequest{
+		Payment: p.ID, Payer: o.Payer, Amount: o.Amount, Merchant: merchant, Assurance: need.Level,
+	})
 	if err != nil {
 		return Payment{}, err
 	}
 	if err := s.accept(ctx, c, o, ch); err != nil {
 		return Payment{}, err
 	}
-	p := Payment{
-		ID: id, State: AwaitingTap, Amount: o.Amount,
-		Merchant: merchant.ID, MerchantDisplayName: merchant.DisplayName, Terminal: c.Terminal,
-		Device: ch.Device, Partner: ch.Partner, Account: ch.Account,
-		Mode: Live, Creator: c.Key(), Tap: ch.Tap, CreateTime: now, UpdateTime: now,
+	p.Tap, p.Device, p.Partner, p.Account = ch.Tap, ch.Device, ch.Partner, ch.Account
+	tap := p.tap(p.CreateTime)
+	counters, err := s.directory.Counters(ctx, policy.Keys(tap))
+	if err != nil {
+		return Payment{}, err
 	}
-	return s.store.Add(ctx, p, []Event{CreatedEvent{Payment: p}})
+	if which := policy.Exceeded(tap, counters); which != "" {
+		return Payment{}, limit.Exceed(which)
+	}
+	if p.Need = policy.Need(tap, counters); need.Level > p.Need.Level {
+		p.Need = need // the band was asked for it
+	}
+	return p, nil
+}
+
+// guess is what the tap needs as far as it can be told before auth has named the device. Whatever is wrong about it the
+// approval makes good: it looks again.
+func (s *Service) guess(ctx context.Context, policy limit.Policy, p Payment, payer Payer) (limit.Need, error) {
+	t := p.tap(p.CreateTime)
+	if t.Device = payer.DeviceUID; t.Device == "" && policy.Strong != nil {
+		last, err := s.directory.LastDevice(ctx, payer.Account)
+		if err != nil {
+			return limit.Need{}, err
+		}
+		t.Device = uidOf(last)
+	}
+	t.Account = payer.Account
+	counters, err := s.directory.Counters(ctx, policy.Keys(t))
+	return policy.Need(t, counters), err
+}
+
+// uidOf is the last part of a device's resource name, which is unique by itself.
+func uidOf(device string) string { return device[strings.LastIndexByte(device, '/')+1:] }
+
+// add stores a new payment; a repeat gets the one that is there.
+func (s *Service) add(ctx context.Context, p Payment) (Payment, error) {
+	out, err := s.store.Step(ctx, Step{Payment: p.ID, Fresh: true}, func(f Facts) (Change, error) {
+		if f.Found {
+			return Change{Payment: f.Payment}, nil
+		}
+		return Change{Payment: p, Events: []Event{CreatedEvent{Payment: p}}}, nil
+	})
+	return out.Payment, err
 }
 
 // admit checks what can be known before auth is asked.
@@ -61,10 +128,11 @@ func (s *Service) admit(ctx context.Context, c Caller, o Order) (Merchant, error
 	if err != nil {
 		return Merchant{}, err
 	}
-	if c.Role == Terminal {
-		if err := s.checkTerminal(ctx, c); err != nil {
-			return Merchant{}, err
-		}
+	if err := s.checkTerminal(ctx, c); err != nil {
+		return Merchant{}, err
+	}
+	if merchant.Suspended {
+		return Merchant{}, fault.New(fault.FailedPrecondition, "MERCHANT_SUSPENDED", "the merchant takes no payments until the operator resumes it")
 	}
 	if merchant.Currency != o.Amount.Currency {
 		return Merchant{}, currencyMismatch("merchant", merchant.Currency, o.Amount.Currency)
@@ -119,18 +187,31 @@ func (s *Service) accept(ctx context.Context, c Caller, o Order, ch Challenge) e
 	return nil
 }
 
+// checkTerminal refuses a terminal that is not there, is another merchant's or is suspended. Other callers have none.
 func (s *Service) checkTerminal(ctx context.Context, c Caller) error {
+	if c.Role != Terminal {
+		return nil
+	}
 	t, err := s.directory.Terminal(ctx, c.Terminal)
-	if err == nil && t.Merchant != c.Merchant {
+	if err != nil {
+		return err
+	}
+	if t.Merchant != c.Merchant {
 		return fault.New(fault.NotFound, "TERMINAL_NOT_FOUND", "the merchant has no such terminal; register it first")
 	}
-	return err
+	if t.Suspended {
+		return fault.New(fault.FailedPrecondition, "TERMINAL_SUSPENDED", "the terminal is suspended; the operator can resume it")
+	}
+	return nil
 }
 
 func (s *Service) checkAccount(ctx context.Context, id, currency string) error {
 	a, err := s.directory.Account(ctx, id)
 	if err != nil {
 		return err
+	}
+	if a.Closed {
+		return accountClosed()
 	}
 	if a.Balance.Currency != currency {
 		return currencyMismatch("account", a.Balance.Currency, currency)

@@ -1,39 +1,78 @@
 package payment
 
-import (
-	"time"
-
-	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
-)
-
-// Posted is a ledger transaction that is to be written.
-type Posted = ledger.Posted
+import "time"
 
 // Event is a fact that others are told of. It is one of the types below.
 type Event interface{ isEvent() }
 
-// CreatedEvent says that a payment waits for the tap.
-type CreatedEvent struct{ Payment Payment }
+// The life of a payment. Payment is as it is right after it; Amount is that of the capture, release or refund.
+type (
+	// CreatedEvent says that a payment waits for the tap.
+	CreatedEvent struct{ Payment Payment }
+	// AuthorizedEvent says that the money is held.
+	AuthorizedEvent struct{ Payment Payment }
+	// CapturedEvent says that money has moved, once for each capture.
+	CapturedEvent struct {
+		Payment     Payment
+		Amount      Money
+		Transaction string
+	}
+	// ReleasedEvent says that the rest of a hold was freed after a part was captured.
+	ReleasedEvent struct {
+		Payment Payment
+		Amount  Money
+	}
+	// RefundedEvent says that money went back, once for each refund.
+	RefundedEvent struct {
+		Payment     Payment
+		Amount      Money
+		Transaction string
+	}
+	// DeclinedEvent says that a payment was refused for good.
+	DeclinedEvent struct{ Payment Payment }
+	// ExpiredEvent says that nobody tapped in time, or that a hold lapsed with nothing captured.
+	ExpiredEvent struct{ Payment Payment }
+	// VoidedEvent says that a payment was given up with nothing captured.
+	VoidedEvent struct{ Payment Payment }
+)
 
-// CapturedEvent says that the money has moved.
-type CapturedEvent struct{ Payment Payment }
+// What happens to wallets and merchants.
+type (
+	// ToppedUpEvent says that money was put into a wallet.
+	ToppedUpEvent struct {
+		Account     string
+		Amount      Money
+		Transaction string
+		Time        time.Time
+	}
+	// WithdrawnEvent says that money was paid out of a wallet.
+	WithdrawnEvent struct {
+		Account     string
+		Amount      Money
+		Transaction string
+		Time        time.Time
+	}
+	// ClosedEvent says that a wallet was closed.
+	ClosedEvent struct {
+		Account string
+		Time    time.Time
+	}
+	// MerchantEvent says that a merchant was updated, suspended or resumed.
+	MerchantEvent struct {
+		Merchant Merchant
+		Time     time.Time
+	}
+)
 
-// DeclinedEvent says that a payment was refused for good.
-type DeclinedEvent struct{ Payment Payment }
-
-// ExpiredEvent says that nobody tapped in time.
-type ExpiredEvent struct{ Payment Payment }
-
-// ToppedUpEvent says that money was put into a wallet.
-type ToppedUpEvent struct {
-	Account     string
-	Amount      Money
-	Transaction string
-	Time        time.Time
-}
-
-func (CreatedEvent) isEvent()  {}
-func (CapturedEvent) isEvent() {}
-func (DeclinedEvent) isEvent() {}
-func (ExpiredEvent) isEvent()  {}
-func (ToppedUpEvent) isEvent() {}
+func (CreatedEvent) isEvent()    {}
+func (AuthorizedEvent) isEvent() {}
+func (CapturedEvent) isEvent()   {}
+func (ReleasedEvent) isEvent()   {}
+func (RefundedEvent) isEvent()   {}
+func (DeclinedEvent) isEvent()   {}
+func (ExpiredEvent) isEvent()    {}
+func (VoidedEvent) isEvent()     {}
+func (ToppedUpEvent) isEvent()   {}
+func (WithdrawnEvent) isEvent()  {}
+func (ClosedEvent) isEvent()     {}
+func (MerchantEvent) isEvent()   {}

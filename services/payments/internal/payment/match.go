@@ -26,6 +26,8 @@ type Assertion struct {
 	// Account, Merchant and Payment are ids; Device is a resource name and Partner its maker.
 	Account, Device, Partner, Merchant, Payment string
 	Amount                                      Money
+	// Assurance is how strongly the wearer was authenticated, 0 to 3.
+	Assurance int
 }
 
 // match compares the assertion with the payment, field by field: money moves only for exactly what the band signed.

@@ -1,7 +1,7 @@
 // Package payment is what payments is about: wallets, merchants, terminals, and payments that a band approves. It holds
 // every rule of them and nothing else: it knows neither gRPC nor SQL, reads no clock and writes no log.
 //
-// Start with the states below, then create.go, confirm.go, match.go and expire.go.
+// Start with the states below, then create.go, confirm.go, capture.go, refund.go and expire.go.
 package payment
 
 import (
@@ -10,28 +10,59 @@ import (
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/services/payments/internal/limit"
 )
 
 // State is where a payment is in its life.
 //
 //	CreatePayment
 //	     │
-//	     ▼
-//	AWAITING_TAP ──the band approved and the money is there──▶ CAPTURED
-//	     │  │
-//	     │  └──the band, auth or the ledger refused for good──▶ DECLINED
-//	     │
-//	     └──nobody tapped until the tap's expiry + grace──────▶ EXPIRED
+//	     ▼         refused for good by the band, auth, a limit or the ledger
+//	AWAITING_TAP ──────────────────────────────────────────────────────────▶ DECLINED
+//	 │ │ │ └─nobody tapped until the tap's expiry + grace──────────────────▶ EXPIRED ◀──┐
+//	 │ │ └─VoidPayment─────────────────────────────────────────────────────▶ VOIDED ◀─┐ │
+//	 │ │                                                                              │ │
+//	 │ └─approved, capture_mode manual──▶ AUTHORIZED ──VoidPayment────────────────────┘ │
+//	 │                                     │ │ └─nothing captured until the hold lapsed─┘
+//	 │                                     │ └─CapturePayment of a part──▶ PARTIALLY_CAPTURED ◀─┐
+//	 │                                     │                                │           │ another
+//	 │                        of the rest, │       final, of the rest, void,│           └─part──┘
+//	 │                          or final   ▼                   or it lapsed ▼
+//	 └─approved, capture_mode automatic──▶ CAPTURED ◀───────────────────────┘
+//	                                       │   │
+//	                RefundPayment of a part│   │of the rest
+//	                                       ▼   ▼
+//	              PARTIALLY_REFUNDED ──of the rest──▶ REFUNDED
 //
-// CAPTURED, DECLINED and EXPIRED are final.
+// DECLINED, EXPIRED, VOIDED and REFUNDED are final. A payment is refunded when nothing of it is held any more.
 type State string
 
 // The states, as stored.
 const (
-	AwaitingTap State = "AWAITING_TAP"
-	Captured    State = "CAPTURED"
-	Declined    State = "DECLINED"
-	Expired     State = "EXPIRED"
+	AwaitingTap       State = "AWAITING_TAP"
+	Authorized        State = "AUTHORIZED"
+	PartiallyCaptured State = "PARTIALLY_CAPTURED"
+	Captured          State = "CAPTURED"
+	PartiallyRefunded State = "PARTIALLY_REFUNDED"
+	Refunded          State = "REFUNDED"
+	Declined          State = "DECLINED"
+	Expired           State = "EXPIRED"
+	Voided            State = "VOIDED"
+)
+
+// Final says whether nothing can follow.
+func (s State) Final() bool { return s == Declined || s == Expired || s == Voided || s == Refunded }
+
+// holds says whether money is held in the state.
+func (s State) holds() bool { return s == Authorized || s == PartiallyCaptured }
+
+// CaptureMode says when the money of an approved payment moves.
+type CaptureMode string
+
+// The modes of capture.
+const (
+	Automatic CaptureMode = "AUTOMATIC"
+	Manual    CaptureMode = "MANUAL"
 )
 
 // Mode keeps partners' trials and live money apart.
@@ -66,20 +97,39 @@ type Payment struct {
 	// Account is the wallet that pays.
 	Account string
 	Mode    Mode
+	// CategoryCode is the merchant's when the payment was made.
+	CategoryCode uint32
+	CaptureMode  CaptureMode
 	// Creator is the [Caller.Key] of who made it; nobody else may confirm it.
 	Creator string
 	// Tap is what the band is to be asked. Its secret is wiped when the payment is final.
 	Tap Tap
 	// DeclineReason is a stable reason, set when Declined.
 	DeclineReason string
-	// Transaction is the ledger transaction, set when Captured.
+	// Transaction is the ledger transaction of the first capture, or empty.
 	Transaction string
+	// CapturedMinor is what moved to the merchant so far, ReleasedMinor what of a hold was freed, RefundedMinor what was given
+	// back. FeeMinor is what the operator kept of the captures, FeeBackMinor what it returned of that.
+	CapturedMinor, ReleasedMinor, RefundedMinor int64
+	FeeMinor, FeeBackMinor                      int64
+	// Captures and Refunds count them.
+	Captures, Refunds int
+	// AuthorizationExpireTime is when what is held lapses; zero while nothing is held.
+	AuthorizationExpireTime time.Time
+	// Offline says that a terminal took the tap without a connection.
+	Offline bool
+	// Assurance is how strongly the wearer was authenticated, 0 until the band approved; Need is what the tap had to show.
+	Assurance int
+	Need      limit.Need
+	// Reserved is what it holds of the limits.
+	Reserved limit.Reservation
 	// ResponseDigest is the SHA-256 of the response that decided, ResultFrame the answer for the band; both serve repeats.
 	ResponseDigest []byte
 	ResultFrame    []byte
 	CreateTime     time.Time
-	// UpdateTime is when it reached its present state.
+	// UpdateTime is when it changed last, Revision grows with every change from 1.
 	UpdateTime time.Time
+	Revision   int64
 }
 
 // Tap is a challenge for the band.
@@ -96,41 +146,54 @@ type Tap struct {
 	PongKey []byte
 }
 
-// Change is what one step makes of a payment; the store writes it whole or not at all.
-type Change struct {
-	Payment Payment
-	// Assertion is the id of the assertion that the step uses up, or empty. An id is used once, ever.
-	Assertion string
-	// Posted is what the step writes to the ledger, or nil.
-	Posted *Posted
-	// Events are published when the change is committed.
-	Events []Event
-}
+// held is what of the amount is held and may still be captured. It means something in the states that hold.
+func (p Payment) held() int64 { return p.Amount.Minor - p.CapturedMinor - p.ReleasedMinor }
 
-// decided says whether a final payment was decided by the very response with this digest.
+// money is an amount in the payment's currency.
+func (p Payment) money(minor int64) Money { return Money{Minor: minor, Currency: p.Amount.Currency} }
+
+// CapturedAmount is what was captured so far.
+func (p Payment) CapturedAmount() Money { return p.money(p.CapturedMinor) }
+
+// RefundedAmount is what of it was given back.
+func (p Payment) RefundedAmount() Money { return p.money(p.RefundedMinor) }
+
+// decided says whether the payment was decided by the very response or assertion with this digest.
 func (p Payment) decided(digest []byte) bool {
-	return (p.State == Captured || p.State == Declined) && subtle.ConstantTimeCompare(p.ResponseDigest, digest) == 1
+	return p.State != AwaitingTap && len(p.ResponseDigest) > 0 && subtle.ConstantTimeCompare(p.ResponseDigest, digest) == 1
 }
 
-// finish moves a payment that waits for the tap to a final state.
-func (p Payment) finish(to State, now time.Time) Payment {
+// move is the payment after a step to a state, which may be the one it is in.
+func (p Payment) move(to State, now time.Time) Payment {
+	if p.State == AwaitingTap {
+		p.Tap.PongKey = nil
+		p.Tap.Requirements = slices.Clone(p.Tap.Requirements)
+	}
 	p.State, p.UpdateTime = to, now
-	p.Tap.PongKey = nil
-	p.Tap.Requirements = slices.Clone(p.Tap.Requirements)
+	p.Revision++
+	if !to.holds() {
+		p.AuthorizationExpireTime = time.Time{}
+	}
 	return p
 }
 
 // decline is the step to Declined.
 func (p Payment) decline(reason string, digest, frame []byte, now time.Time) Change {
-	p = p.finish(Declined, now)
+	p = p.move(Declined, now)
 	p.DeclineReason, p.ResponseDigest, p.ResultFrame = reason, digest, frame
 	return Change{Payment: p, Events: []Event{DeclinedEvent{Payment: p}}}
 }
 
-// stateFault refuses a step that the payment's state forbids. A payment that expired is answered like its challenge,
-// whichever of the two a confirmation meets first.
-func (p Payment) stateFault() error {
-	if p.State == Expired {
+// stateFault refuses a step that the payment's state forbids.
+func (p Payment) stateFault(step string) error {
+	return fault.New(fault.FailedPrecondition, "PAYMENT_STATE",
+		"the payment is %s and cannot be %s; read it with GetPayment", p.State, step).WithMeta("state", string(p.State))
+}
+
+// tapFault refuses a response. A payment that nobody tapped in time is answered like its challenge, whichever of the two a
+// confirmation meets first.
+func (p Payment) tapFault() error {
+	if p.State == Expired && len(p.ResponseDigest) == 0 {
 		return fault.New(fault.FailedPrecondition, "CHALLENGE_EXPIRED",
 			"the payment expired before the band answered; create a new one").WithMeta("state", string(p.State))
 	}

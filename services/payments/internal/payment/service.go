@@ -3,27 +3,21 @@ package payment
 import (
 	"context"
 	"time"
-
-	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 )
 
-// Store keeps payments. Update and Capture are how one changes.
+// Store keeps payments. Step is how anything changes.
 type Store interface {
-	// Reserve remembers that a request makes the payment with this id and returns the id it was given first, which is
-	// another one when the request is a repeat. It returns REQUEST_ID_REUSED.
-	Reserve(ctx context.Context, req Request, id string) (string, error)
-	// Add stores a new payment with its events. When it is there already nothing changes and the stored one is returned.
-	Add(ctx context.Context, p Payment, events []Event) (Payment, error)
+	// Step has decide look at the facts and writes the change, all of it in one transaction. When decide fails, or leaves the
+	// payment at its revision and posts nothing, nothing is written. decide may run again when others changed the facts in
+	// between, and has no effect of its own.
+	// It returns PAYMENT_NOT_FOUND, MERCHANT_NOT_FOUND, REQUEST_ID_REUSED, and ASSERTION_MISMATCH when the assertion was used
+	// for another payment.
+	Step(ctx context.Context, step Step, decide func(Facts) (Change, error)) (Answer, error)
 	// Payment reads one. It returns PAYMENT_NOT_FOUND.
 	Payment(ctx context.Context, id string) (Payment, error)
-	// Update locks the payment, has fn decide and writes the change, in one transaction. When fn fails, or leaves the state
-	// as it was, nothing is written. fn may run again when the transaction lost a race.
-	// It returns PAYMENT_NOT_FOUND, and ASSERTION_MISMATCH when the change uses an assertion that was used before.
-	Update(ctx context.Context, id string, fn func(old Payment) (Change, error)) (Payment, error)
-	// Capture is Update with the ledger accounts under lock too, in the order of their ids.
-	Capture(ctx context.Context, id string, accounts []string, fn func(old Payment, books ledger.Books) (Change, error)) (Payment, error)
-	// Due lists payments that wait for a tap which expired before the given time, oldest first.
-	Due(ctx context.Context, before time.Time, limit int) ([]string, error)
+	// Due lists payments that wait for a tap which expired before the one time, and those with holds that lapsed before the
+	// other, oldest first.
+	Due(ctx context.Context, tap, hold time.Time, limit int) ([]Payment, error)
 	// List reads payments, newest first, from just after the cursor or, when that is nil, from the newest.
 	List(ctx context.Context, f Filter, after *Cursor, limit int) ([]Payment, error)
 }
@@ -47,6 +41,8 @@ type ChallengeRequest struct {
 	Amount  Money
 	// Merchant is who the band will show and sign.
 	Merchant Merchant
+	// Assurance is what the answer has to show, 1 to 3.
+	Assurance int
 }
 
 // Payer is who pays: exactly one of the two is set.
@@ -73,10 +69,15 @@ type Decision struct {
 	ApprovedFrame, DeclinedFrame []byte
 }
 
+// DefaultHold is how long what is held stays held unless something else is configured.
+const DefaultHold = 7 * 24 * time.Hour
+
 // Config is what the rules need to know.
 type Config struct {
 	// Grace is how long after the tap's expiry a confirmation that is under way may still arrive.
 	Grace time.Duration
+	// HoldFor is how long an authorization is good; zero is DefaultHold.
+	HoldFor time.Duration
 	// Issuer is who signs assertions.
 	Issuer string
 	// NewID makes UUIDs that sort by time; NewTerminalID makes 16 random hex digits.
@@ -90,6 +91,7 @@ type Service struct {
 	directory     Directory
 	auth          Auth
 	grace         time.Duration
+	holdFor       time.Duration
 	issuer        string
 	newID         func() string
 	newTerminalID func() string
@@ -97,8 +99,11 @@ type Service struct {
 
 // NewService puts the rules on top of a store and auth.
 func NewService(store Store, directory Directory, auth Auth, cfg Config) *Service {
+	if cfg.HoldFor == 0 {
+		cfg.HoldFor = DefaultHold
+	}
 	return &Service{
-		store: store, directory: directory, auth: auth,
+		store: store, directory: directory, auth: auth, holdFor: cfg.HoldFor,
 		grace: cfg.Grace, issuer: cfg.Issuer, newID: cfg.NewID, newTerminalID: cfg.NewTerminalID,
 	}
 }

@@ -39,6 +39,8 @@ type claims struct {
 	Amount   int64  `json:"amount"`
 	Currency string `json:"currency"`
 	Merchant string `json:"merchant"`
+	// Assurance is 0 to 3.
+	Assurance int `json:"assurance"`
 }
 
 // OpenAssertion implements payment.Auth.
@@ -60,7 +62,7 @@ func (a Assertions) OpenAssertion(ctx context.Context, token string) (payment.As
 		Account: strings.TrimPrefix(c.Account, "accounts/"), Device: c.Device,
 		Partner:  strings.TrimPrefix(c.Partner, "partners/"),
 		Merchant: strings.TrimPrefix(c.Merchant, "merchants/"), Payment: strings.TrimPrefix(c.Intent, "payments/"),
-		Amount: payment.Money{Minor: c.Amount, Currency: c.Currency},
+		Amount: payment.Money{Minor: c.Amount, Currency: c.Currency}, Assurance: c.Assurance,
 	}
 	return out, out.CheckTimes(a.Now())
 }

@@ -51,6 +51,9 @@ func newAuth(t *testing.T) (*authServer, *peers.Auth) {
 	for _, m := range authv1.AuthService_ServiceDesc.Methods {
 		policy["/"+authv1.AuthService_ServiceDesc.ServiceName+"/"+m.MethodName] = payments
 	}
+	for _, m := range authv1.AuthService_ServiceDesc.Streams {
+		policy["/"+authv1.AuthService_ServiceDesc.ServiceName+"/"+m.StreamName] = payments
+	}
 	srv, err := rpc.NewServer(rpc.ServerConfig{Service: "auth", Policy: policy})
 	if err != nil {
 		t.Fatal(err)

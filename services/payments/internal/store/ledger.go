@@ -27,52 +27,6 @@ func openAccount(ctx context.Context, tx *sqldb.Tx, a ledger.Account, now time.T
 		a.ID, string(a.Kind), a.Currency, string(a.Status), nullMinimum(a), a.Overdraft, micros(now)))
 }
 
-// lock reads ledger accounts that the transaction will change. It locks them in the order of their ids, so that two
-// transactions never wait for one another. Accounts that do not exist are left out.
-func (s *Store) lock(ctx context.Context, tx *sqldb.Tx, ids []string) (ledger.Books, error) {
-	return readAccounts(ctx, tx, ids, tx.ForUpdate())
-}
-
-// post writes a transaction that was decided on accounts under lock, as a link of its own: see ledger_sheet.go. It returns HOLD_NOT_FOUND and
-// HOLD_STATE when a hold does not allow what the transaction does with it.
-func (s *Store) post(ctx context.Context, tx *sqldb.Tx, p ledger.Posted) error {
-	out := newSheet(1)
-	out.add(p)
-	if err := s.lockHolds(ctx, tx, out, p.Transaction); err != nil {
-		return err
-	}
-	head, err := takeHead(ctx, tx)
-	if err != nil {
-		return err
-	}
-	all, err := out.insert(ctx, tx, head.Chain, head.Height+1)
-	if err != nil {
-		return err
-	}
-	if !all {
-		return errPosted
-	}
-	_, err = out.settle(ctx, tx, head)
-	return err
-}
-
-// lockHolds puts the holds that a transaction makes, captures or frees on the sheet.
-func (s *Store) lockHolds(ctx context.Context, tx *sqldb.Tx, out *sheet, t ledger.Transaction) error {
-	ids := holdsOf(t)
-	if len(ids) == 0 {
-		return nil
-	}
-	holds, err := readHolds(ctx, tx, ids, tx.ForUpdate())
-	if err != nil {
-		return err
-	}
-	changes, err := applyHolds(holds, t)
-	for _, c := range changes {
-		out.hold(c.before, c.after, c.fresh)
-	}
-	return err
-}
-
 // holdsOf is the ids of the holds that a transaction captures or frees, sorted, each once. New ones are not among them.
 func holdsOf(t ledger.Transaction) []string {
 	var ids []string

@@ -257,6 +257,12 @@ func (b *batch) keep(m *memory, i *item, changes []holdChange) {
 		b.sheet.hold(c.before, c.after, c.fresh)
 		m.holds.set(c.after.ID, c.after)
 	}
+	if len(i.posted) == 0 {
+		b.depend(m, i) // it decided to post nothing on the accounts as they are
+	}
+	if i.kept != nil {
+		i.kept()
+	}
 }
 
 func (b *batch) account(m *memory, id string) (ledger.Account, bool) {

@@ -76,6 +76,9 @@ type item struct {
 	wanted []ledger.Transaction
 	// keys are what the cargo writes under unique indexes; decide sets them.
 	keys []string
+	// load is the cargo's own; kept, if any, is called when what was decided becomes what the next item sees.
+	load any
+	kept func()
 
 	posted []ledger.Posted
 	err    error

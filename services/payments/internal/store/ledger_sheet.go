@@ -413,21 +413,3 @@ func readHead(ctx context.Context, tx *sqldb.Tx, chain int, suffix string) (ledg
 	}
 	return h, nil
 }
-
-// takeHead reads and locks the end of a chain that no other transaction is at just now, or waits for the last one.
-func takeHead(ctx context.Context, tx *sqldb.Tx) (ledger.Head, error) {
-	suffix := tx.ForUpdate()
-	if suffix == "" {
-		return readHead(ctx, tx, chains, suffix)
-	}
-	var h ledger.Head
-	err := tx.QueryRowContext(ctx, `SELECT chain, height, head FROM ledger_chains ORDER BY chain DESC LIMIT 1 FOR UPDATE SKIP LOCKED`).
-		Scan(&h.Chain, &h.Height, &h.Hash)
-	if errors.Is(err, sql.ErrNoRows) {
-		return readHead(ctx, tx, chains, suffix)
-	}
-	if err != nil {
-		return h, fmt.Errorf("take the head of a chain: %w", err)
-	}
-	return h, nil
-}

@@ -3,46 +3,51 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
 var errPaymentNotFound = fault.New(fault.NotFound, "PAYMENT_NOT_FOUND", "there is no such payment, or the caller may not see it")
 
-const columns = `id, state, amount, currency, merchant, merchant_name, terminal, device, partner, account, mode, creator,
-	challenge, challenge_frame, tap_expires_at, requirements, pong_key, decline_reason, transaction_id, response_digest,
-	result_frame, created_at, updated_at`
+// written is the columns that are written once, with the payment.
+const written = "id text, amount bigint, currency text, merchant text, merchant_name text, terminal text, device text, partner text, " +
+	"account text, mode text, creator text, category_code bigint, capture_mode text, offline bigint, challenge text, " +
+	"challenge_frame bytea, tap_expires_at bigint, requirements text, need_level bigint, need_reason text, created_at bigint"
 
-// Reserve implements payment.Store.
-func (s *Store) Reserve(ctx context.Context, req payment.Request, id string) (string, error) {
-	answer, err := once(ctx, s, req, func(context.Context, *sqldb.Tx) (idAnswer, error) { return idAnswer{ID: id}, nil })
-	return answer.ID, err
+// changing is the columns that the payment's steps change.
+const changing = "state text, pong_key bytea?, decline_reason text, transaction_id text?, response_digest bytea?, result_frame bytea?, " +
+	"captured bigint, released bigint, refunded bigint, fee bigint, fee_back bigint, captures bigint, refunds bigint, " +
+	"authorization_expires_at bigint?, assurance bigint, reserved text, updated_at bigint, revision bigint"
+
+var (
+	columns        = names(written) + ", " + names(changing)
+	insertPayments = newStatement(written+", "+changing,
+		`INSERT INTO payments ({columns}) SELECT {columns} FROM {rows} AS r WHERE TRUE ORDER BY id ON CONFLICT DO NOTHING`, 0)
+	updatePayments = newStatement("id text, "+changing, `UPDATE payments AS p SET `+sets(changing)+` FROM {rows} AS r WHERE p.id = r.id`, 0)
+)
+
+// names is the names of columns, sets how each is set from a row.
+func names(columns string) string {
+	var out []string
+	for c := range strings.SplitSeq(columns, ", ") {
+		name, _, _ := strings.Cut(c, " ")
+		out = append(out, name)
+	}
+	return strings.Join(out, ", ")
 }
 
-// Add implements payment.Store.
-func (s *Store) Add(ctx context.Context, p payment.Payment, facts []payment.Event) (payment.Payment, error) {
-	var stored payment.Payment
-	err := s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		fresh, err := changed(tx.ExecContext(ctx, `INSERT INTO payments (`+columns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9,
-			$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) ON CONFLICT (id) DO NOTHING`, values(p)...))
-		if err != nil {
-			return fmt.Errorf("add a payment: %w", err)
-		}
-		if fresh {
-			if err := s.publish(ctx, tx, facts); err != nil {
-				return err
-			}
-		}
-		stored, err = read(tx.QueryRowContext(ctx, `SELECT `+columns+` FROM payments WHERE id = $1`, p.ID))
-		return err
-	})
-	return stored, err
+func sets(columns string) string {
+	var out []string
+	for name := range strings.SplitSeq(names(columns), ", ") {
+		out = append(out, name+" = r."+name)
+	}
+	return strings.Join(out, ", ")
 }
 
 // Payment implements payment.Store.
@@ -50,136 +55,22 @@ func (s *Store) Payment(ctx context.Context, id string) (payment.Payment, error)
 	return read(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM payments WHERE id = $1`, id))
 }
 
-// Update implements payment.Store.
-func (s *Store) Update(ctx context.Context, id string, fn func(payment.Payment) (payment.Change, error)) (payment.Payment, error) {
-	return s.change(ctx, id, nil, func(old payment.Payment, _ ledger.Books) (payment.Change, error) { return fn(old) })
-}
-
-// Capture implements payment.Store.
-func (s *Store) Capture(ctx context.Context, id string, accounts []string,
-	fn func(payment.Payment, ledger.Books) (payment.Change, error),
-) (payment.Payment, error) {
-	return s.change(ctx, id, accounts, fn)
-}
-
-func (s *Store) change(ctx context.Context, id string, accounts []string,
-	fn func(payment.Payment, ledger.Books) (payment.Change, error),
-) (payment.Payment, error) {
-	var result payment.Payment
-	err := s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		old, err := read(tx.QueryRowContext(ctx, `SELECT `+columns+` FROM payments WHERE id = $1`+tx.ForUpdate(), id))
-		if err != nil {
-			return err
-		}
-		var books ledger.Books
-		if len(accounts) > 0 {
-			if books, err = s.lock(ctx, tx, accounts); err != nil {
-				return err
-			}
-		}
-		change, err := fn(old, books)
-		if err != nil {
-			return err
-		}
-		result = change.Payment
-		if change.Payment.State == old.State {
-			return nil
-		}
-		return s.write(ctx, tx, change)
-	})
+// readMany reads payments by their sorted ids; those that do not exist are left out.
+func (s *Store) readMany(ctx context.Context, tx *sqldb.Tx, ids []string, suffix string) ([]payment.Payment, error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	in, arg, err := list(tx.Dialect(), ids)
 	if err != nil {
-		return payment.Payment{}, err
+		return nil, err
 	}
-	return result, nil
+	return query(ctx, tx, `SELECT `+columns+` FROM payments WHERE id `+in+` ORDER BY id`+suffix, arg)
 }
 
-// write stores all that a change consists of.
-func (s *Store) write(ctx context.Context, tx *sqldb.Tx, c payment.Change) error {
-	if c.Assertion != "" {
-		if err := s.use(ctx, tx, c); err != nil {
-			return err
-		}
-	}
-	if c.Posted != nil {
-		if err := s.post(ctx, tx, *c.Posted); err != nil {
-			return err
-		}
-	}
-	p := c.Payment
-	_, err := tx.ExecContext(ctx, `UPDATE payments SET state = $1, pong_key = $2, decline_reason = $3, transaction_id = $4,
-		response_digest = $5, result_frame = $6, updated_at = $7, captured = CASE $1 WHEN 'CAPTURED' THEN amount ELSE 0 END,
-		captures = CASE $1 WHEN 'CAPTURED' THEN 1 ELSE 0 END, revision = revision + 1 WHERE id = $8`,
-		string(p.State), p.Tap.PongKey, p.DeclineReason, text(p.Transaction), p.ResponseDigest, p.ResultFrame, micros(p.UpdateTime), p.ID)
+func query(ctx context.Context, q sqldb.Queryer, text string, args ...any) ([]payment.Payment, error) {
+	rows, err := q.QueryContext(ctx, text, args...)
 	if err != nil {
-		return fmt.Errorf("change a payment: %w", err)
-	}
-	return s.publish(ctx, tx, c.Events)
-}
-
-// use marks an assertion as used.
-func (s *Store) use(ctx context.Context, tx *sqldb.Tx, c payment.Change) error {
-	fresh, err := changed(tx.ExecContext(ctx, `INSERT INTO assertions (jti, payment, used_at) VALUES ($1, $2, $3)
-		ON CONFLICT (jti) DO NOTHING`, c.Assertion, c.Payment.ID, micros(c.Payment.UpdateTime)))
-	if err != nil {
-		return fmt.Errorf("use an assertion: %w", err)
-	}
-	if !fresh {
-		return fault.New(fault.FailedPrecondition, "ASSERTION_MISMATCH",
-			"the approval was used for another payment before (jti differs); nothing was moved").WithMeta("claim", "jti")
-	}
-	return nil
-}
-
-// Due implements payment.Store.
-func (s *Store) Due(ctx context.Context, before time.Time, limit int) ([]string, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT id FROM payments WHERE state = 'AWAITING_TAP' AND tap_expires_at < $1
-		ORDER BY tap_expires_at LIMIT $2`, micros(before), limit)
-	if err != nil {
-		return nil, fmt.Errorf("list due payments: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var ids []string
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("list due payments: %w", err)
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
-}
-
-// List implements payment.Store.
-func (s *Store) List(ctx context.Context, f payment.Filter, after *payment.Cursor, limit int) ([]payment.Payment, error) {
-	var where []string
-	var args []any
-	add := func(condition string, values ...any) {
-		for _, v := range values {
-			args = append(args, v)
-			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
-		}
-		where = append(where, condition)
-	}
-	if f.Merchant != "" {
-		add("merchant = ?", f.Merchant)
-	}
-	if f.Account != "" {
-		add("account = ?", f.Account)
-	}
-	if f.Partner != "" {
-		add("partner = ? AND mode = ?", f.Partner, string(f.Mode))
-	}
-	if after != nil {
-		add("(created_at, id) < (?, ?)", micros(after.CreateTime), after.ID)
-	}
-	query := `SELECT ` + columns + ` FROM payments`
-	if len(where) > 0 {
-		query += ` WHERE ` + strings.Join(where, " AND ")
-	}
-	args = append(args, limit)
-	rows, err := s.db.QueryContext(ctx, query+fmt.Sprintf(` ORDER BY created_at DESC, id DESC LIMIT $%d`, len(args)), args...)
-	if err != nil {
-		return nil, fmt.Errorf("list payments: %w", err)
+		return nil, fmt.Errorf("read payments: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
 	var out []payment.Payment
@@ -193,32 +84,136 @@ func (s *Store) List(ctx context.Context, f payment.Filter, after *payment.Curso
 	return out, rows.Err()
 }
 
-func values(p payment.Payment) []any {
-	return []any{
-		p.ID, string(p.State), p.Amount.Minor, p.Amount.Currency, p.Merchant, p.MerchantDisplayName, p.Terminal, p.Device,
-		p.Partner, p.Account, string(p.Mode), p.Creator, p.Tap.Challenge, p.Tap.Frame, micros(p.Tap.ExpireTime),
-		strings.Join(p.Tap.Requirements, ","), p.Tap.PongKey, p.DeclineReason, text(p.Transaction), p.ResponseDigest,
-		p.ResultFrame, micros(p.CreateTime), micros(p.UpdateTime),
+// Due implements payment.Store.
+func (s *Store) Due(ctx context.Context, tap, hold time.Time, limit int) ([]payment.Payment, error) {
+	out, err := query(ctx, s.db, `SELECT `+columns+` FROM payments WHERE state = 'AWAITING_TAP' AND tap_expires_at < $1
+		ORDER BY tap_expires_at LIMIT $2`, micros(tap), limit)
+	if err != nil || len(out) == limit {
+		return out, err
 	}
+	lapsed, err := query(ctx, s.db, `SELECT `+columns+` FROM payments WHERE authorization_expires_at IS NOT NULL
+		AND authorization_expires_at < $1 ORDER BY authorization_expires_at LIMIT $2`, micros(hold), limit-len(out))
+	return append(out, lapsed...), err
+}
+
+// List implements payment.Store.
+func (s *Store) List(ctx context.Context, f payment.Filter, after *payment.Cursor, limit int) ([]payment.Payment, error) {
+	var where []string
+	var args []any
+	add := func(condition string, values ...any) {
+		for _, v := range values {
+			args = append(args, v)
+			condition = strings.Replace(condition, "?", fmt.Sprintf("$%d", len(args)), 1)
+		}
+		where = append(where, condition)
+	}
+	for _, c := range [...]struct{ column, value string }{
+		{"merchant", f.Merchant}, {"terminal", f.Terminal}, {"account", f.Account}, {"device", f.Device}, {"currency", f.Currency},
+	} {
+		if c.value != "" {
+			add(c.column+" = ?", c.value)
+		}
+	}
+	if f.Partner != "" {
+		add("partner = ? AND mode = ?", f.Partner, string(f.Mode))
+	}
+	if len(f.States) > 0 {
+		var states []any
+		for _, st := range f.States {
+			states = append(states, string(st))
+		}
+		add("state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
+	}
+	if !f.From.IsZero() {
+		add("created_at >= ?", micros(f.From))
+	}
+	if !f.To.IsZero() {
+		add("created_at < ?", micros(f.To))
+	}
+	if after != nil {
+		add("(created_at, id) < (?, ?)", micros(after.CreateTime), after.ID)
+	}
+	text := `SELECT ` + columns + ` FROM payments`
+	if len(where) > 0 {
+		text += ` WHERE ` + strings.Join(where, " AND ")
+	}
+	args = append(args, limit)
+	return query(ctx, s.db, text+fmt.Sprintf(` ORDER BY created_at DESC, id DESC LIMIT $%d`, len(args)), args...)
+}
+
+// values is a payment as a row of written and changing.
+func values(p payment.Payment) []any {
+	offline := int64(0)
+	if p.Offline {
+		offline = 1
+	}
+	return append([]any{
+		p.ID, p.Amount.Minor, p.Amount.Currency, p.Merchant, p.MerchantDisplayName, p.Terminal, p.Device, p.Partner, p.Account,
+		string(p.Mode), p.Creator, int64(p.CategoryCode), string(p.CaptureMode), offline, p.Tap.Challenge, notNull(p.Tap.Frame),
+		orZero(p.Tap.ExpireTime), strings.Join(p.Tap.Requirements, ","), int64(p.Need.Level), p.Need.Reason, micros(p.CreateTime),
+	}, changes(p)[1:]...)
+}
+
+// changes is a payment as a row of its id and changing.
+func changes(p payment.Payment) []any {
+	var expires any
+	if !p.AuthorizationExpireTime.IsZero() {
+		expires = micros(p.AuthorizationExpireTime)
+	}
+	reserved := ""
+	if len(p.Reserved.Days) > 0 || p.Reserved.Strong != "" {
+		b, _ := json.Marshal(p.Reserved) // strings, times and numbers
+		reserved = string(b)
+	}
+	return []any{
+		p.ID, string(p.State), orNil(p.Tap.PongKey), p.DeclineReason, orNull(p.Transaction), orNil(p.ResponseDigest), orNil(p.ResultFrame),
+		p.CapturedMinor, p.ReleasedMinor, p.RefundedMinor, p.FeeMinor, p.FeeBackMinor, int64(p.Captures), int64(p.Refunds),
+		expires, int64(p.Assurance), reserved, micros(p.UpdateTime), p.Revision,
+	}
+}
+
+func notNull(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+func orNil(b []byte) any {
+	if b == nil {
+		return nil
+	}
+	return b
 }
 
 func read(row interface{ Scan(dest ...any) error }) (payment.Payment, error) {
 	var p payment.Payment
-	var expires, created, updated int64
-	var requirements string
+	var tapExpires, created, updated int64
+	var requirements, reserved string
 	var transaction sql.NullString
-	err := row.Scan(&p.ID, &p.State, &p.Amount.Minor, &p.Amount.Currency, &p.Merchant, &p.MerchantDisplayName, &p.Terminal,
-		&p.Device, &p.Partner, &p.Account, &p.Mode, &p.Creator, &p.Tap.Challenge, &p.Tap.Frame, &expires, &requirements,
-		&p.Tap.PongKey, &p.DeclineReason, &transaction, &p.ResponseDigest, &p.ResultFrame, &created, &updated)
+	var holdExpires sql.NullInt64
+	err := row.Scan(&p.ID, &p.Amount.Minor, &p.Amount.Currency, &p.Merchant, &p.MerchantDisplayName, &p.Terminal, &p.Device, &p.Partner,
+		&p.Account, &p.Mode, &p.Creator, &p.CategoryCode, &p.CaptureMode, &p.Offline, &p.Tap.Challenge, &p.Tap.Frame, &tapExpires,
+		&requirements, &p.Need.Level, &p.Need.Reason, &created,
+		&p.State, &p.Tap.PongKey, &p.DeclineReason, &transaction, &p.ResponseDigest, &p.ResultFrame, &p.CapturedMinor, &p.ReleasedMinor,
+		&p.RefundedMinor, &p.FeeMinor, &p.FeeBackMinor, &p.Captures, &p.Refunds, &holdExpires, &p.Assurance, &reserved, &updated, &p.Revision)
 	if err != nil {
 		return payment.Payment{}, orNotFound(err, errPaymentNotFound)
 	}
 	if requirements != "" {
 		p.Tap.Requirements = strings.Split(requirements, ",")
 	}
-	p.Transaction = transaction.String
-	p.Tap.ExpireTime, p.CreateTime, p.UpdateTime = fromMicros(expires), fromMicros(created), fromMicros(updated)
+	if reserved != "" {
+		if err := json.Unmarshal([]byte(reserved), &p.Reserved); err != nil {
+			return payment.Payment{}, fmt.Errorf("read what a payment reserved: %w", err)
+		}
+	}
+	if holdExpires.Valid {
+		p.AuthorizationExpireTime = fromMicros(holdExpires.Int64)
+	}
+	if tapExpires != 0 {
+		p.Tap.ExpireTime = fromMicros(tapExpires)
+	}
+	p.Transaction, p.CreateTime, p.UpdateTime = transaction.String, fromMicros(created), fromMicros(updated)
 	return p, nil
 }
-
-func text(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }

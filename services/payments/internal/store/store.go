@@ -1,7 +1,8 @@
-// Package store keeps accounts, merchants, terminals, payments and the ledger in SQLite or PostgreSQL. What belongs
+// Package store keeps accounts, merchants, terminals, payments, limits and the ledger in SQLite or PostgreSQL. What belongs
 // together is written in one transaction with the events that tell of it.
 //
-// Locks are always taken in one order: the row of a request, the payment, then ledger accounts by id.
+// Whatever touches payments or moves money goes through the ledger's engine, which commits the work of many callers
+// together: work.go is what rides along there. The order of locks is in ledger_engine.go.
 package store
 
 import (
@@ -30,6 +31,7 @@ type Store struct {
 	db     *sqldb.DB
 	encode Encode
 	now    func() time.Time
+	watch  watch
 }
 
 // Migrations are the schema, one folder per dialect.
@@ -43,7 +45,9 @@ func Migrations() fs.FS {
 
 // New is a store on a migrated database. The clock stamps only rows that the domain does not stamp itself.
 func New(db *sqldb.DB, encode Encode, now func() time.Time) *Store {
-	return &Store{Ledger: NewLedger(db, now), db: db, encode: encode, now: now}
+	s := &Store{Ledger: NewLedger(db, now), db: db, encode: encode, now: now}
+	s.engine.cargo = s
+	return s
 }
 
 // Key is a random key of 32 bytes that is made at first use and then the same for every process on the database.
@@ -62,18 +66,23 @@ func (s *Store) Key(ctx context.Context, name string) ([]byte, error) {
 }
 
 // publish writes events to the outbox.
-func (s *Store) publish(ctx context.Context, tx *sqldb.Tx, facts []payment.Event) error {
-	if len(facts) == 0 {
-		return nil
+func (s *Store) publish(ctx context.Context, tx *sqldb.Tx, facts ...payment.Event) error {
+	out, err := s.encodeAll(ctx, facts)
+	if err != nil {
+		return err
 	}
+	return events.Append(ctx, tx, out...)
+}
+
+func (s *Store) encodeAll(ctx context.Context, facts []payment.Event) ([]events.Event, error) {
 	out := make([]events.Event, len(facts))
 	for i, fact := range facts {
 		var err error
 		if out[i], err = s.encode(ctx, fact); err != nil {
-			return fmt.Errorf("encode an event: %w", err)
+			return nil, fmt.Errorf("encode an event: %w", err)
 		}
 	}
-	return events.Append(ctx, tx, out...)
+	return out, nil
 }
 
 // once runs fn in a transaction that also remembers its answer, unless the request was answered before. A request that
@@ -119,8 +128,7 @@ func (s *Store) claim(ctx context.Context, tx *sqldb.Tx, req payment.Request, an
 		return false, fmt.Errorf("read a request: %w", err)
 	}
 	if !bytes.Equal(fingerprint, req.Fingerprint) {
-		return false, fault.New(fault.FailedPrecondition, "REQUEST_ID_REUSED",
-			"the request_id was used for another request before; use a new one").WithField("request_id")
+		return false, errRequestReused()
 	}
 	return true, json.Unmarshal(response, answer)
 }

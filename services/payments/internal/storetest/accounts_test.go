@@ -114,7 +114,7 @@ func TestWhatIsNotThereIsNotFound(t *testing.T) {
 		wantReason(t, err, "TERMINAL_NOT_FOUND")
 		_, err = f.store.Payment(ctx, newID())
 		wantReason(t, err, "PAYMENT_NOT_FOUND")
-		_, err = f.store.Update(ctx, newID(), func(p payment.Payment) (payment.Change, error) { return payment.Change{Payment: p}, nil })
+		_, err = f.store.Step(ctx, payment.Step{Payment: newID()}, func(f payment.Facts) (payment.Change, error) { return payment.Change{Payment: f.Payment}, nil })
 		wantReason(t, err, "PAYMENT_NOT_FOUND")
 		_, err = f.service.CreateTerminal(ctx, request("CreateTerminal"), newID(), "till")
 		wantReason(t, err, "MERCHANT_NOT_FOUND")

@@ -40,7 +40,7 @@ func newFixture(t testing.TB, db *sqldb.DB) *fixture {
 	must(t, db.Migrate(t.Context(), store.Migrations()))
 	clock := testkit.Clock(start)
 	f := &fixture{db: db, store: store.New(db, bus.Encode, clock.Now), auth: &approver{intents: map[string]payment.ChallengeRequest{}}}
-	f.service = payment.NewService(f.store, f.store, f.auth, payment.Config{
+	f.service = payment.NewService(f.store, payment.Directory{Wallets: f.store, Merchants: f.store, Limits: f.store}, f.auth, payment.Config{
 		Grace: grace, Issuer: issuer, NewID: newID, NewTerminalID: func() string { return newID()[20:] },
 	})
 	var err error
@@ -192,4 +192,9 @@ func together(n int, fn func(i int) error) []error {
 		}
 	}
 	return failed
+}
+
+// newStoreOn is the store of another process on the same database.
+func newStoreOn(db *sqldb.DB) *store.Store {
+	return store.New(db, bus.Encode, testkit.Clock(start).Now)
 }

@@ -47,15 +47,15 @@ func TestARefusedOrUnchangedUpdateWritesNothing(t *testing.T) {
 		p := f.pay(t, "alice", 100)
 		before := snapshot(t, f)
 		no := errors.New("no")
-		_, err := f.store.Update(t.Context(), p.ID, func(payment.Payment) (payment.Change, error) { return payment.Change{}, no })
+		_, err := f.store.Step(t.Context(), payment.Step{Payment: p.ID}, func(payment.Facts) (payment.Change, error) { return payment.Change{}, no })
 		if !errors.Is(err, no) {
 			t.Errorf("got %v", err)
 		}
-		same, err := f.store.Update(t.Context(), p.ID, func(old payment.Payment) (payment.Change, error) {
-			return payment.Change{Payment: old, Events: []payment.Event{payment.ExpiredEvent{Payment: old}}}, nil
+		same, err := f.store.Step(t.Context(), payment.Step{Payment: p.ID}, func(f payment.Facts) (payment.Change, error) {
+			return payment.Change{Payment: f.Payment, Events: []payment.Event{payment.ExpiredEvent{Payment: f.Payment}}}, nil
 		})
 		must(t, err)
-		if diff := cmp.Diff(p, same); diff != "" {
+		if diff := cmp.Diff(p, same.Payment); diff != "" {
 			t.Errorf("the payment differs: %s", diff)
 		}
 		if diff := cmp.Diff(before, snapshot(t, f)); diff != "" {
@@ -251,7 +251,7 @@ func TestPaymentsExpireWhenReadOrLooked(t *testing.T) {
 		if n != 3 {
 			t.Errorf("%d expired at once, want the limit of 3", n)
 		}
-		list, err := f.service.List(ctx, f.terminal, nil, 100, late)
+		list, err := f.service.List(ctx, f.terminal, payment.Filter{}, nil, 100, late)
 		must(t, err)
 		for _, p := range list {
 			if p.State != payment.Expired {
@@ -321,7 +321,7 @@ func TestACreationThatWasCutShortIsResumed(t *testing.T) {
 	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, req := newFixture(t, db), request("CreatePayment")
 		cut := &cutShort{approver: f.auth}
-		broken := payment.NewService(f.store, f.store, cut, payment.Config{Grace: grace, Issuer: issuer, NewID: newID})
+		broken := payment.NewService(f.store, payment.Directory{Wallets: f.store, Merchants: f.store, Limits: f.store}, cut, payment.Config{Grace: grace, Issuer: issuer, NewID: newID})
 		_, err := broken.Create(t.Context(), f.terminal, req, f.order("alice", 100), start)
 		if !errors.Is(err, errCut) {
 			t.Fatalf("got %v", err)

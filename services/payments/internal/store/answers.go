@@ -1,0 +1,88 @@
+package store
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/armlet-pay/armlet/services/payments/internal/payment"
+)
+
+// remembered is what a request is remembered by. Its JSON is stored, so fields may be added but not renamed.
+type remembered struct {
+	ID          string         `json:"id,omitempty"`
+	Transaction string         `json:"transaction,omitempty"`
+	Account     *accountAnswer `json:"account,omitempty"`
+	Payment     *paymentAnswer `json:"payment,omitempty"`
+}
+
+type accountAnswer struct {
+	ID        string `json:"id"`
+	Currency  string `json:"currency"`
+	Balance   int64  `json:"balance"`
+	Held      int64  `json:"held,omitempty"`
+	CreatedAt int64  `json:"created_at"`
+}
+
+// paymentAnswer is all of a payment that a later step may change.
+type paymentAnswer struct {
+	State     payment.State `json:"state"`
+	Captured  int64         `json:"captured,omitempty"`
+	Released  int64         `json:"released,omitempty"`
+	Refunded  int64         `json:"refunded,omitempty"`
+	ExpiresAt int64         `json:"expires_at,omitempty"`
+	UpdatedAt int64         `json:"updated_at"`
+	Revision  int64         `json:"revision"`
+}
+
+func closeAnswer(a payment.Answer) remembered {
+	out := remembered{ID: a.ID, Transaction: a.Transaction}
+	if a.Account.ID != "" {
+		out.Account = &accountAnswer{
+			ID: a.Account.ID, Currency: a.Account.Balance.Currency, Balance: a.Account.Balance.Minor, Held: a.Account.Held.Minor,
+			CreatedAt: micros(a.Account.CreateTime),
+		}
+	}
+	if p := a.Payment; p.ID != "" {
+		out.Payment = &paymentAnswer{
+			State: p.State, Captured: p.CapturedMinor, Released: p.ReleasedMinor, Refunded: p.RefundedMinor,
+			ExpiresAt: orZero(p.AuthorizationExpireTime), UpdatedAt: micros(p.UpdateTime), Revision: p.Revision,
+		}
+	}
+	return out
+}
+
+// openAnswer is a remembered answer, with the payment as it was then.
+func openAnswer(stored []byte, p payment.Payment) (payment.Answer, error) {
+	var a remembered
+	if err := json.Unmarshal(stored, &a); err != nil {
+		return payment.Answer{}, err
+	}
+	out := payment.Answer{ID: a.ID, Transaction: a.Transaction, Payment: p}
+	if a.Account != nil {
+		out.Account = a.Account.account()
+	}
+	if was := a.Payment; was != nil {
+		out.Payment.State, out.Payment.CapturedMinor, out.Payment.ReleasedMinor = was.State, was.Captured, was.Released
+		out.Payment.RefundedMinor, out.Payment.Revision = was.Refunded, was.Revision
+		out.Payment.UpdateTime, out.Payment.AuthorizationExpireTime = fromMicros(was.UpdatedAt), time.Time{}
+		if was.ExpiresAt != 0 {
+			out.Payment.AuthorizationExpireTime = fromMicros(was.ExpiresAt)
+		}
+	}
+	return out, nil
+}
+
+func (a accountAnswer) account() payment.Account {
+	return payment.Account{
+		ID: a.ID, Balance: payment.Money{Minor: a.Balance, Currency: a.Currency}, Held: payment.Money{Minor: a.Held, Currency: a.Currency},
+		CreateTime: fromMicros(a.CreatedAt),
+	}
+}
+
+// orZero is a time in microseconds; the zero time is 0.
+func orZero(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return micros(t)
+}

@@ -1,0 +1,95 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/armlet-pay/armlet/services/payments/internal/limit"
+)
+
+// Policy implements payment.Limits.
+func (s *Store) Policy(ctx context.Context, currency string) (limit.Policy, error) {
+	var text string
+	err := s.db.QueryRowContext(ctx, `SELECT policy FROM limit_policies WHERE currency = $1`, currency).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return limit.Policy{Currency: currency}, nil
+	}
+	if err != nil {
+		return limit.Policy{}, fmt.Errorf("read limits: %w", err)
+	}
+	return openPolicy(text)
+}
+
+func openPolicy(text string) (p limit.Policy, err error) {
+	if err = json.Unmarshal([]byte(text), &p); err != nil {
+		err = fmt.Errorf("read limits: %w", err)
+	}
+	return p, err
+}
+
+// Policies implements payment.Limits.
+func (s *Store) Policies(ctx context.Context) ([]limit.Policy, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT policy FROM limit_policies ORDER BY currency`)
+	if err != nil {
+		return nil, fmt.Errorf("read limits: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []limit.Policy
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			return nil, fmt.Errorf("read limits: %w", err)
+		}
+		p, err := openPolicy(text)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, p)
+	}
+	return out, rows.Err()
+}
+
+// SetPolicy implements payment.Limits.
+func (s *Store) SetPolicy(ctx context.Context, p limit.Policy) error {
+	text, err := json.Marshal(p)
+	if err != nil {
+		return fmt.Errorf("write limits: %w", err)
+	}
+	_, err = s.db.ExecContext(ctx, `INSERT INTO limit_policies (currency, policy, updated_at) VALUES ($1, $2, $3)
+		ON CONFLICT (currency) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at`,
+		p.Currency, string(text), micros(p.UpdateTime))
+	return err
+}
+
+// DeletePolicy implements payment.Limits.
+func (s *Store) DeletePolicy(ctx context.Context, currency string) error {
+	_, err := s.db.ExecContext(ctx, `DELETE FROM limit_policies WHERE currency = $1`, currency)
+	return err
+}
+
+// Counters implements payment.Limits.
+func (s *Store) Counters(ctx context.Context, keys []limit.Key) (limit.Counters, error) {
+	out := limit.Counters{}
+	if len(keys) == 0 {
+		return out, nil
+	}
+	ids := make([]string, len(keys))
+	for i, k := range keys {
+		ids[i] = k.ID
+	}
+	return out, readCounters(ctx, s.db, s.db.Dialect(), ids, "", out)
+}
+
+// ForgetCounters deletes counters of days that are over, at most limit of them, and says how many.
+func (s *Store) ForgetCounters(ctx context.Context, before time.Time, limit int) (int64, error) {
+	res, err := s.db.ExecContext(ctx, `DELETE FROM limit_counters WHERE id IN (
+		SELECT id FROM limit_counters WHERE expires_at < $1 ORDER BY id LIMIT $2)`, micros(before), limit)
+	if err != nil {
+		return 0, fmt.Errorf("forget counters: %w", err)
+	}
+	return res.RowsAffected()
+}

@@ -12,7 +12,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
@@ -39,6 +41,8 @@ const (
 	tokenAudience = "armlet"
 	codeKey       = "voucher-codes"
 	pageKey       = "page-tokens"
+	releaseEvery  = 5 * time.Second
+	releaseBatch  = 200
 )
 
 // New makes the service with its database migrated. It does not need auth or NATS to be there yet.
@@ -81,31 +85,42 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err != nil {
 		return nil, err
 	}
-	server, err := newServer(ctx, cfg, env, st, hub, waker, fabric, wrapping)
+	api, err := newAPI(ctx, cfg, env, st, fabric, wrapping)
+	if err != nil {
+		return nil, err
+	}
+	api.Hub, api.Joined = hub, waker.Joined
+	server, err := newServer(cfg, env, api)
 	if err != nil {
 		return nil, err
 	}
 	webhooks := &bus.Webhooks{
-		Edge: conns.edge, Store: st, Poster: senders.NewWebhooks(cfg.WebhookLoopback), Seeds: seeds(st, wrapping, env),
+		Edge: conns.edge, Store: st, Poster: senders.NewWebhooks(cfg.WebhookLoopback), Seeds: api.Seeds,
 		Retries: subscription.Retries, Now: env.Now, Log: env.Log,
 	}
 	return &run.Service{
 		Name: Name, Server: server, Listen: cfg.Listen, Network: env.Network, HTTPListen: cfg.HTTPListen,
-		Workers: workers(env, db, conns, st, waker, clerk, fabric, webhooks), Check: db.Ping, Close: release,
+		Workers: workers(env, db, conns, st, waker, clerk, fabric, webhooks, api.Vouchers), Check: db.Ping, Close: release,
 	}, nil
 }
 
-func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, waker *bus.Waker, clerk *bus.Clerk, fabric *bus.Fabric, webhooks *bus.Webhooks) []run.Worker {
+func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, waker *bus.Waker, clerk *bus.Clerk, fabric *bus.Fabric, webhooks *bus.Webhooks,
+	vouchers *voucher.Service,
+) []run.Worker {
 	all := []run.Worker{
 		{Name: "outbox", Run: bus.NewRelay(db, conns.core, conns.edge, env.Log).Run},
 		{Name: "fabric", Run: fabric.Run},
 		{Name: "webhooks", Run: webhooks.Run},
 		{Name: "waker", Run: func(ctx context.Context) error { return waker.Run(ctx, st) }},
 		{Name: "broadcasts", Run: clerk.Broadcasts}, {Name: "due", Run: clerk.Due}, {Name: "retention", Run: clerk.Retention},
+		{Name: "voucher-holds", Run: func(ctx context.Context) error { return release(ctx, vouchers, env.Now, env.Log) }},
 	}
 	src := bus.Source{JetStream: conns.core, DB: db, Log: env.Log, Tracer: env.TracerProvider}
 	for _, c := range bus.NewAlerter(st, env.Now, newID).Consumers(src) {
 		all = append(all, run.Worker{Name: "alerts", Run: c.Run})
+	}
+	for _, c := range bus.NewFollower(st, env.Now).Consumers(src) {
+		all = append(all, run.Worker{Name: "redemptions", Run: c.Run})
 	}
 	for _, c := range bus.NewEgress(fabric).Consumers(src) {
 		all = append(all, run.Worker{Name: "egress", Run: c.Run})
@@ -113,36 +128,68 @@ func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, wak
 	return all
 }
 
-func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store, hub *alert.Hub, waker *bus.Waker, fabric *bus.Fabric,
-	wrapping []byte,
-) (*rpc.Server, error) {
+// newVerifier checks tokens and assertions.
+func newVerifier(cfg Config, env run.Env) *rpc.JWTVerifier {
+	return rpc.NewJWTVerifier(rpc.JWTConfig{
+		Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now,
+	})
+}
+
+func newAPI(ctx context.Context, cfg Config, env run.Env, st *store.Store, fabric *bus.Fabric, wrapping []byte) (grpcapi.Config, error) {
 	codes, pages, err := keys(ctx, wrapping, env, st)
 	if err != nil {
-		return nil, err
+		return grpcapi.Config{}, err
 	}
+	proofs := peers.NewAssertions(newVerifier(cfg, env), cfg.TokenIssuer)
+	return grpcapi.Config{
+		Alerts:        alert.NewService(st, peers.NewSchemas(), newID),
+		Vouchers:      voucher.NewService(voucher.Stores{Campaigns: st, Vouchers: st, Batches: st, Redemptions: st}, codes, proofs, newID),
+		Subscriptions: subscription.NewService(st, fabric, newSecret, cfg.WebhookLoopback),
+		DeadLetters:   st, Puller: fabric, Seeds: seeds(st, wrapping, env),
+		Reader: st, Inboxes: st, AlertReader: st, Acker: st, Topics: st, PageKey: pages,
+		NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
+	}, nil
+}
+
+func newServer(cfg Config, env run.Env, api grpcapi.Config) (*rpc.Server, error) {
 	var serverTLS *tls.Config
 	if cfg.TLSCert != "" {
+		var err error
 		if serverTLS, err = rpc.ServerTLS(cfg.TLSCert, cfg.TLSKey, cfg.TLSCA); err != nil {
 			return nil, err
 		}
 	}
-	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now})
 	server, err := rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: verifier,
+		Service: Name, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: newVerifier(cfg, env),
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
 	if err != nil {
 		return nil, err
 	}
-	notifyv1.RegisterNotifyServiceServer(server.GRPC(), grpcapi.New(grpcapi.Config{
-		Alerts:        alert.NewService(st, peers.NewSchemas(), newID),
-		Vouchers:      voucher.NewService(st, codes, peers.NewAssertions(verifier, cfg.TokenIssuer), newID),
-		Subscriptions: subscription.NewService(st, fabric, newSecret, cfg.WebhookLoopback),
-		DeadLetters:   st, Puller: fabric, Seeds: seeds(st, wrapping, env),
-		Reader: st, Inboxes: st, AlertReader: st, Acker: st, Topics: st, Hub: hub, Joined: waker.Joined, PageKey: pages,
-		NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
-	}))
+	notifyv1.RegisterNotifyServiceServer(server.GRPC(), grpcapi.New(api))
 	return server, server.Check()
+}
+
+// release ends holds on vouchers whose time is over, again and again. A full batch is followed by the next one at once.
+func release(ctx context.Context, vouchers *voucher.Service, now func() time.Time, log *slog.Logger) error {
+	tick := time.NewTicker(releaseEvery)
+	defer tick.Stop()
+	for {
+		n, err := vouchers.ExpireDue(ctx, releaseBatch, now())
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			log.WarnContext(ctx, "holds on vouchers could not be ended; it is tried again", "error", err)
+		case n == releaseBatch:
+			continue
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // keys are kept in the database, wrapped with the key in the key file.

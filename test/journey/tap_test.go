@@ -67,7 +67,7 @@ func (w *world) redeemOnce(account string, phone *virtual.Phone) {
 		t.Errorf("a repeated request issued another voucher: %v and %v", v, again)
 	}
 	_, err = w.partner.Notify.IssueVoucher(ctx, &notifyv1.IssueVoucherRequest{Campaign: campaign.GetName(), RequestId: id()})
-	wantRefused(t, err, codes.ResourceExhausted, "CAMPAIGN_BUDGET_EXHAUSTED")
+	wantRefused(t, err, codes.ResourceExhausted, "CAMPAIGN_LIMIT_REACHED")
 
 	_, err = w.till.Client.Notify.RedeemVoucher(ctx, &notifyv1.RedeemVoucherRequest{Code: v.GetCode(), RequestId: id()})
 	wantRefused(t, err, codes.FailedPrecondition, "ASSERTION_REQUIRED")

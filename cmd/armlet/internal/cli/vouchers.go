@@ -15,8 +15,8 @@ import (
 )
 
 func (a *app) vouchersCommand() *cobra.Command {
-	c := &cobra.Command{Use: "vouchers", Short: "Issue, verify, redeem and list vouchers"}
-	c.AddCommand(a.vouchersIssue(), a.vouchersVerify(), a.vouchersRedeem(), a.vouchersList())
+	c := &cobra.Command{Use: "vouchers", Short: "Issue, generate, verify, redeem and list vouchers"}
+	c.AddCommand(a.vouchersIssue(), a.vouchersGenerate(), a.vouchersVerify(), a.vouchersRedeem(), a.vouchersList())
 	return c
 }
 

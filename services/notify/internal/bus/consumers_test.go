@@ -381,15 +381,27 @@ func TestNoMessageTellsAPartnerWhoseAccountItIs(t *testing.T) {
 }
 
 func TestFactsBecomeTheEventsOfTheContract(t *testing.T) {
-	c := voucher.Campaign{ID: "c", Partner: "acme", Mode: "test"}
-	v := voucher.Voucher{ID: "v", CampaignID: "c", Account: "alice", Value: voucher.Money{MinorUnits: 5, Currency: "CNY"}, CreatedAt: noon, ExpiresAt: noon}
+	c := voucher.Campaign{ID: "c", Partner: "acme", Mode: "test", Kind: voucher.FixedAmount, Currency: "CNY", Value: 5}
+	v := voucher.Voucher{ID: "v", CampaignID: "c", Account: "alice", MaxUses: 1, CreatedAt: noon}
+	moved := func(from, to voucher.RedemptionState) voucher.MovedRedemption {
+		return voucher.MovedRedemption{Redemption: voucher.Redemption{ID: "r", Voucher: v, State: to, Account: "alice"}, Campaign: c, From: from}
+	}
 	for _, tc := range []struct {
 		fact    any
 		subject string
 		msg     proto.Message
 	}{
 		{voucher.Issued{Voucher: v, Campaign: c}, "evt.v1.test.vouchers.voucher.issued.acme.v", &notifyv1.VoucherIssued{}},
-		{voucher.Redeemed{Redemption: voucher.Redemption{ID: "r", Voucher: v}, Campaign: c}, "evt.v1.test.vouchers.voucher.redeemed.acme.v", &notifyv1.VoucherRedeemed{}},
+		{voucher.Assigned{Voucher: v, Campaign: c}, "evt.v1.test.vouchers.voucher.assigned.acme.v", &notifyv1.VoucherAssigned{}},
+		{voucher.Generated{Batch: voucher.Batch{Count: 3}, Campaign: c}, "evt.v1.test.vouchers.campaign.generated.acme.c", &notifyv1.VouchersGenerated{}},
+		{voucher.Changed{Campaign: c}, "evt.v1.test.vouchers.campaign.changed.acme.c", &notifyv1.CampaignChanged{}},
+		{moved("", voucher.Reserved), "evt.v1.test.vouchers.voucher.reserved.acme.v", &notifyv1.VoucherReserved{}},
+		{moved("", voucher.Confirmed), "evt.v1.test.vouchers.voucher.redeemed.acme.v", &notifyv1.VoucherRedeemed{}},
+		{moved(voucher.Reserved, voucher.Confirmed), "evt.v1.test.vouchers.voucher.redeemed.acme.v", &notifyv1.VoucherRedeemed{}},
+		{moved(voucher.Reserved, voucher.Cancelled), "evt.v1.test.vouchers.voucher.released.acme.v", &notifyv1.VoucherReleased{}},
+		{moved(voucher.Reserved, voucher.Expired), "evt.v1.test.vouchers.voucher.released.acme.v", &notifyv1.VoucherReleased{}},
+		{moved(voucher.Confirmed, voucher.Confirmed), "evt.v1.test.vouchers.voucher.rolled_back.acme.v", &notifyv1.RedemptionRolledBack{}},
+		{moved(voucher.Confirmed, voucher.RolledBack), "evt.v1.test.vouchers.voucher.rolled_back.acme.v", &notifyv1.RedemptionRolledBack{}},
 		{
 			alert.Sent{Alert: alert.Alert{Order: alert.Order{ID: "a", Account: "alice", Mode: "live", Kind: alert.Key{ID: alert.AccountToppedUp}}}},
 			"evt.v1.live.alerts.alert.sent._.a", &notifyv1.AlertSent{},

@@ -8,11 +8,9 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/armlet-pay/armlet/platform/events"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
-	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
@@ -31,14 +29,8 @@ func Encode(ctx context.Context, fact any, at time.Time) (events.Event, error) {
 			Alert: AlertName(f.Alert), Type: KindName(f.Alert.Kind), Device: f.Alert.Device, Delivery: DeliveryProto(f.Alert.Delivery),
 			Engagement: EngagementProto(f.Alert.Engagement), ActionId: f.ActionID,
 		}, alertSubject(f.Alert, "state_changed"))
-	case voucher.Issued:
-		return encode(ctx, at, VoucherName(f.Voucher), &notifyv1.VoucherIssued{Voucher: VoucherProto(f.Voucher)},
-			voucherSubject(f.Campaign, f.Voucher, "issued"))
-	case voucher.Redeemed:
-		v := f.Redemption.Voucher
-		return encode(ctx, at, VoucherName(v),
-			&notifyv1.VoucherRedeemed{Redemption: RedemptionProto(f.Redemption), Account: AccountName(v.Account)},
-			voucherSubject(f.Campaign, v, "redeemed"))
+	case voucher.Issued, voucher.Assigned, voucher.Generated, voucher.Changed, voucher.MovedRedemption:
+		return encodeVoucher(ctx, fact, at)
 	case subscription.TestEvent:
 		ev, err := encodeOn(ctx, at, f.Subscription.TestSubject(), SubscriptionName(f.Subscription),
 			&notifyv1.SubscriptionTested{Subscription: SubscriptionName(f.Subscription)})
@@ -64,10 +56,6 @@ func encodeOn(ctx context.Context, at time.Time, subject, key string, msg proto.
 // SubscriptionName is `partners/{partner}/subscriptions/{subscription}`.
 func SubscriptionName(s subscription.Subscription) string {
 	return "partners/" + s.Partner + "/subscriptions/" + s.ID
-}
-
-func voucherSubject(c voucher.Campaign, v voucher.Voucher, verb string) events.Subject {
-	return events.Subject{Mode: c.Mode, Domain: "vouchers", Entity: "voucher", Verb: verb, Partner: c.Partner, ID: v.ID}
 }
 
 func alertSubject(a alert.Alert, verb string) events.Subject {
@@ -102,35 +90,3 @@ func AccountName(account string) string {
 
 // AlertName is `accounts/{account}/alerts/{uuid}`.
 func AlertName(a alert.Alert) string { return AccountName(a.Account) + "/alerts/" + a.ID }
-
-// VoucherName is `vouchers/{uuid}`.
-func VoucherName(v voucher.Voucher) string { return "vouchers/" + v.ID }
-
-// MoneyProto is an amount in the contract's words.
-func MoneyProto(m voucher.Money) *typev1.Money {
-	return &typev1.Money{MinorUnits: m.MinorUnits, CurrencyCode: m.Currency}
-}
-
-// VoucherProto is a voucher in the contract's words, its account included.
-func VoucherProto(v voucher.Voucher) *notifyv1.Voucher {
-	state := notifyv1.VoucherState_VOUCHER_STATE_ISSUED
-	if v.Redeemed {
-		state = notifyv1.VoucherState_VOUCHER_STATE_REDEEMED
-	}
-	return &notifyv1.Voucher{
-		Name: VoucherName(v), Campaign: "campaigns/" + v.CampaignID, Account: AccountName(v.Account), State: state,
-		Value: MoneyProto(v.Value), ExpireTime: timestamppb.New(v.ExpiresAt), CreateTime: timestamppb.New(v.CreatedAt),
-	}
-}
-
-// RedemptionProto is a redemption in the contract's words, its voucher's account included.
-func RedemptionProto(r voucher.Redemption) *notifyv1.Redemption {
-	out := &notifyv1.Redemption{
-		Name: VoucherName(r.Voucher) + "/redemptions/" + r.ID, Voucher: VoucherProto(r.Voucher),
-		Amount: MoneyProto(r.Voucher.Value), CreateTime: timestamppb.New(r.CreatedAt),
-	}
-	if r.Merchant != "" {
-		out.Merchant = "merchants/" + r.Merchant
-	}
-	return out
-}

@@ -27,6 +27,8 @@ var known = func() map[string]func() proto.Message {
 		&authv1.PartnerCreated{}, &authv1.GrantChanged{}, &authv1.DecisionMade{}, &authv1.CloneSuspected{},
 		&notifyv1.VoucherIssued{}, &notifyv1.VoucherRedeemed{}, &notifyv1.AlertSent{}, &notifyv1.AlertStateChanged{},
 		&notifyv1.SubscriptionTested{}, &notifyv1.SubscriptionDisabled{},
+		&notifyv1.VouchersGenerated{}, &notifyv1.CampaignChanged{}, &notifyv1.VoucherAssigned{}, &notifyv1.VoucherReserved{},
+		&notifyv1.VoucherReleased{}, &notifyv1.RedemptionRolledBack{},
 	} {
 		reflected := m.ProtoReflect()
 		all[string(reflected.Descriptor().FullName())] = func() proto.Message { return reflected.New().Interface() }
@@ -83,10 +85,18 @@ func redact(msg proto.Message) {
 	case *devicesv1.SuspensionLifted:
 		m.Account = ""
 	case *notifyv1.VoucherIssued:
-		clearVoucher(m.GetVoucher())
+		ClearWearer(m.GetVoucher())
+	case *notifyv1.VoucherAssigned:
+		ClearWearer(m.GetVoucher())
 	case *notifyv1.VoucherRedeemed:
 		m.Account = ""
-		clearVoucher(m.GetRedemption().GetVoucher())
+		ClearRedeemer(m.GetRedemption())
+	case *notifyv1.VoucherReserved:
+		ClearRedeemer(m.GetRedemption())
+	case *notifyv1.VoucherReleased:
+		ClearRedeemer(m.GetRedemption())
+	case *notifyv1.RedemptionRolledBack:
+		ClearRedeemer(m.GetRedemption())
 	case *notifyv1.AlertSent:
 		m.Alert = WithoutAccount(m.GetAlert())
 	case *notifyv1.AlertStateChanged:
@@ -97,12 +107,6 @@ func redact(msg proto.Message) {
 func clearAccount(p *paymentsv1.PaymentFacts) {
 	if p != nil {
 		p.Account = ""
-	}
-}
-
-func clearVoucher(v *notifyv1.Voucher) {
-	if v != nil {
-		v.Account = ""
 	}
 }
 

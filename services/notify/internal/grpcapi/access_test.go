@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/durationpb"
+	"google.golang.org/protobuf/types/known/fieldmaskpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/armlet-pay/armlet/platform/fault"
@@ -122,6 +123,60 @@ func calls() map[string]func(context.Context, client) error {
 		},
 		"CreateCampaign": func(ctx context.Context, c client) error {
 			_, err := c.CreateCampaign(ctx, campaignRequest(1))
+			return err
+		},
+		"GetCampaign": func(ctx context.Context, c client) error {
+			_, err := c.GetCampaign(ctx, &notifyv1.GetCampaignRequest{Name: "campaigns/" + noUUID})
+			return err
+		},
+		"ListCampaigns": func(ctx context.Context, c client) error {
+			_, err := c.ListCampaigns(ctx, &notifyv1.ListCampaignsRequest{})
+			return err
+		},
+		"UpdateCampaign": func(ctx context.Context, c client) error {
+			_, err := c.UpdateCampaign(ctx, &notifyv1.UpdateCampaignRequest{
+				Campaign:   &notifyv1.Campaign{Name: "campaigns/" + noUUID, DisplayName: "x"},
+				UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"display_name"}}, RequestId: uuid.NewString(),
+			})
+			return err
+		},
+		"ActivateCampaign": func(ctx context.Context, c client) error {
+			_, err := c.ActivateCampaign(ctx, &notifyv1.ActivateCampaignRequest{Name: "campaigns/" + noUUID, RequestId: uuid.NewString()})
+			return err
+		},
+		"PauseCampaign": func(ctx context.Context, c client) error {
+			_, err := c.PauseCampaign(ctx, &notifyv1.PauseCampaignRequest{Name: "campaigns/" + noUUID, RequestId: uuid.NewString()})
+			return err
+		},
+		"EndCampaign": func(ctx context.Context, c client) error {
+			_, err := c.EndCampaign(ctx, &notifyv1.EndCampaignRequest{Name: "campaigns/" + noUUID, RequestId: uuid.NewString()})
+			return err
+		},
+		"AssignVoucher": func(ctx context.Context, c client) error {
+			_, err := c.AssignVoucher(ctx, &notifyv1.AssignVoucherRequest{Name: "vouchers/" + noUUID, Account: "accounts/alice", RequestId: uuid.NewString()})
+			return err
+		},
+		"GenerateVouchers": func(ctx context.Context, c client) error {
+			stream, err := c.GenerateVouchers(ctx, &notifyv1.GenerateVouchersRequest{Campaign: "campaigns/" + noUUID, Count: 1, RequestId: uuid.NewString()})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"ReserveVoucher": func(ctx context.Context, c client) error {
+			_, err := c.ReserveVoucher(ctx, &notifyv1.ReserveVoucherRequest{Code: "00000-00000-00000", RequestId: uuid.NewString()})
+			return err
+		},
+		"ConfirmRedemption": func(ctx context.Context, c client) error {
+			_, err := c.ConfirmRedemption(ctx, &notifyv1.ConfirmRedemptionRequest{Name: "vouchers/-/redemptions/" + noUUID, RequestId: uuid.NewString()})
+			return err
+		},
+		"CancelRedemption": func(ctx context.Context, c client) error {
+			_, err := c.CancelRedemption(ctx, &notifyv1.CancelRedemptionRequest{Name: "vouchers/-/redemptions/" + noUUID, RequestId: uuid.NewString()})
+			return err
+		},
+		"RollbackRedemption": func(ctx context.Context, c client) error {
+			_, err := c.RollbackRedemption(ctx, &notifyv1.RollbackRedemptionRequest{Name: "vouchers/-/redemptions/" + noUUID, RequestId: uuid.NewString()})
 			return err
 		},
 		"IssueVoucher": func(ctx context.Context, c client) error {
@@ -239,11 +294,37 @@ func TestEachCallIsOpenToItsCallersOnly(t *testing.T) {
 		"ListTopics":         {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
 		"ChangeTopicMembers": {"operator": noTopic, "acme": noTopic, "bolt": noTopic, "acme-bare": scope, "alice": not, "terminal": not},
 		"ListTopicMembers":   {"operator": noTopic, "acme": noTopic, "bolt": noTopic, "acme-bare": scope, "alice": not, "terminal": not},
-		"CreateCampaign":     {"operator": "", "acme": "", "acme-bare": scope, "alice": not, "terminal": not},
-		"IssueVoucher":       {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
-		"VerifyVoucher":      {"operator": "VOUCHER_NOT_FOUND", "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "VOUCHER_NOT_FOUND"},
-		"RedeemVoucher":      {"operator": not, "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "VOUCHER_NOT_FOUND"},
-		"ListVouchers":       {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not},
+		"CreateCampaign":     {"operator": "", "acme": "", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"GetCampaign":        {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"ListCampaigns":      {"operator": "", "acme": "", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"UpdateCampaign":     {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"ActivateCampaign":   {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"PauseCampaign":      {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"EndCampaign":        {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"IssueVoucher":       {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"AssignVoucher":      {"operator": "VOUCHER_NOT_FOUND", "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"GenerateVouchers":   {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"ListVouchers":       {"operator": "CAMPAIGN_NOT_FOUND", "acme": "CAMPAIGN_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not, "payments": not},
+		"VerifyVoucher": {
+			"operator": "VOUCHER_NOT_FOUND", "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": "VOUCHER_NOT_FOUND", "terminal": "VOUCHER_NOT_FOUND",
+			"payments": not,
+		},
+		"ReserveVoucher": {
+			"operator": not, "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "VOUCHER_NOT_FOUND", "payments": "INVALID_FIELD", "auth": not,
+		},
+		"RedeemVoucher": {"operator": not, "acme": "VOUCHER_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "VOUCHER_NOT_FOUND", "payments": not},
+		"ConfirmRedemption": {
+			"operator": not, "acme": "REDEMPTION_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "REDEMPTION_NOT_FOUND",
+			"payments": "REDEMPTION_NOT_FOUND", "auth": not,
+		},
+		"CancelRedemption": {
+			"operator": "REDEMPTION_NOT_FOUND", "acme": "REDEMPTION_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "REDEMPTION_NOT_FOUND",
+			"payments": "REDEMPTION_NOT_FOUND", "auth": not,
+		},
+		"RollbackRedemption": {
+			"operator": "REDEMPTION_NOT_FOUND", "acme": "REDEMPTION_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "REDEMPTION_NOT_FOUND",
+			"payments": not,
+		},
 		"CreateSubscription": {"operator": not, "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
 		"ListSubscriptions":  {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
 		"DeleteSubscription": {"operator": "", "acme": "", "bolt": "", "acme-bare": scope, "alice": not, "terminal": not},
@@ -306,10 +387,42 @@ func TestNonsenseIsRefusedByField(t *testing.T) {
 		}
 	}
 	for name, call := range map[string]func(context.Context) error{
-		"a campaign without a value":  campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value = nil }),
-		"a campaign worth nothing":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = 0 }),
-		"a campaign worth less":       campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = -1 }),
-		"a campaign in a wrong unit":  campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.CurrencyCode = "yuan" }),
+		"a campaign without a value": campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value = nil }),
+		"a campaign worth nothing":   campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = 0 }),
+		"a campaign worth less":      campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.MinorUnits = -1 }),
+		"a campaign in a wrong unit": campaign(func(r *notifyv1.CreateCampaignRequest) { r.Value.CurrencyCode = "yuan" }),
+		"a percentage without a cap": campaign(func(r *notifyv1.CreateCampaignRequest) {
+			r.Kind, r.Value = notifyv1.VoucherKind_VOUCHER_KIND_PERCENT, nil
+		}),
+		"an entitlement with a value":  campaign(func(r *notifyv1.CreateCampaignRequest) { r.Kind = notifyv1.VoucherKind_VOUCHER_KIND_ENTITLEMENT }),
+		"a budget in another currency": campaign(func(r *notifyv1.CreateCampaignRequest) { r.Budget = &typev1.Money{MinorUnits: 1, CurrencyCode: "EUR"} }),
+		"a budget of nothing":          campaign(func(r *notifyv1.CreateCampaignRequest) { r.Budget = &typev1.Money{CurrencyCode: "CNY"} }),
+		"a limit of nothing":           campaign(func(r *notifyv1.CreateCampaignRequest) { r.Limits = []*notifyv1.CampaignLimit{{}} }),
+		"a merchant that is none":      campaign(func(r *notifyv1.CreateCampaignRequest) { r.Merchants = []string{"merchants/x"} }),
+		"uses of a stored value": campaign(func(r *notifyv1.CreateCampaignRequest) {
+			r.Kind, r.UsesPerVoucher = notifyv1.VoucherKind_VOUCHER_KIND_STORED_VALUE, 2
+		}),
+		"a price of nothing": func(ctx context.Context) error {
+			_, err := terminal.VerifyVoucher(ctx, &notifyv1.VerifyVoucherRequest{Code: "00000-00000-00000", PurchaseAmount: &typev1.Money{CurrencyCode: "CNY"}})
+			return err
+		},
+		"a payment that a terminal speaks of": func(ctx context.Context) error {
+			_, err := terminal.ReserveVoucher(ctx, &notifyv1.ReserveVoucherRequest{Code: "00000-00000-00000", Payment: "payments/" + noUUID, RequestId: "r"})
+			return err
+		},
+		"a batch of none": func(ctx context.Context) error {
+			stream, err := acme.GenerateVouchers(ctx, &notifyv1.GenerateVouchersRequest{Campaign: "campaigns/" + noUUID, RequestId: "r"})
+			if err == nil {
+				_, err = stream.Recv()
+			}
+			return err
+		},
+		"an update of what cannot change": func(ctx context.Context) error {
+			_, err := acme.UpdateCampaign(ctx, &notifyv1.UpdateCampaignRequest{
+				Campaign: &notifyv1.Campaign{Name: "campaigns/" + noUUID}, UpdateMask: &fieldmaskpb.FieldMask{Paths: []string{"kind"}}, RequestId: "r",
+			})
+			return err
+		},
 		"a campaign without vouchers": campaign(func(r *notifyv1.CreateCampaignRequest) { r.VoucherLimit = 0 }),
 		"a campaign with too many":    campaign(func(r *notifyv1.CreateCampaignRequest) { r.VoucherLimit = 100_000_001 }),
 		"a campaign without an end":   campaign(func(r *notifyv1.CreateCampaignRequest) { r.ExpireTime = nil }),

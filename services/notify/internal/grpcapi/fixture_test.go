@@ -55,14 +55,15 @@ var tokens = testkit.Tokens{
 
 // api is the service behind real interceptors on a real database; only signatures and NATS are stand-ins.
 type api struct {
-	t      *testing.T
-	db     *sqldb.DB
-	st     *store.Store
-	hub    *alert.Hub
-	clock  *testkit.FakeClock
-	server *rpc.Server
-	proofs *proofs
-	fabric *fabric
+	t        *testing.T
+	db       *sqldb.DB
+	st       *store.Store
+	hub      *alert.Hub
+	clock    *testkit.FakeClock
+	server   *rpc.Server
+	proofs   *proofs
+	fabric   *fabric
+	vouchers *voucher.Service
 }
 
 // proofs are the assertions that verify.
@@ -147,12 +148,13 @@ func newAPI(t *testing.T) *api {
 	if err != nil {
 		t.Fatal(err)
 	}
+	a.vouchers = voucher.NewService(voucher.Stores{Campaigns: a.st, Vouchers: a.st, Batches: a.st, Redemptions: a.st}, codes, a.proofs, func() string { return uuid.Must(uuid.NewV7()).String() })
 	if a.server, err = rpc.NewServer(rpc.ServerConfig{Service: "notify", Policy: grpcapi.Policy(), Verifier: tokens}); err != nil {
 		t.Fatal(err)
 	}
 	notifyv1.RegisterNotifyServiceServer(a.server.GRPC(), grpcapi.New(grpcapi.Config{
 		Alerts:        alert.NewService(a.st, peers.NewSchemas(), uuid.NewString),
-		Vouchers:      voucher.NewService(a.st, codes, a.proofs, func() string { return uuid.Must(uuid.NewV7()).String() }),
+		Vouchers:      a.vouchers,
 		Subscriptions: subscription.NewService(a.st, a.fabric, func() string { return "secret" }, false),
 		DeadLetters:   a.st, Puller: a.fabric,
 		Seeds: func(ctx context.Context, keys []subscription.KeyRef) (all [][]byte, err error) {
@@ -175,8 +177,8 @@ func newAPI(t *testing.T) *api {
 // as is a client with the token of that name; "" is nobody.
 func (a *api) as(token string) client {
 	a.t.Helper()
-	if token == "" {
-		return notifyv1.NewNotifyServiceClient(testkit.Client(a.t, a.server, ""))
+	if token == "" || token == "payments" || token == "auth" { // services are known by their connection
+		return notifyv1.NewNotifyServiceClient(testkit.Client(a.t, a.server, token))
 	}
 	return notifyv1.NewNotifyServiceClient(testkit.ClientWithToken(a.t, a.server, token))
 }

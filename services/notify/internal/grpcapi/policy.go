@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"maps"
+	"slices"
 
 	"github.com/armlet-pay/armlet/platform/rpc"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
@@ -18,17 +19,13 @@ const (
 	scopeSubscribe = "events.subscribe"
 )
 
+// payments is the service that redeems vouchers with payments.
+const payments = "payments"
+
 // Policy says who may call what. Whose account, campaign or subscription it may be is decided further in.
 func Policy() rpc.Policy {
-	policy := alertPolicy()
-	maps.Copy(policy, rpc.Policy{
-		notifyv1.NotifyService_CreateCampaign_FullMethodName: {Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeIssue},
-		notifyv1.NotifyService_IssueVoucher_FullMethodName:   {Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeIssue},
-		notifyv1.NotifyService_VerifyVoucher_FullMethodName: {
-			Roles: []rpc.Role{rpc.RoleTerminal, rpc.RolePartner, rpc.RoleOperator}, Scope: scopeVerify,
-		},
-		notifyv1.NotifyService_RedeemVoucher_FullMethodName: {Roles: []rpc.Role{rpc.RoleTerminal, rpc.RolePartner}, Scope: scopeRedeem},
-		notifyv1.NotifyService_ListVouchers_FullMethodName:  {Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeIssue},
+	p := alertPolicy()
+	maps.Copy(p, rpc.Policy{
 		notifyv1.NotifyService_CreateSubscription_FullMethodName: {
 			Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe,
 		},
@@ -63,7 +60,8 @@ func Policy() rpc.Policy {
 		notifyv1.NotifyService_StreamEvents_FullMethodName:       {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
 		notifyv1.NotifyService_GetNatsCredentials_FullMethodName: {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
 	})
-	return policy
+	maps.Copy(p, vouchersPolicy())
+	return p
 }
 
 // alertPolicy is the part of [Policy] that is about alerts.
@@ -95,5 +93,35 @@ func alertPolicy() rpc.Policy {
 		notifyv1.NotifyService_ListTopics_FullMethodName:          senders,
 		notifyv1.NotifyService_ChangeTopicMembers_FullMethodName:  senders,
 		notifyv1.NotifyService_ListTopicMembers_FullMethodName:    senders,
+	}
+}
+
+func vouchersPolicy() rpc.Policy {
+	issuers := rpc.Rule{Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopeIssue}
+	redeemers := rpc.Rule{Roles: []rpc.Role{rpc.RoleTerminal, rpc.RolePartner, rpc.RoleService}, Services: []string{payments}, Scope: scopeRedeem}
+	return rpc.Policy{
+		notifyv1.NotifyService_CreateCampaign_FullMethodName:   issuers,
+		notifyv1.NotifyService_GetCampaign_FullMethodName:      issuers,
+		notifyv1.NotifyService_ListCampaigns_FullMethodName:    issuers,
+		notifyv1.NotifyService_UpdateCampaign_FullMethodName:   issuers,
+		notifyv1.NotifyService_ActivateCampaign_FullMethodName: issuers,
+		notifyv1.NotifyService_PauseCampaign_FullMethodName:    issuers,
+		notifyv1.NotifyService_EndCampaign_FullMethodName:      issuers,
+		notifyv1.NotifyService_IssueVoucher_FullMethodName:     issuers,
+		notifyv1.NotifyService_AssignVoucher_FullMethodName:    issuers,
+		notifyv1.NotifyService_GenerateVouchers_FullMethodName: issuers,
+		notifyv1.NotifyService_ListVouchers_FullMethodName:     issuers,
+		notifyv1.NotifyService_VerifyVoucher_FullMethodName: {
+			Roles: []rpc.Role{rpc.RoleTerminal, rpc.RoleWearer, rpc.RolePartner, rpc.RoleOperator}, Scope: scopeVerify,
+		},
+		notifyv1.NotifyService_ReserveVoucher_FullMethodName:    redeemers,
+		notifyv1.NotifyService_ConfirmRedemption_FullMethodName: redeemers,
+		notifyv1.NotifyService_CancelRedemption_FullMethodName: {
+			Roles: append(slices.Clone(redeemers.Roles), rpc.RoleOperator), Services: redeemers.Services, Scope: scopeRedeem,
+		},
+		notifyv1.NotifyService_RedeemVoucher_FullMethodName: {Roles: []rpc.Role{rpc.RoleTerminal, rpc.RolePartner}, Scope: scopeRedeem},
+		notifyv1.NotifyService_RollbackRedemption_FullMethodName: {
+			Roles: []rpc.Role{rpc.RoleTerminal, rpc.RolePartner, rpc.RoleOperator}, Scope: scopeRedeem,
+		},
 	}
 }

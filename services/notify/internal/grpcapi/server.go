@@ -58,6 +58,7 @@ type Topics interface {
 // Reader answers plain reads.
 type Reader interface {
 	VouchersBefore(ctx context.Context, c voucher.Campaign, before string, limit int) ([]voucher.Voucher, error)
+	CampaignsBefore(ctx context.Context, by voucher.Actor, before string, limit int) ([]voucher.Campaign, error)
 	Subscription(ctx context.Context, partner, id string) (subscription.Subscription, error)
 	SubscriptionsOf(ctx context.Context, partner string) ([]subscription.Subscription, error)
 }
@@ -141,6 +142,6 @@ func lastID(name string) string { return name[strings.LastIndexByte(name, '/')+1
 
 func actor(c rpc.Caller) voucher.Actor {
 	return voucher.Actor{
-		Role: voucher.Role(c.Role), Partner: c.Partner, Merchant: strings.TrimPrefix(c.Merchant, "merchants/"), Mode: mode(c),
+		Role: voucher.Role(c.Role), ID: c.ID, Partner: c.Partner, Account: lastID(c.Account), Merchant: lastID(c.Merchant), Mode: mode(c),
 	}
 }

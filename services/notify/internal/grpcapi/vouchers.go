@@ -4,48 +4,15 @@ import (
 	"context"
 
 	"github.com/google/uuid"
-	"google.golang.org/protobuf/types/known/timestamppb"
+	"google.golang.org/grpc"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/rpc"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
 )
-
-// CreateCampaign implements notifyv1.NotifyServiceServer.
-func (s *Server) CreateCampaign(ctx context.Context, req *notifyv1.CreateCampaignRequest) (*notifyv1.Campaign, error) {
-	caller := rpc.CallerFrom(ctx)
-	r, err := request(caller, "CreateCampaign", req.GetRequestId(), req)
-	if err != nil {
-		return nil, err
-	}
-	if err := req.GetExpireTime().CheckValid(); err != nil {
-		return nil, fault.InvalidField("expire_time", "the time lies outside the years 1 to 9999")
-	}
-	now := s.cfg.Now()
-	c, err := s.cfg.Vouchers.CreateCampaign(ctx, actor(caller), r, voucher.Campaign{
-		DisplayName: req.GetDisplayName(),
-		Value:       voucher.Money{MinorUnits: req.GetValue().GetMinorUnits(), Currency: req.GetValue().GetCurrencyCode()},
-		Limit:       req.GetVoucherLimit(),
-		ExpiresAt:   req.GetExpireTime().AsTime(),
-	}, now)
-	if err != nil {
-		return nil, err
-	}
-	out := &notifyv1.Campaign{
-		Name: "campaigns/" + c.ID, DisplayName: c.DisplayName, Value: bus.MoneyProto(c.Value), VoucherLimit: c.Limit,
-		IssuedCount: c.Issued, RedeemedCount: c.Redeemed, ExpireTime: timestamppb.New(c.ExpiresAt),
-		State: notifyv1.CampaignState_CAMPAIGN_STATE_ENDED,
-	}
-	if c.Partner != "" {
-		out.Partner = "partners/" + c.Partner
-	}
-	if c.Active(now) {
-		out.State = notifyv1.CampaignState_CAMPAIGN_STATE_ACTIVE
-	}
-	return out, nil
-}
 
 // IssueVoucher implements notifyv1.NotifyServiceServer.
 func (s *Server) IssueVoucher(ctx context.Context, req *notifyv1.IssueVoucherRequest) (*notifyv1.IssueVoucherResponse, error) {
@@ -54,17 +21,54 @@ func (s *Server) IssueVoucher(ctx context.Context, req *notifyv1.IssueVoucherReq
 	if err != nil {
 		return nil, err
 	}
-	v, code, err := s.cfg.Vouchers.Issue(ctx, actor(caller), r, lastID(req.GetCampaign()), lastID(req.GetAccount()), s.cfg.Now())
+	to := voucher.Recipient{Account: lastID(req.GetAccount()), Device: req.GetDevice()}
+	v, c, code, err := s.cfg.Vouchers.Issue(ctx, actor(caller), r, lastID(req.GetCampaign()), to, s.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
-	return &notifyv1.IssueVoucherResponse{Voucher: bus.VoucherProto(v), Code: code}, nil
+	return &notifyv1.IssueVoucherResponse{Voucher: bus.VoucherProto(v, c), Code: code}, nil
+}
+
+// AssignVoucher implements notifyv1.NotifyServiceServer.
+func (s *Server) AssignVoucher(ctx context.Context, req *notifyv1.AssignVoucherRequest) (*notifyv1.Voucher, error) {
+	caller := rpc.CallerFrom(ctx)
+	r, err := request(caller, "AssignVoucher", req.GetRequestId(), req)
+	if err != nil {
+		return nil, err
+	}
+	to := voucher.Recipient{Account: lastID(req.GetAccount()), Device: req.GetDevice()}
+	v, c, err := s.cfg.Vouchers.Assign(ctx, actor(caller), r, lastID(req.GetName()), to, s.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	return bus.VoucherProto(v, c), nil
+}
+
+// GenerateVouchers implements notifyv1.NotifyServiceServer. Where a stream is resumed is not part of what its request is.
+func (s *Server) GenerateVouchers(req *notifyv1.GenerateVouchersRequest, stream grpc.ServerStreamingServer[notifyv1.GenerateVouchersResponse]) error {
+	ctx := stream.Context()
+	caller := rpc.CallerFrom(ctx)
+	bare := &notifyv1.GenerateVouchersRequest{Campaign: req.GetCampaign(), Count: req.GetCount()}
+	r, err := request(caller, "GenerateVouchers", req.GetRequestId(), bare)
+	if err != nil {
+		return err
+	}
+	return s.cfg.Vouchers.Generate(ctx, actor(caller), r, lastID(req.GetCampaign()), int(req.GetCount()), int(req.GetAfter()), s.cfg.Now(),
+		func(codes []string, generated int) error {
+			return stream.Send(&notifyv1.GenerateVouchersResponse{
+				Codes: codes, GeneratedCount: int32(generated), TotalCount: req.GetCount(),
+			})
+		})
 }
 
 // VerifyVoucher implements notifyv1.NotifyServiceServer.
 func (s *Server) VerifyVoucher(ctx context.Context, req *notifyv1.VerifyVoucherRequest) (*notifyv1.VerifyVoucherResponse, error) {
 	by := actor(rpc.CallerFrom(ctx))
-	verdict, err := s.cfg.Vouchers.Verify(ctx, by, req.GetCode(), s.cfg.Now())
+	price, err := positive("purchase_amount", req.GetPurchaseAmount())
+	if err != nil {
+		return nil, err
+	}
+	verdict, err := s.cfg.Vouchers.Verify(ctx, by, req.GetCode(), price, s.cfg.Now())
 	if err != nil {
 		return nil, err
 	}
@@ -73,37 +77,24 @@ func (s *Server) VerifyVoucher(ctx context.Context, req *notifyv1.VerifyVoucherR
 		return nil, err
 	}
 	out := &notifyv1.VerifyVoucherResponse{
-		Voucher: voucherFor(by, verdict.Campaign, bus.VoucherProto(verdict.Voucher)), Redeemable: len(verdict.Obstacles) == 0,
-		AssertionRequired: verdict.Voucher.Account != "", IntentUid: id[:],
+		Voucher: bus.VoucherProto(verdict.Voucher, verdict.Campaign), Redeemable: len(verdict.Reasons) == 0, Reasons: verdict.Reasons,
+		AssertionRequired: verdict.Campaign.NeedsProof(verdict.Voucher), IntentUid: id[:],
 	}
-	for _, obstacle := range verdict.Obstacles {
-		out.Reasons = append(out.Reasons, obstacle.Reason)
+	if verdict.Known {
+		out.Amount = &typev1.Money{MinorUnits: verdict.Amount.MinorUnits, CurrencyCode: verdict.Amount.Currency}
+	}
+	if !by.Owns(verdict.Campaign) {
+		bus.ClearWearer(out.GetVoucher())
 	}
 	return out, nil
 }
 
-// voucherFor hides whose voucher it is from everybody but those who run its campaign.
-func voucherFor(by voucher.Actor, c voucher.Campaign, v *notifyv1.Voucher) *notifyv1.Voucher {
-	if !by.Owns(c) {
-		v.Account = ""
+// positive is an amount that is either left out or above zero.
+func positive(field string, m *typev1.Money) (voucher.Money, error) {
+	if m != nil && m.GetMinorUnits() <= 0 {
+		return voucher.Money{}, fault.InvalidField(field+".minor_units", "give a positive amount, or none")
 	}
-	return v
-}
-
-// RedeemVoucher implements notifyv1.NotifyServiceServer.
-func (s *Server) RedeemVoucher(ctx context.Context, req *notifyv1.RedeemVoucherRequest) (*notifyv1.Redemption, error) {
-	caller := rpc.CallerFrom(ctx)
-	r, err := request(caller, "RedeemVoucher", req.GetRequestId(), req)
-	if err != nil {
-		return nil, err
-	}
-	redemption, err := s.cfg.Vouchers.Redeem(ctx, actor(caller), r, req.GetCode(), req.GetAssertion(), s.cfg.Now())
-	if err != nil {
-		return nil, err
-	}
-	out := bus.RedemptionProto(redemption)
-	out.Voucher.Account = "" // neither a terminal nor a redeeming partner is told whose it was
-	return out, nil
+	return voucher.Money{MinorUnits: m.GetMinorUnits(), Currency: m.GetCurrencyCode()}, nil
 }
 
 // ListVouchers implements notifyv1.NotifyServiceServer.
@@ -128,7 +119,7 @@ func (s *Server) ListVouchers(ctx context.Context, req *notifyv1.ListVouchersReq
 		out.NextPageToken = s.pages.next(list, vouchers[size-1].ID)
 	}
 	for _, v := range vouchers {
-		out.Vouchers = append(out.Vouchers, bus.VoucherProto(v))
+		out.Vouchers = append(out.Vouchers, bus.VoucherProto(v, c))
 	}
 	return out, nil
 }

@@ -180,7 +180,7 @@ func TestAnExpiredVoucherSaysAllReasons(t *testing.T) {
 	refused(t, "issue", err, fault.FailedPrecondition, "CAMPAIGN_NOT_ACTIVE")
 }
 
-func TestTheBudgetOfACampaignIsKept(t *testing.T) {
+func TestACampaignIssuesNoMoreThanItsLimit(t *testing.T) {
 	a := newAPI(t)
 	c := a.campaign("acme", 3)
 	acme := a.as("acme")
@@ -192,7 +192,7 @@ func TestTheBudgetOfACampaignIsKept(t *testing.T) {
 			switch {
 			case err == nil:
 				issued.Add(1)
-			case fault.ReasonOf(err) == "CAMPAIGN_BUDGET_EXHAUSTED" && fault.KindOf(err) == fault.ResourceExhausted:
+			case fault.ReasonOf(err) == "CAMPAIGN_LIMIT_REACHED" && fault.KindOf(err) == fault.ResourceExhausted:
 				refusals.Add(1)
 			default:
 				t.Error(err)

@@ -48,6 +48,8 @@ type claims struct {
 	Expiry   float64  `json:"exp"`
 	Purpose  string   `json:"purpose"`
 	Account  string   `json:"account"`
+	Device   string   `json:"device"`
+	Merchant string   `json:"merchant"`
 	Intent   string   `json:"intent"`
 }
 
@@ -69,7 +71,7 @@ func (a *Assertions) Verify(ctx context.Context, assertion string) (voucher.Proo
 	}
 	return voucher.Proof{
 		ID: c.ID, Audience: string(c.Audience), Purpose: c.Purpose, Account: strings.TrimPrefix(c.Account, "accounts/"),
-		Intent: c.Intent, IssuedAt: unix(c.IssuedAt), ExpiresAt: unix(c.Expiry),
+		Device: c.Device, Merchant: strings.TrimPrefix(c.Merchant, "merchants/"), Intent: c.Intent, IssuedAt: unix(c.IssuedAt), ExpiresAt: unix(c.Expiry),
 	}, nil
 }
 

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/google/uuid"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -83,15 +84,19 @@ func (b *box) mustDeliver(a alert.Alert) alert.Alert {
 	return out
 }
 
-func (b *box) campaign(limit int64) voucher.Campaign {
+// campaign makes one of acme's, with vouchers of 5 yuan, after change has been at it.
+func (b *box) campaign(limit int64, change ...func(*voucher.Campaign)) voucher.Campaign {
 	b.t.Helper()
 	c := voucher.Campaign{
-		ID: uuid.NewString(), DisplayName: "Spring", Partner: "acme", Mode: "live", Value: voucher.Money{MinorUnits: 500, Currency: "CNY"},
-		Limit: limit, ExpiresAt: now.Add(time.Hour),
+		ID: uuid.Must(uuid.NewV7()).String(), DisplayName: "Spring", Partner: "acme", Mode: "live", State: voucher.Active, Kind: voucher.FixedAmount,
+		Currency: "CNY", Value: 500, Limit: limit, Uses: 1, StartsAt: now, ExpiresAt: now.Add(time.Hour), CreatedAt: now,
+	}
+	for _, f := range change {
+		f(&c)
 	}
 	got, err := b.CreateCampaign(b.t.Context(), request("CreateCampaign", c.ID, c.ID), now, func() (voucher.Campaign, error) { return c, nil })
-	if err != nil || got != c {
-		b.t.Fatalf("create a campaign: %+v, %v", got, err)
+	if diff := cmp.Diff(c, got); err != nil || diff != "" {
+		b.t.Fatalf("create a campaign: %v, %s", err, diff)
 	}
 	return c
 }
@@ -99,27 +104,41 @@ func (b *box) campaign(limit int64) voucher.Campaign {
 func (b *box) issue(c voucher.Campaign, requestID, account string) (voucher.Voucher, error) {
 	return b.IssueVoucher(context.WithoutCancel(b.t.Context()), request("IssueVoucher", requestID, c.ID+account), c.ID, now,
 		func(c voucher.Campaign) (voucher.Voucher, []byte, error) {
-			v := voucher.Voucher{
-				ID: uuid.Must(uuid.NewV7()).String(), CampaignID: c.ID, Account: account, Value: c.Value, ExpiresAt: c.ExpiresAt, CreatedAt: now,
+			v := voucher.Voucher{ID: uuid.Must(uuid.NewV7()).String(), CampaignID: c.ID, Account: account, MaxUses: c.Uses, CreatedAt: now}
+			if c.Kind == voucher.StoredValue {
+				v.Balance = c.Value
 			}
 			return v, hash(v.ID), nil
 		})
 }
 
+// take reserves or redeems an amount of a voucher, however little is left of it: the store has to see to the bounds.
+func (b *box) take(v voucher.Voucher, requestID string, to voucher.RedemptionState, amount int64, change ...func(*voucher.Redemption)) (voucher.Redemption, error) {
+	return b.Reserve(context.WithoutCancel(b.t.Context()), request("ReserveVoucher", requestID, v.ID), hash(v.ID), now,
+		func(v voucher.Voucher, c voucher.Campaign, _ voucher.Used) (voucher.Redemption, error) {
+			r := voucher.Redemption{
+				ID: uuid.NewString(), CampaignID: c.ID, Voucher: v, State: to, Amount: voucher.Money{MinorUnits: amount, Currency: c.Currency},
+				Merchant: "m", Account: v.Account, Holder: "merchant/m", HoldExpiresAt: now.Add(15 * time.Minute), ReleaseAt: now.Add(15 * time.Minute),
+				CreatedAt: now, UpdatedAt: now,
+			}
+			for _, f := range change {
+				f(&r)
+			}
+			return r, nil
+		})
+}
+
+// settle brings a redemption to another state.
+func (b *box) settle(r voucher.Redemption, to voucher.RedemptionState) error {
+	return b.Settle(context.WithoutCancel(b.t.Context()), r.ID, now, func(r voucher.Redemption) (voucher.Redemption, error) {
+		r.State = to
+		return r, nil
+	})
+}
+
 func hash(id string) []byte {
 	sum := sha256.Sum256([]byte(id))
 	return sum[:]
-}
-
-func (b *box) redeem(v voucher.Voucher, requestID, assertion string) (voucher.Redemption, error) {
-	return b.Redeem(context.WithoutCancel(b.t.Context()), request("RedeemVoucher", requestID, v.ID+assertion), hash(v.ID), now,
-		func(v voucher.Voucher, _ voucher.Campaign) (voucher.Redemption, error) {
-			if v.Redeemed {
-				return voucher.Redemption{}, voucher.ErrRedeemed
-			}
-			v.Redeemed = true
-			return voucher.Redemption{ID: uuid.NewString(), Voucher: v, Merchant: "m", AssertionID: assertion, CreatedAt: now}, nil
-		})
 }
 
 // together runs n calls at once.

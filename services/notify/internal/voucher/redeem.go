@@ -7,82 +7,61 @@ import (
 	"github.com/armlet-pay/armlet/services/notify/internal/once"
 )
 
-const (
-	// Audience is the audience of assertions made for this service.
-	Audience = "notify"
-	// Purpose is the purpose of assertions that redeem vouchers.
-	Purpose = "VOUCHER"
-
-	// clockSkew is how far the clocks of two services may be apart.
-	clockSkew = 5 * time.Second
-)
-
-// Proof is what a verified assertion of a band says: its signature is right, everything else is still to be matched.
-type Proof struct {
-	ID       string
-	Audience string
-	Purpose  string
-	// Account is without a prefix.
-	Account string
-	// Intent is the UUID of what the wearer agreed to.
-	Intent    string
-	IssuedAt  time.Time
-	ExpiresAt time.Time
-}
-
-// Match is nil when the proof is about this voucher, now.
-func (p Proof) Match(v Voucher, now time.Time) error {
-	switch {
-	case p.ID == "", !now.Before(p.ExpiresAt.Add(clockSkew)), now.Add(clockSkew).Before(p.IssuedAt):
-		return ErrProofInvalid
-	case p.Audience != Audience, p.Purpose != Purpose, p.Intent != v.ID, p.Account == "", p.Account != v.Account:
-		return ErrProofMismatch
-	}
-	return nil
-}
-
-// Redeem uses a voucher up. A voucher of an account needs the assertion of that wearer's band; for a bearer voucher an
-// assertion is not looked at.
-func (s *Service) Redeem(ctx context.Context, by Actor, req once.Request, code, assertion string, now time.Time) (Redemption, error) {
-	hash, ok := s.codes.Parse(code)
-	if !ok {
-		return Redemption{}, ErrVoucherNotFound
-	}
-	// A repeated request gets its answer although its assertion has expired since.
-	if r, found, err := s.store.Redemption(ctx, req); err != nil || found {
-		return r, err
-	}
-	v, c, err := s.store.VoucherByCode(ctx, hash)
-	if err != nil {
-		return Redemption{}, err
-	}
-	if !by.Sees(c) {
-		return Redemption{}, ErrVoucherNotFound
-	}
-	proof, err := s.prove(ctx, v, assertion, now)
-	if err != nil {
-		return Redemption{}, err
-	}
-	return s.store.Redeem(ctx, req, hash, now, func(v Voucher, c Campaign) (Redemption, error) {
-		if all := obstacles(v, c, now); len(all) > 0 {
-			return Redemption{}, all[0]
+// Confirm redeems what the actor reserved.
+func (s *Service) Confirm(ctx context.Context, by Actor, req once.Request, id string, now time.Time) (Redemption, Campaign, error) {
+	return s.change(ctx, req, id, now, func(r Redemption, _ Campaign) (Redemption, error) {
+		if r.Holder != by.Key() {
+			return r, ErrRedemptionNotFound
 		}
-		v.Redeemed = true
-		return Redemption{ID: s.newID(), Voucher: v, Merchant: by.Merchant, AssertionID: proof.ID, CreatedAt: now}, nil
+		return r.confirm(now)
 	})
 }
 
-// prove looks at nothing that changes, so that it may run outside the transaction.
-func (s *Service) prove(ctx context.Context, v Voucher, assertion string, now time.Time) (Proof, error) {
-	if v.Account == "" {
-		return Proof{}, nil
-	}
-	if assertion == "" {
-		return Proof{}, ErrProofRequired
-	}
-	proof, err := s.assertions.Verify(ctx, assertion)
+// Cancel gives up what the actor reserved.
+func (s *Service) Cancel(ctx context.Context, by Actor, req once.Request, id string, now time.Time) (Redemption, Campaign, error) {
+	return s.change(ctx, req, id, now, func(r Redemption, _ Campaign) (Redemption, error) {
+		if by.Role != RoleOperator && r.Holder != by.Key() {
+			return r, ErrRedemptionNotFound
+		}
+		return r.cancel(now)
+	})
+}
+
+// Rollback undoes a redemption or a part of it; amount 0 is all that is left.
+func (s *Service) Rollback(ctx context.Context, by Actor, req once.Request, id string, amount Money, now time.Time) (Redemption, Campaign, error) {
+	return s.change(ctx, req, id, now, func(r Redemption, c Campaign) (Redemption, error) {
+		if r.Holder != by.Key() && !by.Owns(c) {
+			return r, ErrRedemptionNotFound
+		}
+		if amount.MinorUnits != 0 && amount.Currency != r.Amount.Currency {
+			return r, errCurrency.WithField("amount.currency_code")
+		}
+		return r.undo(amount.MinorUnits, now)
+	})
+}
+
+func (s *Service) change(ctx context.Context, req once.Request, id string, now time.Time, decide func(Redemption, Campaign) (Redemption, error)) (Redemption, Campaign, error) {
+	r, err := s.redemptions.Change(ctx, req, id, now, decide)
+	return s.withCampaign(ctx, r, err)
+}
+
+// ExpireDue releases holds whose time is over and returns how many, at most limit. Any number of processes may do so at
+// once.
+func (s *Service) ExpireDue(ctx context.Context, limit int, now time.Time) (int, error) {
+	ids, err := s.redemptions.Due(ctx, now, limit)
 	if err != nil {
-		return Proof{}, err
+		return 0, err
 	}
-	return proof, proof.Match(v, now)
+	for i, id := range ids {
+		err := s.redemptions.Settle(ctx, id, now, func(r Redemption) (Redemption, error) {
+			if r.State != Reserved || now.Before(r.ReleaseAt) {
+				return r, nil
+			}
+			return r.move(Expired, now), nil
+		})
+		if err != nil {
+			return i, err
+		}
+	}
+	return len(ids), nil
 }

@@ -67,6 +67,294 @@ func (x *VoucherIssued) GetVoucher() *Voucher {
 	return nil
 }
 
+// VouchersGenerated is published once for a batch, when its vouchers were counted as issued: domain "vouchers", subject entity "campaign",
+// verb "generated".
+type VouchersGenerated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `campaigns/{uuid}`.
+	Campaign string `protobuf:"bytes,1,opt,name=campaign,proto3" json:"campaign,omitempty"`
+	// How many.
+	Count         int32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VouchersGenerated) Reset() {
+	*x = VouchersGenerated{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VouchersGenerated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VouchersGenerated) ProtoMessage() {}
+
+func (x *VouchersGenerated) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VouchersGenerated.ProtoReflect.Descriptor instead.
+func (*VouchersGenerated) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *VouchersGenerated) GetCampaign() string {
+	if x != nil {
+		return x.Campaign
+	}
+	return ""
+}
+
+func (x *VouchersGenerated) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+// CampaignChanged is published when a campaign was created, updated, opened, paused or ended by hand: domain "vouchers", subject entity "campaign",
+// verb "changed".
+type CampaignChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The campaign as it is now.
+	Campaign      *Campaign `protobuf:"bytes,1,opt,name=campaign,proto3" json:"campaign,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CampaignChanged) Reset() {
+	*x = CampaignChanged{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CampaignChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CampaignChanged) ProtoMessage() {}
+
+func (x *CampaignChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CampaignChanged.ProtoReflect.Descriptor instead.
+func (*CampaignChanged) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *CampaignChanged) GetCampaign() *Campaign {
+	if x != nil {
+		return x.Campaign
+	}
+	return nil
+}
+
+// VoucherAssigned is published when a bearer voucher was given to an account or a band: domain "vouchers", subject entity "voucher", verb "assigned".
+type VoucherAssigned struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The voucher.
+	Voucher       *Voucher `protobuf:"bytes,1,opt,name=voucher,proto3" json:"voucher,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoucherAssigned) Reset() {
+	*x = VoucherAssigned{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoucherAssigned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoucherAssigned) ProtoMessage() {}
+
+func (x *VoucherAssigned) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoucherAssigned.ProtoReflect.Descriptor instead.
+func (*VoucherAssigned) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *VoucherAssigned) GetVoucher() *Voucher {
+	if x != nil {
+		return x.Voucher
+	}
+	return nil
+}
+
+// VoucherReserved is published when a voucher is held: domain "vouchers", subject entity "voucher", verb "reserved".
+type VoucherReserved struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The redemption.
+	Redemption    *Redemption `protobuf:"bytes,1,opt,name=redemption,proto3" json:"redemption,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoucherReserved) Reset() {
+	*x = VoucherReserved{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoucherReserved) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoucherReserved) ProtoMessage() {}
+
+func (x *VoucherReserved) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoucherReserved.ProtoReflect.Descriptor instead.
+func (*VoucherReserved) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *VoucherReserved) GetRedemption() *Redemption {
+	if x != nil {
+		return x.Redemption
+	}
+	return nil
+}
+
+// VoucherReleased is published when a hold ended with nothing redeemed: domain "vouchers", subject entity "voucher", verb "released".
+type VoucherReleased struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The redemption: CANCELLED or EXPIRED.
+	Redemption    *Redemption `protobuf:"bytes,1,opt,name=redemption,proto3" json:"redemption,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *VoucherReleased) Reset() {
+	*x = VoucherReleased{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *VoucherReleased) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*VoucherReleased) ProtoMessage() {}
+
+func (x *VoucherReleased) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use VoucherReleased.ProtoReflect.Descriptor instead.
+func (*VoucherReleased) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *VoucherReleased) GetRedemption() *Redemption {
+	if x != nil {
+		return x.Redemption
+	}
+	return nil
+}
+
+// RedemptionRolledBack is published when a redemption was undone, once for each part: domain "vouchers", subject entity "voucher",
+// verb "rolled_back".
+type RedemptionRolledBack struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The redemption, with all that was undone so far.
+	Redemption    *Redemption `protobuf:"bytes,1,opt,name=redemption,proto3" json:"redemption,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RedemptionRolledBack) Reset() {
+	*x = RedemptionRolledBack{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RedemptionRolledBack) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RedemptionRolledBack) ProtoMessage() {}
+
+func (x *RedemptionRolledBack) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RedemptionRolledBack.ProtoReflect.Descriptor instead.
+func (*RedemptionRolledBack) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *RedemptionRolledBack) GetRedemption() *Redemption {
+	if x != nil {
+		return x.Redemption
+	}
+	return nil
+}
+
 // VoucherRedeemed is published when a voucher was redeemed: domain "vouchers", subject entity "voucher", verb "redeemed".
 type VoucherRedeemed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -80,7 +368,7 @@ type VoucherRedeemed struct {
 
 func (x *VoucherRedeemed) Reset() {
 	*x = VoucherRedeemed{}
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[1]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -92,7 +380,7 @@ func (x *VoucherRedeemed) String() string {
 func (*VoucherRedeemed) ProtoMessage() {}
 
 func (x *VoucherRedeemed) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[1]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -105,7 +393,7 @@ func (x *VoucherRedeemed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoucherRedeemed.ProtoReflect.Descriptor instead.
 func (*VoucherRedeemed) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{1}
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VoucherRedeemed) GetRedemption() *Redemption {
@@ -137,7 +425,7 @@ type AlertSent struct {
 
 func (x *AlertSent) Reset() {
 	*x = AlertSent{}
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[2]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -149,7 +437,7 @@ func (x *AlertSent) String() string {
 func (*AlertSent) ProtoMessage() {}
 
 func (x *AlertSent) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[2]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -162,7 +450,7 @@ func (x *AlertSent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertSent.ProtoReflect.Descriptor instead.
 func (*AlertSent) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *AlertSent) GetAlert() string {
@@ -207,7 +495,7 @@ type AlertStateChanged struct {
 
 func (x *AlertStateChanged) Reset() {
 	*x = AlertStateChanged{}
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[3]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -219,7 +507,7 @@ func (x *AlertStateChanged) String() string {
 func (*AlertStateChanged) ProtoMessage() {}
 
 func (x *AlertStateChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[3]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -232,7 +520,7 @@ func (x *AlertStateChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AlertStateChanged.ProtoReflect.Descriptor instead.
 func (*AlertStateChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AlertStateChanged) GetAlert() string {
@@ -288,7 +576,7 @@ type SubscriptionTested struct {
 
 func (x *SubscriptionTested) Reset() {
 	*x = SubscriptionTested{}
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[4]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +588,7 @@ func (x *SubscriptionTested) String() string {
 func (*SubscriptionTested) ProtoMessage() {}
 
 func (x *SubscriptionTested) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[4]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +601,7 @@ func (x *SubscriptionTested) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionTested.ProtoReflect.Descriptor instead.
 func (*SubscriptionTested) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{4}
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *SubscriptionTested) GetSubscription() string {
@@ -336,7 +624,7 @@ type SubscriptionDisabled struct {
 
 func (x *SubscriptionDisabled) Reset() {
 	*x = SubscriptionDisabled{}
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[5]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -348,7 +636,7 @@ func (x *SubscriptionDisabled) String() string {
 func (*SubscriptionDisabled) ProtoMessage() {}
 
 func (x *SubscriptionDisabled) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_events_proto_msgTypes[5]
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -361,7 +649,7 @@ func (x *SubscriptionDisabled) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SubscriptionDisabled.ProtoReflect.Descriptor instead.
 func (*SubscriptionDisabled) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *SubscriptionDisabled) GetSubscription() string {
@@ -382,9 +670,28 @@ var File_armlet_notify_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/events.proto\x12\x10armlet.notify.v1\x1a\x1darmlet/notify/v1/alerts.proto\x1a\x1farmlet/notify/v1/vouchers.proto\"D\n" +
+	"\x1darmlet/notify/v1/events.proto\x12\x10armlet.notify.v1\x1a\x1darmlet/notify/v1/alerts.proto\x1a armlet/notify/v1/campaigns.proto\x1a\x1farmlet/notify/v1/vouchers.proto\"D\n" +
 	"\rVoucherIssued\x123\n" +
-	"\avoucher\x18\x01 \x01(\v2\x19.armlet.notify.v1.VoucherR\avoucher\"i\n" +
+	"\avoucher\x18\x01 \x01(\v2\x19.armlet.notify.v1.VoucherR\avoucher\"E\n" +
+	"\x11VouchersGenerated\x12\x1a\n" +
+	"\bcampaign\x18\x01 \x01(\tR\bcampaign\x12\x14\n" +
+	"\x05count\x18\x02 \x01(\x05R\x05count\"I\n" +
+	"\x0fCampaignChanged\x126\n" +
+	"\bcampaign\x18\x01 \x01(\v2\x1a.armlet.notify.v1.CampaignR\bcampaign\"F\n" +
+	"\x0fVoucherAssigned\x123\n" +
+	"\avoucher\x18\x01 \x01(\v2\x19.armlet.notify.v1.VoucherR\avoucher\"O\n" +
+	"\x0fVoucherReserved\x12<\n" +
+	"\n" +
+	"redemption\x18\x01 \x01(\v2\x1c.armlet.notify.v1.RedemptionR\n" +
+	"redemption\"O\n" +
+	"\x0fVoucherReleased\x12<\n" +
+	"\n" +
+	"redemption\x18\x01 \x01(\v2\x1c.armlet.notify.v1.RedemptionR\n" +
+	"redemption\"T\n" +
+	"\x14RedemptionRolledBack\x12<\n" +
+	"\n" +
+	"redemption\x18\x01 \x01(\v2\x1c.armlet.notify.v1.RedemptionR\n" +
+	"redemption\"i\n" +
 	"\x0fVoucherRedeemed\x12<\n" +
 	"\n" +
 	"redemption\x18\x01 \x01(\v2\x1c.armlet.notify.v1.RedemptionR\n" +
@@ -421,29 +728,41 @@ func file_armlet_notify_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_notify_v1_events_proto_rawDescData
 }
 
-var file_armlet_notify_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_armlet_notify_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_armlet_notify_v1_events_proto_goTypes = []any{
 	(*VoucherIssued)(nil),        // 0: armlet.notify.v1.VoucherIssued
-	(*VoucherRedeemed)(nil),      // 1: armlet.notify.v1.VoucherRedeemed
-	(*AlertSent)(nil),            // 2: armlet.notify.v1.AlertSent
-	(*AlertStateChanged)(nil),    // 3: armlet.notify.v1.AlertStateChanged
-	(*SubscriptionTested)(nil),   // 4: armlet.notify.v1.SubscriptionTested
-	(*SubscriptionDisabled)(nil), // 5: armlet.notify.v1.SubscriptionDisabled
-	(*Voucher)(nil),              // 6: armlet.notify.v1.Voucher
-	(*Redemption)(nil),           // 7: armlet.notify.v1.Redemption
-	(DeliveryState)(0),           // 8: armlet.notify.v1.DeliveryState
-	(Engagement)(0),              // 9: armlet.notify.v1.Engagement
+	(*VouchersGenerated)(nil),    // 1: armlet.notify.v1.VouchersGenerated
+	(*CampaignChanged)(nil),      // 2: armlet.notify.v1.CampaignChanged
+	(*VoucherAssigned)(nil),      // 3: armlet.notify.v1.VoucherAssigned
+	(*VoucherReserved)(nil),      // 4: armlet.notify.v1.VoucherReserved
+	(*VoucherReleased)(nil),      // 5: armlet.notify.v1.VoucherReleased
+	(*RedemptionRolledBack)(nil), // 6: armlet.notify.v1.RedemptionRolledBack
+	(*VoucherRedeemed)(nil),      // 7: armlet.notify.v1.VoucherRedeemed
+	(*AlertSent)(nil),            // 8: armlet.notify.v1.AlertSent
+	(*AlertStateChanged)(nil),    // 9: armlet.notify.v1.AlertStateChanged
+	(*SubscriptionTested)(nil),   // 10: armlet.notify.v1.SubscriptionTested
+	(*SubscriptionDisabled)(nil), // 11: armlet.notify.v1.SubscriptionDisabled
+	(*Voucher)(nil),              // 12: armlet.notify.v1.Voucher
+	(*Campaign)(nil),             // 13: armlet.notify.v1.Campaign
+	(*Redemption)(nil),           // 14: armlet.notify.v1.Redemption
+	(DeliveryState)(0),           // 15: armlet.notify.v1.DeliveryState
+	(Engagement)(0),              // 16: armlet.notify.v1.Engagement
 }
 var file_armlet_notify_v1_events_proto_depIdxs = []int32{
-	6, // 0: armlet.notify.v1.VoucherIssued.voucher:type_name -> armlet.notify.v1.Voucher
-	7, // 1: armlet.notify.v1.VoucherRedeemed.redemption:type_name -> armlet.notify.v1.Redemption
-	8, // 2: armlet.notify.v1.AlertStateChanged.delivery:type_name -> armlet.notify.v1.DeliveryState
-	9, // 3: armlet.notify.v1.AlertStateChanged.engagement:type_name -> armlet.notify.v1.Engagement
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	12, // 0: armlet.notify.v1.VoucherIssued.voucher:type_name -> armlet.notify.v1.Voucher
+	13, // 1: armlet.notify.v1.CampaignChanged.campaign:type_name -> armlet.notify.v1.Campaign
+	12, // 2: armlet.notify.v1.VoucherAssigned.voucher:type_name -> armlet.notify.v1.Voucher
+	14, // 3: armlet.notify.v1.VoucherReserved.redemption:type_name -> armlet.notify.v1.Redemption
+	14, // 4: armlet.notify.v1.VoucherReleased.redemption:type_name -> armlet.notify.v1.Redemption
+	14, // 5: armlet.notify.v1.RedemptionRolledBack.redemption:type_name -> armlet.notify.v1.Redemption
+	14, // 6: armlet.notify.v1.VoucherRedeemed.redemption:type_name -> armlet.notify.v1.Redemption
+	15, // 7: armlet.notify.v1.AlertStateChanged.delivery:type_name -> armlet.notify.v1.DeliveryState
+	16, // 8: armlet.notify.v1.AlertStateChanged.engagement:type_name -> armlet.notify.v1.Engagement
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_armlet_notify_v1_events_proto_init() }
@@ -452,6 +771,7 @@ func file_armlet_notify_v1_events_proto_init() {
 		return
 	}
 	file_armlet_notify_v1_alerts_proto_init()
+	file_armlet_notify_v1_campaigns_proto_init()
 	file_armlet_notify_v1_vouchers_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -459,7 +779,7 @@ func file_armlet_notify_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_notify_v1_events_proto_rawDesc), len(file_armlet_notify_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -26,7 +26,7 @@ var File_armlet_notify_v1_notify_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_notify_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/notify.proto\x12\x10armlet.notify.v1\x1a%armlet/notify/v1/alert_settings.proto\x1a\"armlet/notify/v1/alert_types.proto\x1a\x1darmlet/notify/v1/alerts.proto\x1a$armlet/notify/v1/subscriptions.proto\x1a\x1darmlet/notify/v1/topics.proto\x1a\x1farmlet/notify/v1/vouchers.proto2\xec\x1f\n" +
+	"\x1darmlet/notify/v1/notify.proto\x12\x10armlet.notify.v1\x1a%armlet/notify/v1/alert_settings.proto\x1a\"armlet/notify/v1/alert_types.proto\x1a\x1darmlet/notify/v1/alerts.proto\x1a armlet/notify/v1/campaigns.proto\x1a$armlet/notify/v1/subscriptions.proto\x1a\x1darmlet/notify/v1/topics.proto\x1a\x1farmlet/notify/v1/vouchers.proto2\xae(\n" +
 	"\rNotifyService\x12X\n" +
 	"\x0fCreateAlertType\x12(.armlet.notify.v1.CreateAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12R\n" +
 	"\fGetAlertType\x12%.armlet.notify.v1.GetAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12c\n" +
@@ -53,10 +53,22 @@ const file_armlet_notify_v1_notify_proto_rawDesc = "" +
 	"ListTopics\x12#.armlet.notify.v1.ListTopicsRequest\x1a$.armlet.notify.v1.ListTopicsResponse\x12Z\n" +
 	"\x12ChangeTopicMembers\x12+.armlet.notify.v1.ChangeTopicMembersRequest\x1a\x17.armlet.notify.v1.Topic\x12i\n" +
 	"\x10ListTopicMembers\x12).armlet.notify.v1.ListTopicMembersRequest\x1a*.armlet.notify.v1.ListTopicMembersResponse\x12U\n" +
-	"\x0eCreateCampaign\x12'.armlet.notify.v1.CreateCampaignRequest\x1a\x1a.armlet.notify.v1.Campaign\x12]\n" +
-	"\fIssueVoucher\x12%.armlet.notify.v1.IssueVoucherRequest\x1a&.armlet.notify.v1.IssueVoucherResponse\x12`\n" +
-	"\rVerifyVoucher\x12&.armlet.notify.v1.VerifyVoucherRequest\x1a'.armlet.notify.v1.VerifyVoucherResponse\x12U\n" +
-	"\rRedeemVoucher\x12&.armlet.notify.v1.RedeemVoucherRequest\x1a\x1c.armlet.notify.v1.Redemption\x12]\n" +
+	"\x0eCreateCampaign\x12'.armlet.notify.v1.CreateCampaignRequest\x1a\x1a.armlet.notify.v1.Campaign\x12O\n" +
+	"\vGetCampaign\x12$.armlet.notify.v1.GetCampaignRequest\x1a\x1a.armlet.notify.v1.Campaign\x12`\n" +
+	"\rListCampaigns\x12&.armlet.notify.v1.ListCampaignsRequest\x1a'.armlet.notify.v1.ListCampaignsResponse\x12U\n" +
+	"\x0eUpdateCampaign\x12'.armlet.notify.v1.UpdateCampaignRequest\x1a\x1a.armlet.notify.v1.Campaign\x12Y\n" +
+	"\x10ActivateCampaign\x12).armlet.notify.v1.ActivateCampaignRequest\x1a\x1a.armlet.notify.v1.Campaign\x12S\n" +
+	"\rPauseCampaign\x12&.armlet.notify.v1.PauseCampaignRequest\x1a\x1a.armlet.notify.v1.Campaign\x12O\n" +
+	"\vEndCampaign\x12$.armlet.notify.v1.EndCampaignRequest\x1a\x1a.armlet.notify.v1.Campaign\x12]\n" +
+	"\fIssueVoucher\x12%.armlet.notify.v1.IssueVoucherRequest\x1a&.armlet.notify.v1.IssueVoucherResponse\x12R\n" +
+	"\rAssignVoucher\x12&.armlet.notify.v1.AssignVoucherRequest\x1a\x19.armlet.notify.v1.Voucher\x12k\n" +
+	"\x10GenerateVouchers\x12).armlet.notify.v1.GenerateVouchersRequest\x1a*.armlet.notify.v1.GenerateVouchersResponse0\x01\x12`\n" +
+	"\rVerifyVoucher\x12&.armlet.notify.v1.VerifyVoucherRequest\x1a'.armlet.notify.v1.VerifyVoucherResponse\x12W\n" +
+	"\x0eReserveVoucher\x12'.armlet.notify.v1.ReserveVoucherRequest\x1a\x1c.armlet.notify.v1.Redemption\x12]\n" +
+	"\x11ConfirmRedemption\x12*.armlet.notify.v1.ConfirmRedemptionRequest\x1a\x1c.armlet.notify.v1.Redemption\x12[\n" +
+	"\x10CancelRedemption\x12).armlet.notify.v1.CancelRedemptionRequest\x1a\x1c.armlet.notify.v1.Redemption\x12U\n" +
+	"\rRedeemVoucher\x12&.armlet.notify.v1.RedeemVoucherRequest\x1a\x1c.armlet.notify.v1.Redemption\x12_\n" +
+	"\x12RollbackRedemption\x12+.armlet.notify.v1.RollbackRedemptionRequest\x1a\x1c.armlet.notify.v1.Redemption\x12]\n" +
 	"\fListVouchers\x12%.armlet.notify.v1.ListVouchersRequest\x1a&.armlet.notify.v1.ListVouchersResponse\x12a\n" +
 	"\x12CreateSubscription\x12+.armlet.notify.v1.CreateSubscriptionRequest\x1a\x1e.armlet.notify.v1.Subscription\x12[\n" +
 	"\x0fGetSubscription\x12(.armlet.notify.v1.GetSubscriptionRequest\x1a\x1e.armlet.notify.v1.Subscription\x12l\n" +
@@ -98,56 +110,71 @@ var file_armlet_notify_v1_notify_proto_goTypes = []any{
 	(*ChangeTopicMembersRequest)(nil),  // 20: armlet.notify.v1.ChangeTopicMembersRequest
 	(*ListTopicMembersRequest)(nil),    // 21: armlet.notify.v1.ListTopicMembersRequest
 	(*CreateCampaignRequest)(nil),      // 22: armlet.notify.v1.CreateCampaignRequest
-	(*IssueVoucherRequest)(nil),        // 23: armlet.notify.v1.IssueVoucherRequest
-	(*VerifyVoucherRequest)(nil),       // 24: armlet.notify.v1.VerifyVoucherRequest
-	(*RedeemVoucherRequest)(nil),       // 25: armlet.notify.v1.RedeemVoucherRequest
-	(*ListVouchersRequest)(nil),        // 26: armlet.notify.v1.ListVouchersRequest
-	(*CreateSubscriptionRequest)(nil),  // 27: armlet.notify.v1.CreateSubscriptionRequest
-	(*GetSubscriptionRequest)(nil),     // 28: armlet.notify.v1.GetSubscriptionRequest
-	(*ListSubscriptionsRequest)(nil),   // 29: armlet.notify.v1.ListSubscriptionsRequest
-	(*DeleteSubscriptionRequest)(nil),  // 30: armlet.notify.v1.DeleteSubscriptionRequest
-	(*PauseSubscriptionRequest)(nil),   // 31: armlet.notify.v1.PauseSubscriptionRequest
-	(*ResumeSubscriptionRequest)(nil),  // 32: armlet.notify.v1.ResumeSubscriptionRequest
-	(*ReplaySubscriptionRequest)(nil),  // 33: armlet.notify.v1.ReplaySubscriptionRequest
-	(*SendTestEventRequest)(nil),       // 34: armlet.notify.v1.SendTestEventRequest
-	(*RotateWebhookKeyRequest)(nil),    // 35: armlet.notify.v1.RotateWebhookKeyRequest
-	(*GetWebhookSecretRequest)(nil),    // 36: armlet.notify.v1.GetWebhookSecretRequest
-	(*ListDeadLettersRequest)(nil),     // 37: armlet.notify.v1.ListDeadLettersRequest
-	(*RedriveDeadLettersRequest)(nil),  // 38: armlet.notify.v1.RedriveDeadLettersRequest
-	(*DiscardDeadLettersRequest)(nil),  // 39: armlet.notify.v1.DiscardDeadLettersRequest
-	(*StreamEventsRequest)(nil),        // 40: armlet.notify.v1.StreamEventsRequest
-	(*GetNatsCredentialsRequest)(nil),  // 41: armlet.notify.v1.GetNatsCredentialsRequest
-	(*AlertType)(nil),                  // 42: armlet.notify.v1.AlertType
-	(*ListAlertTypesResponse)(nil),     // 43: armlet.notify.v1.ListAlertTypesResponse
-	(*PreviewAlertTypeResponse)(nil),   // 44: armlet.notify.v1.PreviewAlertTypeResponse
-	(*SendAlertResponse)(nil),          // 45: armlet.notify.v1.SendAlertResponse
-	(*BatchSendAlertsResponse)(nil),    // 46: armlet.notify.v1.BatchSendAlertsResponse
-	(*AlertBroadcast)(nil),             // 47: armlet.notify.v1.AlertBroadcast
-	(*ExplainAlertResponse)(nil),       // 48: armlet.notify.v1.ExplainAlertResponse
-	(*StreamInboxResponse)(nil),        // 49: armlet.notify.v1.StreamInboxResponse
-	(*ListAlertsResponse)(nil),         // 50: armlet.notify.v1.ListAlertsResponse
-	(*AcknowledgeAlertsResponse)(nil),  // 51: armlet.notify.v1.AcknowledgeAlertsResponse
-	(*EraseInboxResponse)(nil),         // 52: armlet.notify.v1.EraseInboxResponse
-	(*AlertSettings)(nil),              // 53: armlet.notify.v1.AlertSettings
-	(*Topic)(nil),                      // 54: armlet.notify.v1.Topic
-	(*DeleteTopicResponse)(nil),        // 55: armlet.notify.v1.DeleteTopicResponse
-	(*ListTopicsResponse)(nil),         // 56: armlet.notify.v1.ListTopicsResponse
-	(*ListTopicMembersResponse)(nil),   // 57: armlet.notify.v1.ListTopicMembersResponse
-	(*Campaign)(nil),                   // 58: armlet.notify.v1.Campaign
-	(*IssueVoucherResponse)(nil),       // 59: armlet.notify.v1.IssueVoucherResponse
-	(*VerifyVoucherResponse)(nil),      // 60: armlet.notify.v1.VerifyVoucherResponse
-	(*Redemption)(nil),                 // 61: armlet.notify.v1.Redemption
-	(*ListVouchersResponse)(nil),       // 62: armlet.notify.v1.ListVouchersResponse
-	(*Subscription)(nil),               // 63: armlet.notify.v1.Subscription
-	(*ListSubscriptionsResponse)(nil),  // 64: armlet.notify.v1.ListSubscriptionsResponse
-	(*DeleteSubscriptionResponse)(nil), // 65: armlet.notify.v1.DeleteSubscriptionResponse
-	(*SendTestEventResponse)(nil),      // 66: armlet.notify.v1.SendTestEventResponse
-	(*GetWebhookSecretResponse)(nil),   // 67: armlet.notify.v1.GetWebhookSecretResponse
-	(*ListDeadLettersResponse)(nil),    // 68: armlet.notify.v1.ListDeadLettersResponse
-	(*RedriveDeadLettersResponse)(nil), // 69: armlet.notify.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersResponse)(nil), // 70: armlet.notify.v1.DiscardDeadLettersResponse
-	(*StreamEventsResponse)(nil),       // 71: armlet.notify.v1.StreamEventsResponse
-	(*NatsCredentials)(nil),            // 72: armlet.notify.v1.NatsCredentials
+	(*GetCampaignRequest)(nil),         // 23: armlet.notify.v1.GetCampaignRequest
+	(*ListCampaignsRequest)(nil),       // 24: armlet.notify.v1.ListCampaignsRequest
+	(*UpdateCampaignRequest)(nil),      // 25: armlet.notify.v1.UpdateCampaignRequest
+	(*ActivateCampaignRequest)(nil),    // 26: armlet.notify.v1.ActivateCampaignRequest
+	(*PauseCampaignRequest)(nil),       // 27: armlet.notify.v1.PauseCampaignRequest
+	(*EndCampaignRequest)(nil),         // 28: armlet.notify.v1.EndCampaignRequest
+	(*IssueVoucherRequest)(nil),        // 29: armlet.notify.v1.IssueVoucherRequest
+	(*AssignVoucherRequest)(nil),       // 30: armlet.notify.v1.AssignVoucherRequest
+	(*GenerateVouchersRequest)(nil),    // 31: armlet.notify.v1.GenerateVouchersRequest
+	(*VerifyVoucherRequest)(nil),       // 32: armlet.notify.v1.VerifyVoucherRequest
+	(*ReserveVoucherRequest)(nil),      // 33: armlet.notify.v1.ReserveVoucherRequest
+	(*ConfirmRedemptionRequest)(nil),   // 34: armlet.notify.v1.ConfirmRedemptionRequest
+	(*CancelRedemptionRequest)(nil),    // 35: armlet.notify.v1.CancelRedemptionRequest
+	(*RedeemVoucherRequest)(nil),       // 36: armlet.notify.v1.RedeemVoucherRequest
+	(*RollbackRedemptionRequest)(nil),  // 37: armlet.notify.v1.RollbackRedemptionRequest
+	(*ListVouchersRequest)(nil),        // 38: armlet.notify.v1.ListVouchersRequest
+	(*CreateSubscriptionRequest)(nil),  // 39: armlet.notify.v1.CreateSubscriptionRequest
+	(*GetSubscriptionRequest)(nil),     // 40: armlet.notify.v1.GetSubscriptionRequest
+	(*ListSubscriptionsRequest)(nil),   // 41: armlet.notify.v1.ListSubscriptionsRequest
+	(*DeleteSubscriptionRequest)(nil),  // 42: armlet.notify.v1.DeleteSubscriptionRequest
+	(*PauseSubscriptionRequest)(nil),   // 43: armlet.notify.v1.PauseSubscriptionRequest
+	(*ResumeSubscriptionRequest)(nil),  // 44: armlet.notify.v1.ResumeSubscriptionRequest
+	(*ReplaySubscriptionRequest)(nil),  // 45: armlet.notify.v1.ReplaySubscriptionRequest
+	(*SendTestEventRequest)(nil),       // 46: armlet.notify.v1.SendTestEventRequest
+	(*RotateWebhookKeyRequest)(nil),    // 47: armlet.notify.v1.RotateWebhookKeyRequest
+	(*GetWebhookSecretRequest)(nil),    // 48: armlet.notify.v1.GetWebhookSecretRequest
+	(*ListDeadLettersRequest)(nil),     // 49: armlet.notify.v1.ListDeadLettersRequest
+	(*RedriveDeadLettersRequest)(nil),  // 50: armlet.notify.v1.RedriveDeadLettersRequest
+	(*DiscardDeadLettersRequest)(nil),  // 51: armlet.notify.v1.DiscardDeadLettersRequest
+	(*StreamEventsRequest)(nil),        // 52: armlet.notify.v1.StreamEventsRequest
+	(*GetNatsCredentialsRequest)(nil),  // 53: armlet.notify.v1.GetNatsCredentialsRequest
+	(*AlertType)(nil),                  // 54: armlet.notify.v1.AlertType
+	(*ListAlertTypesResponse)(nil),     // 55: armlet.notify.v1.ListAlertTypesResponse
+	(*PreviewAlertTypeResponse)(nil),   // 56: armlet.notify.v1.PreviewAlertTypeResponse
+	(*SendAlertResponse)(nil),          // 57: armlet.notify.v1.SendAlertResponse
+	(*BatchSendAlertsResponse)(nil),    // 58: armlet.notify.v1.BatchSendAlertsResponse
+	(*AlertBroadcast)(nil),             // 59: armlet.notify.v1.AlertBroadcast
+	(*ExplainAlertResponse)(nil),       // 60: armlet.notify.v1.ExplainAlertResponse
+	(*StreamInboxResponse)(nil),        // 61: armlet.notify.v1.StreamInboxResponse
+	(*ListAlertsResponse)(nil),         // 62: armlet.notify.v1.ListAlertsResponse
+	(*AcknowledgeAlertsResponse)(nil),  // 63: armlet.notify.v1.AcknowledgeAlertsResponse
+	(*EraseInboxResponse)(nil),         // 64: armlet.notify.v1.EraseInboxResponse
+	(*AlertSettings)(nil),              // 65: armlet.notify.v1.AlertSettings
+	(*Topic)(nil),                      // 66: armlet.notify.v1.Topic
+	(*DeleteTopicResponse)(nil),        // 67: armlet.notify.v1.DeleteTopicResponse
+	(*ListTopicsResponse)(nil),         // 68: armlet.notify.v1.ListTopicsResponse
+	(*ListTopicMembersResponse)(nil),   // 69: armlet.notify.v1.ListTopicMembersResponse
+	(*Campaign)(nil),                   // 70: armlet.notify.v1.Campaign
+	(*ListCampaignsResponse)(nil),      // 71: armlet.notify.v1.ListCampaignsResponse
+	(*IssueVoucherResponse)(nil),       // 72: armlet.notify.v1.IssueVoucherResponse
+	(*Voucher)(nil),                    // 73: armlet.notify.v1.Voucher
+	(*GenerateVouchersResponse)(nil),   // 74: armlet.notify.v1.GenerateVouchersResponse
+	(*VerifyVoucherResponse)(nil),      // 75: armlet.notify.v1.VerifyVoucherResponse
+	(*Redemption)(nil),                 // 76: armlet.notify.v1.Redemption
+	(*ListVouchersResponse)(nil),       // 77: armlet.notify.v1.ListVouchersResponse
+	(*Subscription)(nil),               // 78: armlet.notify.v1.Subscription
+	(*ListSubscriptionsResponse)(nil),  // 79: armlet.notify.v1.ListSubscriptionsResponse
+	(*DeleteSubscriptionResponse)(nil), // 80: armlet.notify.v1.DeleteSubscriptionResponse
+	(*SendTestEventResponse)(nil),      // 81: armlet.notify.v1.SendTestEventResponse
+	(*GetWebhookSecretResponse)(nil),   // 82: armlet.notify.v1.GetWebhookSecretResponse
+	(*ListDeadLettersResponse)(nil),    // 83: armlet.notify.v1.ListDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil), // 84: armlet.notify.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil), // 85: armlet.notify.v1.DiscardDeadLettersResponse
+	(*StreamEventsResponse)(nil),       // 86: armlet.notify.v1.StreamEventsResponse
+	(*NatsCredentials)(nil),            // 87: armlet.notify.v1.NatsCredentials
 }
 var file_armlet_notify_v1_notify_proto_depIdxs = []int32{
 	0,  // 0: armlet.notify.v1.NotifyService.CreateAlertType:input_type -> armlet.notify.v1.CreateAlertTypeRequest
@@ -173,69 +200,93 @@ var file_armlet_notify_v1_notify_proto_depIdxs = []int32{
 	20, // 20: armlet.notify.v1.NotifyService.ChangeTopicMembers:input_type -> armlet.notify.v1.ChangeTopicMembersRequest
 	21, // 21: armlet.notify.v1.NotifyService.ListTopicMembers:input_type -> armlet.notify.v1.ListTopicMembersRequest
 	22, // 22: armlet.notify.v1.NotifyService.CreateCampaign:input_type -> armlet.notify.v1.CreateCampaignRequest
-	23, // 23: armlet.notify.v1.NotifyService.IssueVoucher:input_type -> armlet.notify.v1.IssueVoucherRequest
-	24, // 24: armlet.notify.v1.NotifyService.VerifyVoucher:input_type -> armlet.notify.v1.VerifyVoucherRequest
-	25, // 25: armlet.notify.v1.NotifyService.RedeemVoucher:input_type -> armlet.notify.v1.RedeemVoucherRequest
-	26, // 26: armlet.notify.v1.NotifyService.ListVouchers:input_type -> armlet.notify.v1.ListVouchersRequest
-	27, // 27: armlet.notify.v1.NotifyService.CreateSubscription:input_type -> armlet.notify.v1.CreateSubscriptionRequest
-	28, // 28: armlet.notify.v1.NotifyService.GetSubscription:input_type -> armlet.notify.v1.GetSubscriptionRequest
-	29, // 29: armlet.notify.v1.NotifyService.ListSubscriptions:input_type -> armlet.notify.v1.ListSubscriptionsRequest
-	30, // 30: armlet.notify.v1.NotifyService.DeleteSubscription:input_type -> armlet.notify.v1.DeleteSubscriptionRequest
-	31, // 31: armlet.notify.v1.NotifyService.PauseSubscription:input_type -> armlet.notify.v1.PauseSubscriptionRequest
-	32, // 32: armlet.notify.v1.NotifyService.ResumeSubscription:input_type -> armlet.notify.v1.ResumeSubscriptionRequest
-	33, // 33: armlet.notify.v1.NotifyService.ReplaySubscription:input_type -> armlet.notify.v1.ReplaySubscriptionRequest
-	34, // 34: armlet.notify.v1.NotifyService.SendTestEvent:input_type -> armlet.notify.v1.SendTestEventRequest
-	35, // 35: armlet.notify.v1.NotifyService.RotateWebhookKey:input_type -> armlet.notify.v1.RotateWebhookKeyRequest
-	36, // 36: armlet.notify.v1.NotifyService.GetWebhookSecret:input_type -> armlet.notify.v1.GetWebhookSecretRequest
-	37, // 37: armlet.notify.v1.NotifyService.ListDeadLetters:input_type -> armlet.notify.v1.ListDeadLettersRequest
-	38, // 38: armlet.notify.v1.NotifyService.RedriveDeadLetters:input_type -> armlet.notify.v1.RedriveDeadLettersRequest
-	39, // 39: armlet.notify.v1.NotifyService.DiscardDeadLetters:input_type -> armlet.notify.v1.DiscardDeadLettersRequest
-	40, // 40: armlet.notify.v1.NotifyService.StreamEvents:input_type -> armlet.notify.v1.StreamEventsRequest
-	41, // 41: armlet.notify.v1.NotifyService.GetNatsCredentials:input_type -> armlet.notify.v1.GetNatsCredentialsRequest
-	42, // 42: armlet.notify.v1.NotifyService.CreateAlertType:output_type -> armlet.notify.v1.AlertType
-	42, // 43: armlet.notify.v1.NotifyService.GetAlertType:output_type -> armlet.notify.v1.AlertType
-	43, // 44: armlet.notify.v1.NotifyService.ListAlertTypes:output_type -> armlet.notify.v1.ListAlertTypesResponse
-	42, // 45: armlet.notify.v1.NotifyService.UpdateAlertType:output_type -> armlet.notify.v1.AlertType
-	42, // 46: armlet.notify.v1.NotifyService.PublishAlertType:output_type -> armlet.notify.v1.AlertType
-	44, // 47: armlet.notify.v1.NotifyService.PreviewAlertType:output_type -> armlet.notify.v1.PreviewAlertTypeResponse
-	45, // 48: armlet.notify.v1.NotifyService.SendAlert:output_type -> armlet.notify.v1.SendAlertResponse
-	46, // 49: armlet.notify.v1.NotifyService.BatchSendAlerts:output_type -> armlet.notify.v1.BatchSendAlertsResponse
-	47, // 50: armlet.notify.v1.NotifyService.GetAlertBroadcast:output_type -> armlet.notify.v1.AlertBroadcast
-	48, // 51: armlet.notify.v1.NotifyService.ExplainAlert:output_type -> armlet.notify.v1.ExplainAlertResponse
-	49, // 52: armlet.notify.v1.NotifyService.StreamInbox:output_type -> armlet.notify.v1.StreamInboxResponse
-	50, // 53: armlet.notify.v1.NotifyService.ListAlerts:output_type -> armlet.notify.v1.ListAlertsResponse
-	51, // 54: armlet.notify.v1.NotifyService.AcknowledgeAlerts:output_type -> armlet.notify.v1.AcknowledgeAlertsResponse
-	52, // 55: armlet.notify.v1.NotifyService.EraseInbox:output_type -> armlet.notify.v1.EraseInboxResponse
-	53, // 56: armlet.notify.v1.NotifyService.GetAlertSettings:output_type -> armlet.notify.v1.AlertSettings
-	53, // 57: armlet.notify.v1.NotifyService.UpdateAlertSettings:output_type -> armlet.notify.v1.AlertSettings
-	54, // 58: armlet.notify.v1.NotifyService.CreateTopic:output_type -> armlet.notify.v1.Topic
-	54, // 59: armlet.notify.v1.NotifyService.GetTopic:output_type -> armlet.notify.v1.Topic
-	55, // 60: armlet.notify.v1.NotifyService.DeleteTopic:output_type -> armlet.notify.v1.DeleteTopicResponse
-	56, // 61: armlet.notify.v1.NotifyService.ListTopics:output_type -> armlet.notify.v1.ListTopicsResponse
-	54, // 62: armlet.notify.v1.NotifyService.ChangeTopicMembers:output_type -> armlet.notify.v1.Topic
-	57, // 63: armlet.notify.v1.NotifyService.ListTopicMembers:output_type -> armlet.notify.v1.ListTopicMembersResponse
-	58, // 64: armlet.notify.v1.NotifyService.CreateCampaign:output_type -> armlet.notify.v1.Campaign
-	59, // 65: armlet.notify.v1.NotifyService.IssueVoucher:output_type -> armlet.notify.v1.IssueVoucherResponse
-	60, // 66: armlet.notify.v1.NotifyService.VerifyVoucher:output_type -> armlet.notify.v1.VerifyVoucherResponse
-	61, // 67: armlet.notify.v1.NotifyService.RedeemVoucher:output_type -> armlet.notify.v1.Redemption
-	62, // 68: armlet.notify.v1.NotifyService.ListVouchers:output_type -> armlet.notify.v1.ListVouchersResponse
-	63, // 69: armlet.notify.v1.NotifyService.CreateSubscription:output_type -> armlet.notify.v1.Subscription
-	63, // 70: armlet.notify.v1.NotifyService.GetSubscription:output_type -> armlet.notify.v1.Subscription
-	64, // 71: armlet.notify.v1.NotifyService.ListSubscriptions:output_type -> armlet.notify.v1.ListSubscriptionsResponse
-	65, // 72: armlet.notify.v1.NotifyService.DeleteSubscription:output_type -> armlet.notify.v1.DeleteSubscriptionResponse
-	63, // 73: armlet.notify.v1.NotifyService.PauseSubscription:output_type -> armlet.notify.v1.Subscription
-	63, // 74: armlet.notify.v1.NotifyService.ResumeSubscription:output_type -> armlet.notify.v1.Subscription
-	63, // 75: armlet.notify.v1.NotifyService.ReplaySubscription:output_type -> armlet.notify.v1.Subscription
-	66, // 76: armlet.notify.v1.NotifyService.SendTestEvent:output_type -> armlet.notify.v1.SendTestEventResponse
-	63, // 77: armlet.notify.v1.NotifyService.RotateWebhookKey:output_type -> armlet.notify.v1.Subscription
-	67, // 78: armlet.notify.v1.NotifyService.GetWebhookSecret:output_type -> armlet.notify.v1.GetWebhookSecretResponse
-	68, // 79: armlet.notify.v1.NotifyService.ListDeadLetters:output_type -> armlet.notify.v1.ListDeadLettersResponse
-	69, // 80: armlet.notify.v1.NotifyService.RedriveDeadLetters:output_type -> armlet.notify.v1.RedriveDeadLettersResponse
-	70, // 81: armlet.notify.v1.NotifyService.DiscardDeadLetters:output_type -> armlet.notify.v1.DiscardDeadLettersResponse
-	71, // 82: armlet.notify.v1.NotifyService.StreamEvents:output_type -> armlet.notify.v1.StreamEventsResponse
-	72, // 83: armlet.notify.v1.NotifyService.GetNatsCredentials:output_type -> armlet.notify.v1.NatsCredentials
-	42, // [42:84] is the sub-list for method output_type
-	0,  // [0:42] is the sub-list for method input_type
+	23, // 23: armlet.notify.v1.NotifyService.GetCampaign:input_type -> armlet.notify.v1.GetCampaignRequest
+	24, // 24: armlet.notify.v1.NotifyService.ListCampaigns:input_type -> armlet.notify.v1.ListCampaignsRequest
+	25, // 25: armlet.notify.v1.NotifyService.UpdateCampaign:input_type -> armlet.notify.v1.UpdateCampaignRequest
+	26, // 26: armlet.notify.v1.NotifyService.ActivateCampaign:input_type -> armlet.notify.v1.ActivateCampaignRequest
+	27, // 27: armlet.notify.v1.NotifyService.PauseCampaign:input_type -> armlet.notify.v1.PauseCampaignRequest
+	28, // 28: armlet.notify.v1.NotifyService.EndCampaign:input_type -> armlet.notify.v1.EndCampaignRequest
+	29, // 29: armlet.notify.v1.NotifyService.IssueVoucher:input_type -> armlet.notify.v1.IssueVoucherRequest
+	30, // 30: armlet.notify.v1.NotifyService.AssignVoucher:input_type -> armlet.notify.v1.AssignVoucherRequest
+	31, // 31: armlet.notify.v1.NotifyService.GenerateVouchers:input_type -> armlet.notify.v1.GenerateVouchersRequest
+	32, // 32: armlet.notify.v1.NotifyService.VerifyVoucher:input_type -> armlet.notify.v1.VerifyVoucherRequest
+	33, // 33: armlet.notify.v1.NotifyService.ReserveVoucher:input_type -> armlet.notify.v1.ReserveVoucherRequest
+	34, // 34: armlet.notify.v1.NotifyService.ConfirmRedemption:input_type -> armlet.notify.v1.ConfirmRedemptionRequest
+	35, // 35: armlet.notify.v1.NotifyService.CancelRedemption:input_type -> armlet.notify.v1.CancelRedemptionRequest
+	36, // 36: armlet.notify.v1.NotifyService.RedeemVoucher:input_type -> armlet.notify.v1.RedeemVoucherRequest
+	37, // 37: armlet.notify.v1.NotifyService.RollbackRedemption:input_type -> armlet.notify.v1.RollbackRedemptionRequest
+	38, // 38: armlet.notify.v1.NotifyService.ListVouchers:input_type -> armlet.notify.v1.ListVouchersRequest
+	39, // 39: armlet.notify.v1.NotifyService.CreateSubscription:input_type -> armlet.notify.v1.CreateSubscriptionRequest
+	40, // 40: armlet.notify.v1.NotifyService.GetSubscription:input_type -> armlet.notify.v1.GetSubscriptionRequest
+	41, // 41: armlet.notify.v1.NotifyService.ListSubscriptions:input_type -> armlet.notify.v1.ListSubscriptionsRequest
+	42, // 42: armlet.notify.v1.NotifyService.DeleteSubscription:input_type -> armlet.notify.v1.DeleteSubscriptionRequest
+	43, // 43: armlet.notify.v1.NotifyService.PauseSubscription:input_type -> armlet.notify.v1.PauseSubscriptionRequest
+	44, // 44: armlet.notify.v1.NotifyService.ResumeSubscription:input_type -> armlet.notify.v1.ResumeSubscriptionRequest
+	45, // 45: armlet.notify.v1.NotifyService.ReplaySubscription:input_type -> armlet.notify.v1.ReplaySubscriptionRequest
+	46, // 46: armlet.notify.v1.NotifyService.SendTestEvent:input_type -> armlet.notify.v1.SendTestEventRequest
+	47, // 47: armlet.notify.v1.NotifyService.RotateWebhookKey:input_type -> armlet.notify.v1.RotateWebhookKeyRequest
+	48, // 48: armlet.notify.v1.NotifyService.GetWebhookSecret:input_type -> armlet.notify.v1.GetWebhookSecretRequest
+	49, // 49: armlet.notify.v1.NotifyService.ListDeadLetters:input_type -> armlet.notify.v1.ListDeadLettersRequest
+	50, // 50: armlet.notify.v1.NotifyService.RedriveDeadLetters:input_type -> armlet.notify.v1.RedriveDeadLettersRequest
+	51, // 51: armlet.notify.v1.NotifyService.DiscardDeadLetters:input_type -> armlet.notify.v1.DiscardDeadLettersRequest
+	52, // 52: armlet.notify.v1.NotifyService.StreamEvents:input_type -> armlet.notify.v1.StreamEventsRequest
+	53, // 53: armlet.notify.v1.NotifyService.GetNatsCredentials:input_type -> armlet.notify.v1.GetNatsCredentialsRequest
+	54, // 54: armlet.notify.v1.NotifyService.CreateAlertType:output_type -> armlet.notify.v1.AlertType
+	54, // 55: armlet.notify.v1.NotifyService.GetAlertType:output_type -> armlet.notify.v1.AlertType
+	55, // 56: armlet.notify.v1.NotifyService.ListAlertTypes:output_type -> armlet.notify.v1.ListAlertTypesResponse
+	54, // 57: armlet.notify.v1.NotifyService.UpdateAlertType:output_type -> armlet.notify.v1.AlertType
+	54, // 58: armlet.notify.v1.NotifyService.PublishAlertType:output_type -> armlet.notify.v1.AlertType
+	56, // 59: armlet.notify.v1.NotifyService.PreviewAlertType:output_type -> armlet.notify.v1.PreviewAlertTypeResponse
+	57, // 60: armlet.notify.v1.NotifyService.SendAlert:output_type -> armlet.notify.v1.SendAlertResponse
+	58, // 61: armlet.notify.v1.NotifyService.BatchSendAlerts:output_type -> armlet.notify.v1.BatchSendAlertsResponse
+	59, // 62: armlet.notify.v1.NotifyService.GetAlertBroadcast:output_type -> armlet.notify.v1.AlertBroadcast
+	60, // 63: armlet.notify.v1.NotifyService.ExplainAlert:output_type -> armlet.notify.v1.ExplainAlertResponse
+	61, // 64: armlet.notify.v1.NotifyService.StreamInbox:output_type -> armlet.notify.v1.StreamInboxResponse
+	62, // 65: armlet.notify.v1.NotifyService.ListAlerts:output_type -> armlet.notify.v1.ListAlertsResponse
+	63, // 66: armlet.notify.v1.NotifyService.AcknowledgeAlerts:output_type -> armlet.notify.v1.AcknowledgeAlertsResponse
+	64, // 67: armlet.notify.v1.NotifyService.EraseInbox:output_type -> armlet.notify.v1.EraseInboxResponse
+	65, // 68: armlet.notify.v1.NotifyService.GetAlertSettings:output_type -> armlet.notify.v1.AlertSettings
+	65, // 69: armlet.notify.v1.NotifyService.UpdateAlertSettings:output_type -> armlet.notify.v1.AlertSettings
+	66, // 70: armlet.notify.v1.NotifyService.CreateTopic:output_type -> armlet.notify.v1.Topic
+	66, // 71: armlet.notify.v1.NotifyService.GetTopic:output_type -> armlet.notify.v1.Topic
+	67, // 72: armlet.notify.v1.NotifyService.DeleteTopic:output_type -> armlet.notify.v1.DeleteTopicResponse
+	68, // 73: armlet.notify.v1.NotifyService.ListTopics:output_type -> armlet.notify.v1.ListTopicsResponse
+	66, // 74: armlet.notify.v1.NotifyService.ChangeTopicMembers:output_type -> armlet.notify.v1.Topic
+	69, // 75: armlet.notify.v1.NotifyService.ListTopicMembers:output_type -> armlet.notify.v1.ListTopicMembersResponse
+	70, // 76: armlet.notify.v1.NotifyService.CreateCampaign:output_type -> armlet.notify.v1.Campaign
+	70, // 77: armlet.notify.v1.NotifyService.GetCampaign:output_type -> armlet.notify.v1.Campaign
+	71, // 78: armlet.notify.v1.NotifyService.ListCampaigns:output_type -> armlet.notify.v1.ListCampaignsResponse
+	70, // 79: armlet.notify.v1.NotifyService.UpdateCampaign:output_type -> armlet.notify.v1.Campaign
+	70, // 80: armlet.notify.v1.NotifyService.ActivateCampaign:output_type -> armlet.notify.v1.Campaign
+	70, // 81: armlet.notify.v1.NotifyService.PauseCampaign:output_type -> armlet.notify.v1.Campaign
+	70, // 82: armlet.notify.v1.NotifyService.EndCampaign:output_type -> armlet.notify.v1.Campaign
+	72, // 83: armlet.notify.v1.NotifyService.IssueVoucher:output_type -> armlet.notify.v1.IssueVoucherResponse
+	73, // 84: armlet.notify.v1.NotifyService.AssignVoucher:output_type -> armlet.notify.v1.Voucher
+	74, // 85: armlet.notify.v1.NotifyService.GenerateVouchers:output_type -> armlet.notify.v1.GenerateVouchersResponse
+	75, // 86: armlet.notify.v1.NotifyService.VerifyVoucher:output_type -> armlet.notify.v1.VerifyVoucherResponse
+	76, // 87: armlet.notify.v1.NotifyService.ReserveVoucher:output_type -> armlet.notify.v1.Redemption
+	76, // 88: armlet.notify.v1.NotifyService.ConfirmRedemption:output_type -> armlet.notify.v1.Redemption
+	76, // 89: armlet.notify.v1.NotifyService.CancelRedemption:output_type -> armlet.notify.v1.Redemption
+	76, // 90: armlet.notify.v1.NotifyService.RedeemVoucher:output_type -> armlet.notify.v1.Redemption
+	76, // 91: armlet.notify.v1.NotifyService.RollbackRedemption:output_type -> armlet.notify.v1.Redemption
+	77, // 92: armlet.notify.v1.NotifyService.ListVouchers:output_type -> armlet.notify.v1.ListVouchersResponse
+	78, // 93: armlet.notify.v1.NotifyService.CreateSubscription:output_type -> armlet.notify.v1.Subscription
+	78, // 94: armlet.notify.v1.NotifyService.GetSubscription:output_type -> armlet.notify.v1.Subscription
+	79, // 95: armlet.notify.v1.NotifyService.ListSubscriptions:output_type -> armlet.notify.v1.ListSubscriptionsResponse
+	80, // 96: armlet.notify.v1.NotifyService.DeleteSubscription:output_type -> armlet.notify.v1.DeleteSubscriptionResponse
+	78, // 97: armlet.notify.v1.NotifyService.PauseSubscription:output_type -> armlet.notify.v1.Subscription
+	78, // 98: armlet.notify.v1.NotifyService.ResumeSubscription:output_type -> armlet.notify.v1.Subscription
+	78, // 99: armlet.notify.v1.NotifyService.ReplaySubscription:output_type -> armlet.notify.v1.Subscription
+	81, // 100: armlet.notify.v1.NotifyService.SendTestEvent:output_type -> armlet.notify.v1.SendTestEventResponse
+	78, // 101: armlet.notify.v1.NotifyService.RotateWebhookKey:output_type -> armlet.notify.v1.Subscription
+	82, // 102: armlet.notify.v1.NotifyService.GetWebhookSecret:output_type -> armlet.notify.v1.GetWebhookSecretResponse
+	83, // 103: armlet.notify.v1.NotifyService.ListDeadLetters:output_type -> armlet.notify.v1.ListDeadLettersResponse
+	84, // 104: armlet.notify.v1.NotifyService.RedriveDeadLetters:output_type -> armlet.notify.v1.RedriveDeadLettersResponse
+	85, // 105: armlet.notify.v1.NotifyService.DiscardDeadLetters:output_type -> armlet.notify.v1.DiscardDeadLettersResponse
+	86, // 106: armlet.notify.v1.NotifyService.StreamEvents:output_type -> armlet.notify.v1.StreamEventsResponse
+	87, // 107: armlet.notify.v1.NotifyService.GetNatsCredentials:output_type -> armlet.notify.v1.NatsCredentials
+	54, // [54:108] is the sub-list for method output_type
+	0,  // [0:54] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
@@ -249,6 +300,7 @@ func file_armlet_notify_v1_notify_proto_init() {
 	file_armlet_notify_v1_alert_settings_proto_init()
 	file_armlet_notify_v1_alert_types_proto_init()
 	file_armlet_notify_v1_alerts_proto_init()
+	file_armlet_notify_v1_campaigns_proto_init()
 	file_armlet_notify_v1_subscriptions_proto_init()
 	file_armlet_notify_v1_topics_proto_init()
 	file_armlet_notify_v1_vouchers_proto_init()

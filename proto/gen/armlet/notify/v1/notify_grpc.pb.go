@@ -44,9 +44,21 @@ const (
 	NotifyService_ChangeTopicMembers_FullMethodName  = "/armlet.notify.v1.NotifyService/ChangeTopicMembers"
 	NotifyService_ListTopicMembers_FullMethodName    = "/armlet.notify.v1.NotifyService/ListTopicMembers"
 	NotifyService_CreateCampaign_FullMethodName      = "/armlet.notify.v1.NotifyService/CreateCampaign"
+	NotifyService_GetCampaign_FullMethodName         = "/armlet.notify.v1.NotifyService/GetCampaign"
+	NotifyService_ListCampaigns_FullMethodName       = "/armlet.notify.v1.NotifyService/ListCampaigns"
+	NotifyService_UpdateCampaign_FullMethodName      = "/armlet.notify.v1.NotifyService/UpdateCampaign"
+	NotifyService_ActivateCampaign_FullMethodName    = "/armlet.notify.v1.NotifyService/ActivateCampaign"
+	NotifyService_PauseCampaign_FullMethodName       = "/armlet.notify.v1.NotifyService/PauseCampaign"
+	NotifyService_EndCampaign_FullMethodName         = "/armlet.notify.v1.NotifyService/EndCampaign"
 	NotifyService_IssueVoucher_FullMethodName        = "/armlet.notify.v1.NotifyService/IssueVoucher"
+	NotifyService_AssignVoucher_FullMethodName       = "/armlet.notify.v1.NotifyService/AssignVoucher"
+	NotifyService_GenerateVouchers_FullMethodName    = "/armlet.notify.v1.NotifyService/GenerateVouchers"
 	NotifyService_VerifyVoucher_FullMethodName       = "/armlet.notify.v1.NotifyService/VerifyVoucher"
+	NotifyService_ReserveVoucher_FullMethodName      = "/armlet.notify.v1.NotifyService/ReserveVoucher"
+	NotifyService_ConfirmRedemption_FullMethodName   = "/armlet.notify.v1.NotifyService/ConfirmRedemption"
+	NotifyService_CancelRedemption_FullMethodName    = "/armlet.notify.v1.NotifyService/CancelRedemption"
 	NotifyService_RedeemVoucher_FullMethodName       = "/armlet.notify.v1.NotifyService/RedeemVoucher"
+	NotifyService_RollbackRedemption_FullMethodName  = "/armlet.notify.v1.NotifyService/RollbackRedemption"
 	NotifyService_ListVouchers_FullMethodName        = "/armlet.notify.v1.NotifyService/ListVouchers"
 	NotifyService_CreateSubscription_FullMethodName  = "/armlet.notify.v1.NotifyService/CreateSubscription"
 	NotifyService_GetSubscription_FullMethodName     = "/armlet.notify.v1.NotifyService/GetSubscription"
@@ -139,18 +151,61 @@ type NotifyServiceClient interface {
 	// CreateCampaign opens a campaign, the frame of a batch of vouchers. Callers: partner with scope vouchers.issue, operator. Safe to repeat with the same
 	// request_id. Reasons: REQUEST_ID_REUSED, CAMPAIGN_WINDOW_INVALID.
 	CreateCampaign(ctx context.Context, in *CreateCampaignRequest, opts ...grpc.CallOption) (*Campaign, error)
-	// IssueVoucher issues one voucher of a campaign, for one account or for any bearer. The code is shown once, here.
+	// GetCampaign reads a campaign. Callers: its partner with scope vouchers.issue, operator. Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND.
+	GetCampaign(ctx context.Context, in *GetCampaignRequest, opts ...grpc.CallOption) (*Campaign, error)
+	// ListCampaigns lists campaigns, newest first: a partner's own, all to the operator. Callers: partner with scope vouchers.issue, operator.
+	// Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
+	ListCampaigns(ctx context.Context, in *ListCampaignsRequest, opts ...grpc.CallOption) (*ListCampaignsResponse, error)
+	// UpdateCampaign changes what a running campaign may: its display name, how many vouchers there may be, its budget and its end.
+	// Callers: its partner with scope vouchers.issue, operator. Safe to repeat with the same request_id.
+	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_STATE (it has ended), CAMPAIGN_WINDOW_INVALID, CAMPAIGN_BOUND_TOO_LOW (more was used already), REQUEST_ID_REUSED.
+	UpdateCampaign(ctx context.Context, in *UpdateCampaignRequest, opts ...grpc.CallOption) (*Campaign, error)
+	// ActivateCampaign opens a draft or a paused campaign. Callers: its partner with scope vouchers.issue, operator. Safe to repeat.
+	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_STATE (it has ended), REQUEST_ID_REUSED.
+	ActivateCampaign(ctx context.Context, in *ActivateCampaignRequest, opts ...grpc.CallOption) (*Campaign, error)
+	// PauseCampaign stops issuing and redeeming for a while; what is held can still be confirmed. Callers: its partner with scope vouchers.issue,
+	// operator. Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_STATE (it is no active campaign), REQUEST_ID_REUSED.
+	PauseCampaign(ctx context.Context, in *PauseCampaignRequest, opts ...grpc.CallOption) (*Campaign, error)
+	// EndCampaign ends a campaign for good; what is held can still be confirmed. Callers: its partner with scope vouchers.issue, operator.
+	// Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND, REQUEST_ID_REUSED.
+	EndCampaign(ctx context.Context, in *EndCampaignRequest, opts ...grpc.CallOption) (*Campaign, error)
+	// IssueVoucher issues one voucher of a campaign, for one account, one band or any bearer. The code is shown once, here.
 	// Callers: the campaign's partner with scope vouchers.issue, operator. Safe to repeat with the same request_id.
-	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_NOT_ACTIVE, CAMPAIGN_BUDGET_EXHAUSTED, REQUEST_ID_REUSED.
+	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_NOT_ACTIVE, CAMPAIGN_LIMIT_REACHED, REQUEST_ID_REUSED.
 	IssueVoucher(ctx context.Context, in *IssueVoucherRequest, opts ...grpc.CallOption) (*IssueVoucherResponse, error)
-	// VerifyVoucher says whether a code could be redeemed now, and all reasons why not. It changes nothing.
-	// Callers: terminal, partner with scope vouchers.verify, operator. Safe to repeat. Reasons: VOUCHER_NOT_FOUND.
+	// AssignVoucher gives a bearer voucher to an account or a band; nobody else can redeem it from then on.
+	// Callers: the campaign's partner with scope vouchers.issue, operator. Safe to repeat with the same request_id.
+	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_ASSIGNED, VOUCHER_REDEEMED, VOUCHER_RESERVED, REQUEST_ID_REUSED.
+	AssignVoucher(ctx context.Context, in *AssignVoucherRequest, opts ...grpc.CallOption) (*Voucher, error)
+	// GenerateVouchers issues many bearer vouchers and sends their codes in order, each piece after its vouchers are on disk. Cut off, the same call
+	// with `after` goes on where it was: no code is lost, and none is issued twice.
+	// Callers: the campaign's partner with scope vouchers.issue, operator. Safe to repeat with the same request_id.
+	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_NOT_ACTIVE, CAMPAIGN_LIMIT_REACHED, CURSOR_INVALID, BATCH_BUSY, REQUEST_ID_REUSED.
+	GenerateVouchers(ctx context.Context, in *GenerateVouchersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GenerateVouchersResponse], error)
+	// VerifyVoucher says whether a code could be redeemed now, and all reasons why not. It changes nothing. A code that is made up, mistyped, of the
+	// other mode, or somebody else's is VOUCHER_NOT_FOUND and nothing more; who guesses too often is locked out for 15 minutes.
+	// Callers: terminal, wearer (bearer vouchers and own), partner with scope vouchers.verify, operator. Safe to repeat.
+	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT.
 	VerifyVoucher(ctx context.Context, in *VerifyVoucherRequest, opts ...grpc.CallOption) (*VerifyVoucherResponse, error)
-	// RedeemVoucher uses a voucher up. A voucher of an account needs the assertion (purpose VOUCHER) of that wearer's band.
-	// Callers: terminal, partner with scope vouchers.redeem. Safe to repeat with the same request_id.
-	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_REDEEMED, VOUCHER_EXPIRED, CAMPAIGN_NOT_ACTIVE, ASSERTION_REQUIRED, ASSERTION_INVALID, ASSERTION_MISMATCH,
-	// ASSERTION_USED, REQUEST_ID_REUSED.
+	// ReserveVoucher holds a voucher for 15 minutes, with what it takes off. A voucher of an account, and any of a campaign that asks for it, needs
+	// the assertion (purpose VOUCHER) of a band, or a payment. Callers: terminal, partner with scope vouchers.redeem, service payments.
+	// Safe to repeat with the same request_id.
+	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, ASSERTION_REQUIRED, ASSERTION_INVALID, ASSERTION_MISMATCH, ASSERTION_USED, REQUEST_ID_REUSED, and
+	// all that VerifyVoucher lists, of which the first is the reason and all are in the detail `reasons`; to payments also WEARER_UNKNOWN.
+	ReserveVoucher(ctx context.Context, in *ReserveVoucherRequest, opts ...grpc.CallOption) (*Redemption, error)
+	// ConfirmRedemption redeems what was reserved. Callers: who reserved it. Safe to repeat.
+	// Reasons: REDEMPTION_NOT_FOUND, REDEMPTION_STATE (it was cancelled, undone, or its hold has expired), REQUEST_ID_REUSED.
+	ConfirmRedemption(ctx context.Context, in *ConfirmRedemptionRequest, opts ...grpc.CallOption) (*Redemption, error)
+	// CancelRedemption gives up what was reserved. Callers: who reserved it, operator. Safe to repeat.
+	// Reasons: REDEMPTION_NOT_FOUND, REDEMPTION_STATE (it was confirmed), REQUEST_ID_REUSED.
+	CancelRedemption(ctx context.Context, in *CancelRedemptionRequest, opts ...grpc.CallOption) (*Redemption, error)
+	// RedeemVoucher is ReserveVoucher and ConfirmRedemption in one step. Callers: terminal, partner with scope vouchers.redeem. Safe to repeat with
+	// the same request_id. Reasons: those of ReserveVoucher.
 	RedeemVoucher(ctx context.Context, in *RedeemVoucherRequest, opts ...grpc.CallOption) (*Redemption, error)
+	// RollbackRedemption undoes a redemption or a part of it: the budget and a stored value get the amount back, and the voucher its use once all of
+	// it is undone. Callers: who redeemed it, the campaign's partner with scope vouchers.redeem, operator. Safe to repeat with the same request_id.
+	// Reasons: REDEMPTION_NOT_FOUND, REDEMPTION_STATE (it is not confirmed), ROLLBACK_EXCEEDS_REDEMPTION, CURRENCY_MISMATCH, REQUEST_ID_REUSED.
+	RollbackRedemption(ctx context.Context, in *RollbackRedemptionRequest, opts ...grpc.CallOption) (*Redemption, error)
 	// ListVouchers lists the vouchers of a campaign, newest first; codes are not shown. Callers: the campaign's partner with scope vouchers.issue, operator.
 	// Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListVouchers(ctx context.Context, in *ListVouchersRequest, opts ...grpc.CallOption) (*ListVouchersResponse, error)
@@ -452,6 +507,66 @@ func (c *notifyServiceClient) CreateCampaign(ctx context.Context, in *CreateCamp
 	return out, nil
 }
 
+func (c *notifyServiceClient) GetCampaign(ctx context.Context, in *GetCampaignRequest, opts ...grpc.CallOption) (*Campaign, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Campaign)
+	err := c.cc.Invoke(ctx, NotifyService_GetCampaign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ListCampaigns(ctx context.Context, in *ListCampaignsRequest, opts ...grpc.CallOption) (*ListCampaignsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListCampaignsResponse)
+	err := c.cc.Invoke(ctx, NotifyService_ListCampaigns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) UpdateCampaign(ctx context.Context, in *UpdateCampaignRequest, opts ...grpc.CallOption) (*Campaign, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Campaign)
+	err := c.cc.Invoke(ctx, NotifyService_UpdateCampaign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ActivateCampaign(ctx context.Context, in *ActivateCampaignRequest, opts ...grpc.CallOption) (*Campaign, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Campaign)
+	err := c.cc.Invoke(ctx, NotifyService_ActivateCampaign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) PauseCampaign(ctx context.Context, in *PauseCampaignRequest, opts ...grpc.CallOption) (*Campaign, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Campaign)
+	err := c.cc.Invoke(ctx, NotifyService_PauseCampaign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) EndCampaign(ctx context.Context, in *EndCampaignRequest, opts ...grpc.CallOption) (*Campaign, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Campaign)
+	err := c.cc.Invoke(ctx, NotifyService_EndCampaign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *notifyServiceClient) IssueVoucher(ctx context.Context, in *IssueVoucherRequest, opts ...grpc.CallOption) (*IssueVoucherResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(IssueVoucherResponse)
@@ -461,6 +576,35 @@ func (c *notifyServiceClient) IssueVoucher(ctx context.Context, in *IssueVoucher
 	}
 	return out, nil
 }
+
+func (c *notifyServiceClient) AssignVoucher(ctx context.Context, in *AssignVoucherRequest, opts ...grpc.CallOption) (*Voucher, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Voucher)
+	err := c.cc.Invoke(ctx, NotifyService_AssignVoucher_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) GenerateVouchers(ctx context.Context, in *GenerateVouchersRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[GenerateVouchersResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &NotifyService_ServiceDesc.Streams[1], NotifyService_GenerateVouchers_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[GenerateVouchersRequest, GenerateVouchersResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NotifyService_GenerateVouchersClient = grpc.ServerStreamingClient[GenerateVouchersResponse]
 
 func (c *notifyServiceClient) VerifyVoucher(ctx context.Context, in *VerifyVoucherRequest, opts ...grpc.CallOption) (*VerifyVoucherResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
@@ -472,10 +616,50 @@ func (c *notifyServiceClient) VerifyVoucher(ctx context.Context, in *VerifyVouch
 	return out, nil
 }
 
+func (c *notifyServiceClient) ReserveVoucher(ctx context.Context, in *ReserveVoucherRequest, opts ...grpc.CallOption) (*Redemption, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Redemption)
+	err := c.cc.Invoke(ctx, NotifyService_ReserveVoucher_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ConfirmRedemption(ctx context.Context, in *ConfirmRedemptionRequest, opts ...grpc.CallOption) (*Redemption, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Redemption)
+	err := c.cc.Invoke(ctx, NotifyService_ConfirmRedemption_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) CancelRedemption(ctx context.Context, in *CancelRedemptionRequest, opts ...grpc.CallOption) (*Redemption, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Redemption)
+	err := c.cc.Invoke(ctx, NotifyService_CancelRedemption_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *notifyServiceClient) RedeemVoucher(ctx context.Context, in *RedeemVoucherRequest, opts ...grpc.CallOption) (*Redemption, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Redemption)
 	err := c.cc.Invoke(ctx, NotifyService_RedeemVoucher_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) RollbackRedemption(ctx context.Context, in *RollbackRedemptionRequest, opts ...grpc.CallOption) (*Redemption, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Redemption)
+	err := c.cc.Invoke(ctx, NotifyService_RollbackRedemption_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -624,7 +808,7 @@ func (c *notifyServiceClient) DiscardDeadLetters(ctx context.Context, in *Discar
 
 func (c *notifyServiceClient) StreamEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamEventsRequest, StreamEventsResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &NotifyService_ServiceDesc.Streams[1], NotifyService_StreamEvents_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &NotifyService_ServiceDesc.Streams[2], NotifyService_StreamEvents_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -719,18 +903,61 @@ type NotifyServiceServer interface {
 	// CreateCampaign opens a campaign, the frame of a batch of vouchers. Callers: partner with scope vouchers.issue, operator. Safe to repeat with the same
 	// request_id. Reasons: REQUEST_ID_REUSED, CAMPAIGN_WINDOW_INVALID.
 	CreateCampaign(context.Context, *CreateCampaignRequest) (*Campaign, error)
-	// IssueVoucher issues one voucher of a campaign, for one account or for any bearer. The code is shown once, here.
+	// GetCampaign reads a campaign. Callers: its partner with scope vouchers.issue, operator. Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND.
+	GetCampaign(context.Context, *GetCampaignRequest) (*Campaign, error)
+	// ListCampaigns lists campaigns, newest first: a partner's own, all to the operator. Callers: partner with scope vouchers.issue, operator.
+	// Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
+	ListCampaigns(context.Context, *ListCampaignsRequest) (*ListCampaignsResponse, error)
+	// UpdateCampaign changes what a running campaign may: its display name, how many vouchers there may be, its budget and its end.
+	// Callers: its partner with scope vouchers.issue, operator. Safe to repeat with the same request_id.
+	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_STATE (it has ended), CAMPAIGN_WINDOW_INVALID, CAMPAIGN_BOUND_TOO_LOW (more was used already), REQUEST_ID_REUSED.
+	UpdateCampaign(context.Context, *UpdateCampaignRequest) (*Campaign, error)
+	// ActivateCampaign opens a draft or a paused campaign. Callers: its partner with scope vouchers.issue, operator. Safe to repeat.
+	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_STATE (it has ended), REQUEST_ID_REUSED.
+	ActivateCampaign(context.Context, *ActivateCampaignRequest) (*Campaign, error)
+	// PauseCampaign stops issuing and redeeming for a while; what is held can still be confirmed. Callers: its partner with scope vouchers.issue,
+	// operator. Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_STATE (it is no active campaign), REQUEST_ID_REUSED.
+	PauseCampaign(context.Context, *PauseCampaignRequest) (*Campaign, error)
+	// EndCampaign ends a campaign for good; what is held can still be confirmed. Callers: its partner with scope vouchers.issue, operator.
+	// Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND, REQUEST_ID_REUSED.
+	EndCampaign(context.Context, *EndCampaignRequest) (*Campaign, error)
+	// IssueVoucher issues one voucher of a campaign, for one account, one band or any bearer. The code is shown once, here.
 	// Callers: the campaign's partner with scope vouchers.issue, operator. Safe to repeat with the same request_id.
-	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_NOT_ACTIVE, CAMPAIGN_BUDGET_EXHAUSTED, REQUEST_ID_REUSED.
+	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_NOT_ACTIVE, CAMPAIGN_LIMIT_REACHED, REQUEST_ID_REUSED.
 	IssueVoucher(context.Context, *IssueVoucherRequest) (*IssueVoucherResponse, error)
-	// VerifyVoucher says whether a code could be redeemed now, and all reasons why not. It changes nothing.
-	// Callers: terminal, partner with scope vouchers.verify, operator. Safe to repeat. Reasons: VOUCHER_NOT_FOUND.
+	// AssignVoucher gives a bearer voucher to an account or a band; nobody else can redeem it from then on.
+	// Callers: the campaign's partner with scope vouchers.issue, operator. Safe to repeat with the same request_id.
+	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_ASSIGNED, VOUCHER_REDEEMED, VOUCHER_RESERVED, REQUEST_ID_REUSED.
+	AssignVoucher(context.Context, *AssignVoucherRequest) (*Voucher, error)
+	// GenerateVouchers issues many bearer vouchers and sends their codes in order, each piece after its vouchers are on disk. Cut off, the same call
+	// with `after` goes on where it was: no code is lost, and none is issued twice.
+	// Callers: the campaign's partner with scope vouchers.issue, operator. Safe to repeat with the same request_id.
+	// Reasons: CAMPAIGN_NOT_FOUND, CAMPAIGN_NOT_ACTIVE, CAMPAIGN_LIMIT_REACHED, CURSOR_INVALID, BATCH_BUSY, REQUEST_ID_REUSED.
+	GenerateVouchers(*GenerateVouchersRequest, grpc.ServerStreamingServer[GenerateVouchersResponse]) error
+	// VerifyVoucher says whether a code could be redeemed now, and all reasons why not. It changes nothing. A code that is made up, mistyped, of the
+	// other mode, or somebody else's is VOUCHER_NOT_FOUND and nothing more; who guesses too often is locked out for 15 minutes.
+	// Callers: terminal, wearer (bearer vouchers and own), partner with scope vouchers.verify, operator. Safe to repeat.
+	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT.
 	VerifyVoucher(context.Context, *VerifyVoucherRequest) (*VerifyVoucherResponse, error)
-	// RedeemVoucher uses a voucher up. A voucher of an account needs the assertion (purpose VOUCHER) of that wearer's band.
-	// Callers: terminal, partner with scope vouchers.redeem. Safe to repeat with the same request_id.
-	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_REDEEMED, VOUCHER_EXPIRED, CAMPAIGN_NOT_ACTIVE, ASSERTION_REQUIRED, ASSERTION_INVALID, ASSERTION_MISMATCH,
-	// ASSERTION_USED, REQUEST_ID_REUSED.
+	// ReserveVoucher holds a voucher for 15 minutes, with what it takes off. A voucher of an account, and any of a campaign that asks for it, needs
+	// the assertion (purpose VOUCHER) of a band, or a payment. Callers: terminal, partner with scope vouchers.redeem, service payments.
+	// Safe to repeat with the same request_id.
+	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, ASSERTION_REQUIRED, ASSERTION_INVALID, ASSERTION_MISMATCH, ASSERTION_USED, REQUEST_ID_REUSED, and
+	// all that VerifyVoucher lists, of which the first is the reason and all are in the detail `reasons`; to payments also WEARER_UNKNOWN.
+	ReserveVoucher(context.Context, *ReserveVoucherRequest) (*Redemption, error)
+	// ConfirmRedemption redeems what was reserved. Callers: who reserved it. Safe to repeat.
+	// Reasons: REDEMPTION_NOT_FOUND, REDEMPTION_STATE (it was cancelled, undone, or its hold has expired), REQUEST_ID_REUSED.
+	ConfirmRedemption(context.Context, *ConfirmRedemptionRequest) (*Redemption, error)
+	// CancelRedemption gives up what was reserved. Callers: who reserved it, operator. Safe to repeat.
+	// Reasons: REDEMPTION_NOT_FOUND, REDEMPTION_STATE (it was confirmed), REQUEST_ID_REUSED.
+	CancelRedemption(context.Context, *CancelRedemptionRequest) (*Redemption, error)
+	// RedeemVoucher is ReserveVoucher and ConfirmRedemption in one step. Callers: terminal, partner with scope vouchers.redeem. Safe to repeat with
+	// the same request_id. Reasons: those of ReserveVoucher.
 	RedeemVoucher(context.Context, *RedeemVoucherRequest) (*Redemption, error)
+	// RollbackRedemption undoes a redemption or a part of it: the budget and a stored value get the amount back, and the voucher its use once all of
+	// it is undone. Callers: who redeemed it, the campaign's partner with scope vouchers.redeem, operator. Safe to repeat with the same request_id.
+	// Reasons: REDEMPTION_NOT_FOUND, REDEMPTION_STATE (it is not confirmed), ROLLBACK_EXCEEDS_REDEMPTION, CURRENCY_MISMATCH, REQUEST_ID_REUSED.
+	RollbackRedemption(context.Context, *RollbackRedemptionRequest) (*Redemption, error)
 	// ListVouchers lists the vouchers of a campaign, newest first; codes are not shown. Callers: the campaign's partner with scope vouchers.issue, operator.
 	// Safe to repeat. Reasons: CAMPAIGN_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListVouchers(context.Context, *ListVouchersRequest) (*ListVouchersResponse, error)
@@ -862,14 +1089,50 @@ func (UnimplementedNotifyServiceServer) ListTopicMembers(context.Context, *ListT
 func (UnimplementedNotifyServiceServer) CreateCampaign(context.Context, *CreateCampaignRequest) (*Campaign, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateCampaign not implemented")
 }
+func (UnimplementedNotifyServiceServer) GetCampaign(context.Context, *GetCampaignRequest) (*Campaign, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetCampaign not implemented")
+}
+func (UnimplementedNotifyServiceServer) ListCampaigns(context.Context, *ListCampaignsRequest) (*ListCampaignsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListCampaigns not implemented")
+}
+func (UnimplementedNotifyServiceServer) UpdateCampaign(context.Context, *UpdateCampaignRequest) (*Campaign, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateCampaign not implemented")
+}
+func (UnimplementedNotifyServiceServer) ActivateCampaign(context.Context, *ActivateCampaignRequest) (*Campaign, error) {
+	return nil, status.Error(codes.Unimplemented, "method ActivateCampaign not implemented")
+}
+func (UnimplementedNotifyServiceServer) PauseCampaign(context.Context, *PauseCampaignRequest) (*Campaign, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseCampaign not implemented")
+}
+func (UnimplementedNotifyServiceServer) EndCampaign(context.Context, *EndCampaignRequest) (*Campaign, error) {
+	return nil, status.Error(codes.Unimplemented, "method EndCampaign not implemented")
+}
 func (UnimplementedNotifyServiceServer) IssueVoucher(context.Context, *IssueVoucherRequest) (*IssueVoucherResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method IssueVoucher not implemented")
+}
+func (UnimplementedNotifyServiceServer) AssignVoucher(context.Context, *AssignVoucherRequest) (*Voucher, error) {
+	return nil, status.Error(codes.Unimplemented, "method AssignVoucher not implemented")
+}
+func (UnimplementedNotifyServiceServer) GenerateVouchers(*GenerateVouchersRequest, grpc.ServerStreamingServer[GenerateVouchersResponse]) error {
+	return status.Error(codes.Unimplemented, "method GenerateVouchers not implemented")
 }
 func (UnimplementedNotifyServiceServer) VerifyVoucher(context.Context, *VerifyVoucherRequest) (*VerifyVoucherResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method VerifyVoucher not implemented")
 }
+func (UnimplementedNotifyServiceServer) ReserveVoucher(context.Context, *ReserveVoucherRequest) (*Redemption, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReserveVoucher not implemented")
+}
+func (UnimplementedNotifyServiceServer) ConfirmRedemption(context.Context, *ConfirmRedemptionRequest) (*Redemption, error) {
+	return nil, status.Error(codes.Unimplemented, "method ConfirmRedemption not implemented")
+}
+func (UnimplementedNotifyServiceServer) CancelRedemption(context.Context, *CancelRedemptionRequest) (*Redemption, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelRedemption not implemented")
+}
 func (UnimplementedNotifyServiceServer) RedeemVoucher(context.Context, *RedeemVoucherRequest) (*Redemption, error) {
 	return nil, status.Error(codes.Unimplemented, "method RedeemVoucher not implemented")
+}
+func (UnimplementedNotifyServiceServer) RollbackRedemption(context.Context, *RollbackRedemptionRequest) (*Redemption, error) {
+	return nil, status.Error(codes.Unimplemented, "method RollbackRedemption not implemented")
 }
 func (UnimplementedNotifyServiceServer) ListVouchers(context.Context, *ListVouchersRequest) (*ListVouchersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListVouchers not implemented")
@@ -1347,6 +1610,114 @@ func _NotifyService_CreateCampaign_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NotifyService_GetCampaign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetCampaignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetCampaign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetCampaign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetCampaign(ctx, req.(*GetCampaignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ListCampaigns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListCampaignsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ListCampaigns(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ListCampaigns_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ListCampaigns(ctx, req.(*ListCampaignsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_UpdateCampaign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateCampaignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).UpdateCampaign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_UpdateCampaign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).UpdateCampaign(ctx, req.(*UpdateCampaignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ActivateCampaign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ActivateCampaignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ActivateCampaign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ActivateCampaign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ActivateCampaign(ctx, req.(*ActivateCampaignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_PauseCampaign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseCampaignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).PauseCampaign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_PauseCampaign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).PauseCampaign(ctx, req.(*PauseCampaignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_EndCampaign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(EndCampaignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).EndCampaign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_EndCampaign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).EndCampaign(ctx, req.(*EndCampaignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NotifyService_IssueVoucher_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(IssueVoucherRequest)
 	if err := dec(in); err != nil {
@@ -1364,6 +1735,35 @@ func _NotifyService_IssueVoucher_Handler(srv interface{}, ctx context.Context, d
 	}
 	return interceptor(ctx, in, info, handler)
 }
+
+func _NotifyService_AssignVoucher_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(AssignVoucherRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).AssignVoucher(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_AssignVoucher_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).AssignVoucher(ctx, req.(*AssignVoucherRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_GenerateVouchers_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(GenerateVouchersRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(NotifyServiceServer).GenerateVouchers(m, &grpc.GenericServerStream[GenerateVouchersRequest, GenerateVouchersResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type NotifyService_GenerateVouchersServer = grpc.ServerStreamingServer[GenerateVouchersResponse]
 
 func _NotifyService_VerifyVoucher_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(VerifyVoucherRequest)
@@ -1383,6 +1783,60 @@ func _NotifyService_VerifyVoucher_Handler(srv interface{}, ctx context.Context, 
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NotifyService_ReserveVoucher_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReserveVoucherRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ReserveVoucher(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ReserveVoucher_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ReserveVoucher(ctx, req.(*ReserveVoucherRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ConfirmRedemption_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ConfirmRedemptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ConfirmRedemption(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ConfirmRedemption_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ConfirmRedemption(ctx, req.(*ConfirmRedemptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_CancelRedemption_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelRedemptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).CancelRedemption(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_CancelRedemption_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).CancelRedemption(ctx, req.(*CancelRedemptionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NotifyService_RedeemVoucher_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(RedeemVoucherRequest)
 	if err := dec(in); err != nil {
@@ -1397,6 +1851,24 @@ func _NotifyService_RedeemVoucher_Handler(srv interface{}, ctx context.Context, 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(NotifyServiceServer).RedeemVoucher(ctx, req.(*RedeemVoucherRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_RollbackRedemption_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RollbackRedemptionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).RollbackRedemption(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_RollbackRedemption_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).RollbackRedemption(ctx, req.(*RollbackRedemptionRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1774,16 +2246,60 @@ var NotifyService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _NotifyService_CreateCampaign_Handler,
 		},
 		{
+			MethodName: "GetCampaign",
+			Handler:    _NotifyService_GetCampaign_Handler,
+		},
+		{
+			MethodName: "ListCampaigns",
+			Handler:    _NotifyService_ListCampaigns_Handler,
+		},
+		{
+			MethodName: "UpdateCampaign",
+			Handler:    _NotifyService_UpdateCampaign_Handler,
+		},
+		{
+			MethodName: "ActivateCampaign",
+			Handler:    _NotifyService_ActivateCampaign_Handler,
+		},
+		{
+			MethodName: "PauseCampaign",
+			Handler:    _NotifyService_PauseCampaign_Handler,
+		},
+		{
+			MethodName: "EndCampaign",
+			Handler:    _NotifyService_EndCampaign_Handler,
+		},
+		{
 			MethodName: "IssueVoucher",
 			Handler:    _NotifyService_IssueVoucher_Handler,
+		},
+		{
+			MethodName: "AssignVoucher",
+			Handler:    _NotifyService_AssignVoucher_Handler,
 		},
 		{
 			MethodName: "VerifyVoucher",
 			Handler:    _NotifyService_VerifyVoucher_Handler,
 		},
 		{
+			MethodName: "ReserveVoucher",
+			Handler:    _NotifyService_ReserveVoucher_Handler,
+		},
+		{
+			MethodName: "ConfirmRedemption",
+			Handler:    _NotifyService_ConfirmRedemption_Handler,
+		},
+		{
+			MethodName: "CancelRedemption",
+			Handler:    _NotifyService_CancelRedemption_Handler,
+		},
+		{
 			MethodName: "RedeemVoucher",
 			Handler:    _NotifyService_RedeemVoucher_Handler,
+		},
+		{
+			MethodName: "RollbackRedemption",
+			Handler:    _NotifyService_RollbackRedemption_Handler,
 		},
 		{
 			MethodName: "ListVouchers",
@@ -1850,6 +2366,11 @@ var NotifyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			StreamName:    "StreamInbox",
 			Handler:       _NotifyService_StreamInbox_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "GenerateVouchers",
+			Handler:       _NotifyService_GenerateVouchers_Handler,
 			ServerStreams: true,
 		},
 		{

@@ -24,59 +24,6 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
-// CampaignState is where a campaign is in its life.
-type CampaignState int32
-
-const (
-	// Never sent.
-	CampaignState_CAMPAIGN_STATE_UNSPECIFIED CampaignState = 0
-	// Vouchers can be issued and redeemed.
-	CampaignState_CAMPAIGN_STATE_ACTIVE CampaignState = 1
-	// Over.
-	CampaignState_CAMPAIGN_STATE_ENDED CampaignState = 2
-)
-
-// Enum value maps for CampaignState.
-var (
-	CampaignState_name = map[int32]string{
-		0: "CAMPAIGN_STATE_UNSPECIFIED",
-		1: "CAMPAIGN_STATE_ACTIVE",
-		2: "CAMPAIGN_STATE_ENDED",
-	}
-	CampaignState_value = map[string]int32{
-		"CAMPAIGN_STATE_UNSPECIFIED": 0,
-		"CAMPAIGN_STATE_ACTIVE":      1,
-		"CAMPAIGN_STATE_ENDED":       2,
-	}
-)
-
-func (x CampaignState) Enum() *CampaignState {
-	p := new(CampaignState)
-	*p = x
-	return p
-}
-
-func (x CampaignState) String() string {
-	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
-}
-
-func (CampaignState) Descriptor() protoreflect.EnumDescriptor {
-	return file_armlet_notify_v1_vouchers_proto_enumTypes[0].Descriptor()
-}
-
-func (CampaignState) Type() protoreflect.EnumType {
-	return &file_armlet_notify_v1_vouchers_proto_enumTypes[0]
-}
-
-func (x CampaignState) Number() protoreflect.EnumNumber {
-	return protoreflect.EnumNumber(x)
-}
-
-// Deprecated: Use CampaignState.Descriptor instead.
-func (CampaignState) EnumDescriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{0}
-}
-
 // VoucherState is where a voucher is in its life.
 type VoucherState int32
 
@@ -87,6 +34,8 @@ const (
 	VoucherState_VOUCHER_STATE_ISSUED VoucherState = 1
 	// Used up.
 	VoucherState_VOUCHER_STATE_REDEEMED VoucherState = 2
+	// All its remaining uses, or all its balance, are held by reservations.
+	VoucherState_VOUCHER_STATE_RESERVED VoucherState = 3
 )
 
 // Enum value maps for VoucherState.
@@ -95,11 +44,13 @@ var (
 		0: "VOUCHER_STATE_UNSPECIFIED",
 		1: "VOUCHER_STATE_ISSUED",
 		2: "VOUCHER_STATE_REDEEMED",
+		3: "VOUCHER_STATE_RESERVED",
 	}
 	VoucherState_value = map[string]int32{
 		"VOUCHER_STATE_UNSPECIFIED": 0,
 		"VOUCHER_STATE_ISSUED":      1,
 		"VOUCHER_STATE_REDEEMED":    2,
+		"VOUCHER_STATE_RESERVED":    3,
 	}
 )
 
@@ -114,11 +65,11 @@ func (x VoucherState) String() string {
 }
 
 func (VoucherState) Descriptor() protoreflect.EnumDescriptor {
-	return file_armlet_notify_v1_vouchers_proto_enumTypes[1].Descriptor()
+	return file_armlet_notify_v1_vouchers_proto_enumTypes[0].Descriptor()
 }
 
 func (VoucherState) Type() protoreflect.EnumType {
-	return &file_armlet_notify_v1_vouchers_proto_enumTypes[1]
+	return &file_armlet_notify_v1_vouchers_proto_enumTypes[0]
 }
 
 func (x VoucherState) Number() protoreflect.EnumNumber {
@@ -127,233 +78,110 @@ func (x VoucherState) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use VoucherState.Descriptor instead.
 func (VoucherState) EnumDescriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{1}
-}
-
-// Campaign is the frame of a batch of vouchers.
-type Campaign struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// `campaigns/{uuid}`.
-	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What people call it.
-	DisplayName string `protobuf:"bytes,2,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// `partners/{partner}`; empty for the operator's own.
-	Partner string `protobuf:"bytes,3,opt,name=partner,proto3" json:"partner,omitempty"`
-	// What each voucher is worth.
-	Value *v1.Money `protobuf:"bytes,4,opt,name=value,proto3" json:"value,omitempty"`
-	// How many vouchers may be issued.
-	VoucherLimit int64 `protobuf:"varint,5,opt,name=voucher_limit,json=voucherLimit,proto3" json:"voucher_limit,omitempty"`
-	// How many were issued.
-	IssuedCount int64 `protobuf:"varint,6,opt,name=issued_count,json=issuedCount,proto3" json:"issued_count,omitempty"`
-	// How many were redeemed.
-	RedeemedCount int64 `protobuf:"varint,7,opt,name=redeemed_count,json=redeemedCount,proto3" json:"redeemed_count,omitempty"`
-	// Vouchers can be redeemed until then.
-	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Where it is in its life.
-	State         CampaignState `protobuf:"varint,9,opt,name=state,proto3,enum=armlet.notify.v1.CampaignState" json:"state,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *Campaign) Reset() {
-	*x = Campaign{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[0]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *Campaign) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*Campaign) ProtoMessage() {}
-
-func (x *Campaign) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[0]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use Campaign.ProtoReflect.Descriptor instead.
-func (*Campaign) Descriptor() ([]byte, []int) {
 	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{0}
 }
 
-func (x *Campaign) GetName() string {
-	if x != nil {
-		return x.Name
+// RedemptionState is where a redemption is in its life.
+type RedemptionState int32
+
+const (
+	// Never sent.
+	RedemptionState_REDEMPTION_STATE_UNSPECIFIED RedemptionState = 0
+	// Holds the voucher until hold_expire_time.
+	RedemptionState_REDEMPTION_STATE_RESERVED RedemptionState = 1
+	// Done.
+	RedemptionState_REDEMPTION_STATE_CONFIRMED RedemptionState = 2
+	// Given up before it was done; nothing is held any more. Final.
+	RedemptionState_REDEMPTION_STATE_CANCELLED RedemptionState = 3
+	// Its hold ended with nothing done. Final, unless a payment that was approved in time is heard of later.
+	RedemptionState_REDEMPTION_STATE_EXPIRED RedemptionState = 4
+	// Undone wholly; the use of the voucher was given back. Final.
+	RedemptionState_REDEMPTION_STATE_ROLLED_BACK RedemptionState = 5
+)
+
+// Enum value maps for RedemptionState.
+var (
+	RedemptionState_name = map[int32]string{
+		0: "REDEMPTION_STATE_UNSPECIFIED",
+		1: "REDEMPTION_STATE_RESERVED",
+		2: "REDEMPTION_STATE_CONFIRMED",
+		3: "REDEMPTION_STATE_CANCELLED",
+		4: "REDEMPTION_STATE_EXPIRED",
+		5: "REDEMPTION_STATE_ROLLED_BACK",
 	}
-	return ""
-}
-
-func (x *Campaign) GetDisplayName() string {
-	if x != nil {
-		return x.DisplayName
+	RedemptionState_value = map[string]int32{
+		"REDEMPTION_STATE_UNSPECIFIED": 0,
+		"REDEMPTION_STATE_RESERVED":    1,
+		"REDEMPTION_STATE_CONFIRMED":   2,
+		"REDEMPTION_STATE_CANCELLED":   3,
+		"REDEMPTION_STATE_EXPIRED":     4,
+		"REDEMPTION_STATE_ROLLED_BACK": 5,
 	}
-	return ""
+)
+
+func (x RedemptionState) Enum() *RedemptionState {
+	p := new(RedemptionState)
+	*p = x
+	return p
 }
 
-func (x *Campaign) GetPartner() string {
-	if x != nil {
-		return x.Partner
-	}
-	return ""
+func (x RedemptionState) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
 }
 
-func (x *Campaign) GetValue() *v1.Money {
-	if x != nil {
-		return x.Value
-	}
-	return nil
+func (RedemptionState) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_notify_v1_vouchers_proto_enumTypes[1].Descriptor()
 }
 
-func (x *Campaign) GetVoucherLimit() int64 {
-	if x != nil {
-		return x.VoucherLimit
-	}
-	return 0
+func (RedemptionState) Type() protoreflect.EnumType {
+	return &file_armlet_notify_v1_vouchers_proto_enumTypes[1]
 }
 
-func (x *Campaign) GetIssuedCount() int64 {
-	if x != nil {
-		return x.IssuedCount
-	}
-	return 0
+func (x RedemptionState) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
 }
 
-func (x *Campaign) GetRedeemedCount() int64 {
-	if x != nil {
-		return x.RedeemedCount
-	}
-	return 0
-}
-
-func (x *Campaign) GetExpireTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.ExpireTime
-	}
-	return nil
-}
-
-func (x *Campaign) GetState() CampaignState {
-	if x != nil {
-		return x.State
-	}
-	return CampaignState_CAMPAIGN_STATE_UNSPECIFIED
-}
-
-// CreateCampaignRequest asks for a new campaign.
-type CreateCampaignRequest struct {
-	state protoimpl.MessageState `protogen:"open.v1"`
-	// What people call it, 1 to 80 characters.
-	DisplayName string `protobuf:"bytes,1,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
-	// What each voucher is worth, positive.
-	Value *v1.Money `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
-	// How many vouchers may be issued: 1 to 100,000,000.
-	VoucherLimit int64 `protobuf:"varint,3,opt,name=voucher_limit,json=voucherLimit,proto3" json:"voucher_limit,omitempty"`
-	// Vouchers can be redeemed until then; it must lie ahead.
-	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
-	// Makes the call safe to repeat.
-	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
-}
-
-func (x *CreateCampaignRequest) Reset() {
-	*x = CreateCampaignRequest{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[1]
-	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-	ms.StoreMessageInfo(mi)
-}
-
-func (x *CreateCampaignRequest) String() string {
-	return protoimpl.X.MessageStringOf(x)
-}
-
-func (*CreateCampaignRequest) ProtoMessage() {}
-
-func (x *CreateCampaignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[1]
-	if x != nil {
-		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
-		if ms.LoadMessageInfo() == nil {
-			ms.StoreMessageInfo(mi)
-		}
-		return ms
-	}
-	return mi.MessageOf(x)
-}
-
-// Deprecated: Use CreateCampaignRequest.ProtoReflect.Descriptor instead.
-func (*CreateCampaignRequest) Descriptor() ([]byte, []int) {
+// Deprecated: Use RedemptionState.Descriptor instead.
+func (RedemptionState) EnumDescriptor() ([]byte, []int) {
 	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{1}
 }
 
-func (x *CreateCampaignRequest) GetDisplayName() string {
-	if x != nil {
-		return x.DisplayName
-	}
-	return ""
-}
-
-func (x *CreateCampaignRequest) GetValue() *v1.Money {
-	if x != nil {
-		return x.Value
-	}
-	return nil
-}
-
-func (x *CreateCampaignRequest) GetVoucherLimit() int64 {
-	if x != nil {
-		return x.VoucherLimit
-	}
-	return 0
-}
-
-func (x *CreateCampaignRequest) GetExpireTime() *timestamppb.Timestamp {
-	if x != nil {
-		return x.ExpireTime
-	}
-	return nil
-}
-
-func (x *CreateCampaignRequest) GetRequestId() string {
-	if x != nil {
-		return x.RequestId
-	}
-	return ""
-}
-
-// Voucher is worth something once.
+// Voucher is a right to something, for as many uses as it has.
 type Voucher struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `vouchers/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// `campaigns/{uuid}`.
 	Campaign string `protobuf:"bytes,2,opt,name=campaign,proto3" json:"campaign,omitempty"`
-	// `accounts/{account}`; empty for a bearer voucher. Only partner issuers and operators see it.
+	// `accounts/{account}`; empty for a bearer voucher. Only those who run the campaign see it.
 	Account string `protobuf:"bytes,3,opt,name=account,proto3" json:"account,omitempty"`
 	// Where it is in its life.
 	State VoucherState `protobuf:"varint,4,opt,name=state,proto3,enum=armlet.notify.v1.VoucherState" json:"state,omitempty"`
-	// What it is worth.
+	// FIXED_AMOUNT: what it takes off. STORED_VALUE: what it held at first. Unset otherwise.
 	Value *v1.Money `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
 	// It can be redeemed until then.
 	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
 	// When it was issued.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// `partners/{partner}/devices/{uid}`: only this band can redeem it; empty otherwise. Only those who run the campaign see it.
+	Device string `protobuf:"bytes,8,opt,name=device,proto3" json:"device,omitempty"`
+	// What it does.
+	Kind VoucherKind `protobuf:"varint,9,opt,name=kind,proto3,enum=armlet.notify.v1.VoucherKind" json:"kind,omitempty"`
+	// STORED_VALUE: what is left, less what is held. Unset otherwise.
+	Balance *v1.Money `protobuf:"bytes,10,opt,name=balance,proto3" json:"balance,omitempty"`
+	// How many uses are left, less those that are held; 0 for STORED_VALUE.
+	UsesLeft int32 `protobuf:"varint,11,opt,name=uses_left,json=usesLeft,proto3" json:"uses_left,omitempty"`
+	// PERCENT: what it takes off.
+	Percent *PercentOff `protobuf:"bytes,12,opt,name=percent,proto3" json:"percent,omitempty"`
+	// ENTITLEMENT: what it gives, in words.
+	Entitlement   string `protobuf:"bytes,13,opt,name=entitlement,proto3" json:"entitlement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Voucher) Reset() {
 	*x = Voucher{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[2]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[0]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +193,7 @@ func (x *Voucher) String() string {
 func (*Voucher) ProtoMessage() {}
 
 func (x *Voucher) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[2]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[0]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +206,7 @@ func (x *Voucher) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Voucher.ProtoReflect.Descriptor instead.
 func (*Voucher) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{2}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{0}
 }
 
 func (x *Voucher) GetName() string {
@@ -430,6 +258,48 @@ func (x *Voucher) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Voucher) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *Voucher) GetKind() VoucherKind {
+	if x != nil {
+		return x.Kind
+	}
+	return VoucherKind_VOUCHER_KIND_UNSPECIFIED
+}
+
+func (x *Voucher) GetBalance() *v1.Money {
+	if x != nil {
+		return x.Balance
+	}
+	return nil
+}
+
+func (x *Voucher) GetUsesLeft() int32 {
+	if x != nil {
+		return x.UsesLeft
+	}
+	return 0
+}
+
+func (x *Voucher) GetPercent() *PercentOff {
+	if x != nil {
+		return x.Percent
+	}
+	return nil
+}
+
+func (x *Voucher) GetEntitlement() string {
+	if x != nil {
+		return x.Entitlement
+	}
+	return ""
+}
+
 // IssueVoucherRequest asks for one voucher.
 type IssueVoucherRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -438,14 +308,16 @@ type IssueVoucherRequest struct {
 	// `accounts/{account}`: only that wearer's band can redeem it; empty for a bearer voucher.
 	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
 	// Makes the call safe to repeat; the repeated answer carries the same code.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// `partners/{partner}/devices/{uid}`: only that band can redeem it; empty for any. A partner names its own bands only.
+	Device        string `protobuf:"bytes,4,opt,name=device,proto3" json:"device,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *IssueVoucherRequest) Reset() {
 	*x = IssueVoucherRequest{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[3]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[1]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -457,7 +329,7 @@ func (x *IssueVoucherRequest) String() string {
 func (*IssueVoucherRequest) ProtoMessage() {}
 
 func (x *IssueVoucherRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[3]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[1]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -470,7 +342,7 @@ func (x *IssueVoucherRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueVoucherRequest.ProtoReflect.Descriptor instead.
 func (*IssueVoucherRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{3}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{1}
 }
 
 func (x *IssueVoucherRequest) GetCampaign() string {
@@ -494,6 +366,13 @@ func (x *IssueVoucherRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *IssueVoucherRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
 // IssueVoucherResponse is a new voucher with its code.
 type IssueVoucherResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -507,7 +386,7 @@ type IssueVoucherResponse struct {
 
 func (x *IssueVoucherResponse) Reset() {
 	*x = IssueVoucherResponse{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[4]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -519,7 +398,7 @@ func (x *IssueVoucherResponse) String() string {
 func (*IssueVoucherResponse) ProtoMessage() {}
 
 func (x *IssueVoucherResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[4]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -532,7 +411,7 @@ func (x *IssueVoucherResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use IssueVoucherResponse.ProtoReflect.Descriptor instead.
 func (*IssueVoucherResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{4}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *IssueVoucherResponse) GetVoucher() *Voucher {
@@ -549,18 +428,230 @@ func (x *IssueVoucherResponse) GetCode() string {
 	return ""
 }
 
-// VerifyVoucherRequest carries a code.
-type VerifyVoucherRequest struct {
+// AssignVoucherRequest gives a bearer voucher to a wearer.
+type AssignVoucherRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The code; case and hyphens do not matter.
-	Code          string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// `vouchers/{uuid}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// `accounts/{account}`: only that wearer's band can redeem it from now on.
+	Account string `protobuf:"bytes,2,opt,name=account,proto3" json:"account,omitempty"`
+	// `partners/{partner}/devices/{uid}`: only that band can redeem it from now on. A partner names its own bands only. At least one of the two.
+	Device string `protobuf:"bytes,3,opt,name=device,proto3" json:"device,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *AssignVoucherRequest) Reset() {
+	*x = AssignVoucherRequest{}
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssignVoucherRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssignVoucherRequest) ProtoMessage() {}
+
+func (x *AssignVoucherRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssignVoucherRequest.ProtoReflect.Descriptor instead.
+func (*AssignVoucherRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *AssignVoucherRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AssignVoucherRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AssignVoucherRequest) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
+func (x *AssignVoucherRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// GenerateVouchersRequest asks for many bearer vouchers.
+type GenerateVouchersRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `campaigns/{uuid}`.
+	Campaign string `protobuf:"bytes,1,opt,name=campaign,proto3" json:"campaign,omitempty"`
+	// How many: 1 to 10,000,000. They count as issued at once.
+	Count int32 `protobuf:"varint,2,opt,name=count,proto3" json:"count,omitempty"`
+	// Names the batch: a stream that was cut off is resumed with the same request_id, campaign and count.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The generated_count of the last answer that arrived; 0 for all codes from the first.
+	After         int32 `protobuf:"varint,4,opt,name=after,proto3" json:"after,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateVouchersRequest) Reset() {
+	*x = GenerateVouchersRequest{}
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateVouchersRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateVouchersRequest) ProtoMessage() {}
+
+func (x *GenerateVouchersRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateVouchersRequest.ProtoReflect.Descriptor instead.
+func (*GenerateVouchersRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *GenerateVouchersRequest) GetCampaign() string {
+	if x != nil {
+		return x.Campaign
+	}
+	return ""
+}
+
+func (x *GenerateVouchersRequest) GetCount() int32 {
+	if x != nil {
+		return x.Count
+	}
+	return 0
+}
+
+func (x *GenerateVouchersRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *GenerateVouchersRequest) GetAfter() int32 {
+	if x != nil {
+		return x.After
+	}
+	return 0
+}
+
+// GenerateVouchersResponse is a piece of a batch, in order and without a gap.
+type GenerateVouchersResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Up to 1,000 codes. Secret.
+	Codes []string `protobuf:"bytes,1,rep,name=codes,proto3" json:"codes,omitempty"`
+	// How many codes of the batch there are up to and including these: give it as `after` to resume.
+	GeneratedCount int32 `protobuf:"varint,2,opt,name=generated_count,json=generatedCount,proto3" json:"generated_count,omitempty"`
+	// How many the batch will have.
+	TotalCount    int32 `protobuf:"varint,3,opt,name=total_count,json=totalCount,proto3" json:"total_count,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateVouchersResponse) Reset() {
+	*x = GenerateVouchersResponse{}
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateVouchersResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateVouchersResponse) ProtoMessage() {}
+
+func (x *GenerateVouchersResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateVouchersResponse.ProtoReflect.Descriptor instead.
+func (*GenerateVouchersResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *GenerateVouchersResponse) GetCodes() []string {
+	if x != nil {
+		return x.Codes
+	}
+	return nil
+}
+
+func (x *GenerateVouchersResponse) GetGeneratedCount() int32 {
+	if x != nil {
+		return x.GeneratedCount
+	}
+	return 0
+}
+
+func (x *GenerateVouchersResponse) GetTotalCount() int32 {
+	if x != nil {
+		return x.TotalCount
+	}
+	return 0
+}
+
+// VerifyVoucherRequest carries a code.
+type VerifyVoucherRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The code; case and hyphens do not matter.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// The price it would be used on; unset leaves out what depends on it.
+	PurchaseAmount *v1.Money `protobuf:"bytes,2,opt,name=purchase_amount,json=purchaseAmount,proto3" json:"purchase_amount,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
 func (x *VerifyVoucherRequest) Reset() {
 	*x = VerifyVoucherRequest{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[5]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -572,7 +663,7 @@ func (x *VerifyVoucherRequest) String() string {
 func (*VerifyVoucherRequest) ProtoMessage() {}
 
 func (x *VerifyVoucherRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[5]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -585,7 +676,7 @@ func (x *VerifyVoucherRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyVoucherRequest.ProtoReflect.Descriptor instead.
 func (*VerifyVoucherRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{5}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *VerifyVoucherRequest) GetCode() string {
@@ -595,26 +686,37 @@ func (x *VerifyVoucherRequest) GetCode() string {
 	return ""
 }
 
+func (x *VerifyVoucherRequest) GetPurchaseAmount() *v1.Money {
+	if x != nil {
+		return x.PurchaseAmount
+	}
+	return nil
+}
+
 // VerifyVoucherResponse says what a code is worth now.
 type VerifyVoucherResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The voucher.
 	Voucher *Voucher `protobuf:"bytes,1,opt,name=voucher,proto3" json:"voucher,omitempty"`
-	// True when it could be redeemed now.
+	// True when it could be redeemed now, as far as that can be told before the wearer is known.
 	Redeemable bool `protobuf:"varint,2,opt,name=redeemable,proto3" json:"redeemable,omitempty"`
-	// All stable reasons why not, for example VOUCHER_REDEEMED and VOUCHER_EXPIRED.
+	// All stable reasons why not, the most final first: VOUCHER_REDEEMED, VOUCHER_RESERVED, VOUCHER_EXPIRED, VOUCHER_NOT_STARTED, CAMPAIGN_NOT_ACTIVE,
+	// CAMPAIGN_BUDGET_EXHAUSTED, MERCHANT_NOT_ELIGIBLE, CATEGORY_NOT_ELIGIBLE, CURRENCY_MISMATCH, AMOUNT_REQUIRED, VOUCHER_WORTH_NOTHING,
+	// VOUCHER_LIMIT_REACHED.
 	Reasons []string `protobuf:"bytes,3,rep,name=reasons,proto3" json:"reasons,omitempty"`
-	// True when RedeemVoucher will want the band's assertion.
+	// True when RedeemVoucher and ReserveVoucher will want the band's assertion.
 	AssertionRequired bool `protobuf:"varint,4,opt,name=assertion_required,json=assertionRequired,proto3" json:"assertion_required,omitempty"`
 	// The 16 bytes to give as intent_uid when asking auth for the VOUCHER challenge.
-	IntentUid     []byte `protobuf:"bytes,5,opt,name=intent_uid,json=intentUid,proto3" json:"intent_uid,omitempty"`
+	IntentUid []byte `protobuf:"bytes,5,opt,name=intent_uid,json=intentUid,proto3" json:"intent_uid,omitempty"`
+	// What it would take off; unset when that depends on a price that was not given, and for ENTITLEMENT.
+	Amount        *v1.Money `protobuf:"bytes,6,opt,name=amount,proto3" json:"amount,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VerifyVoucherResponse) Reset() {
 	*x = VerifyVoucherResponse{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[6]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +728,7 @@ func (x *VerifyVoucherResponse) String() string {
 func (*VerifyVoucherResponse) ProtoMessage() {}
 
 func (x *VerifyVoucherResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[6]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +741,7 @@ func (x *VerifyVoucherResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyVoucherResponse.ProtoReflect.Descriptor instead.
 func (*VerifyVoucherResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{6}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *VerifyVoucherResponse) GetVoucher() *Voucher {
@@ -677,22 +779,336 @@ func (x *VerifyVoucherResponse) GetIntentUid() []byte {
 	return nil
 }
 
-// RedeemVoucherRequest carries a code and the proof of the wearer.
-type RedeemVoucherRequest struct {
+func (x *VerifyVoucherResponse) GetAmount() *v1.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+// ReserveVoucherRequest asks to hold a voucher for 15 minutes.
+type ReserveVoucherRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The code; case and hyphens do not matter.
 	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
-	// The assertion (purpose VOUCHER) from auth; needed for a voucher of an account.
-	Assertion string `protobuf:"bytes,2,opt,name=assertion,proto3" json:"assertion,omitempty"`
+	// The price it is used on. PERCENT and STORED_VALUE need it; FIXED_AMOUNT takes off at most this.
+	PurchaseAmount *v1.Money `protobuf:"bytes,2,opt,name=purchase_amount,json=purchaseAmount,proto3" json:"purchase_amount,omitempty"`
+	// The assertion (purpose VOUCHER) from auth, where VerifyVoucher says that it is required. Secret.
+	Assertion string `protobuf:"bytes,3,opt,name=assertion,proto3" json:"assertion,omitempty"`
+	// `merchants/{uuid}`. For service payments and for the partner that runs the campaign; a terminal is always its own merchant's.
+	Merchant string `protobuf:"bytes,4,opt,name=merchant,proto3" json:"merchant,omitempty"`
+	// Its category (ISO 18245). For service payments and for the partner that runs the campaign; nobody else's word counts.
+	MerchantCategoryCode uint32 `protobuf:"varint,5,opt,name=merchant_category_code,json=merchantCategoryCode,proto3" json:"merchant_category_code,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId string `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// `payments/{uuid}` that the voucher is for. For service payments only; what becomes of the payment becomes of the redemption.
+	Payment string `protobuf:"bytes,7,opt,name=payment,proto3" json:"payment,omitempty"`
+	// Who pays, for service payments only: the uid of the band.
+	DeviceUid string `protobuf:"bytes,8,opt,name=device_uid,json=deviceUid,proto3" json:"device_uid,omitempty"`
+	// Who pays, for service payments only: `accounts/{account}`.
+	Account string `protobuf:"bytes,9,opt,name=account,proto3" json:"account,omitempty"`
+	// Who brought the code, for service payments only, so that a guesser does not lock out others.
+	OnBehalfOf    string `protobuf:"bytes,10,opt,name=on_behalf_of,json=onBehalfOf,proto3" json:"on_behalf_of,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReserveVoucherRequest) Reset() {
+	*x = ReserveVoucherRequest{}
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReserveVoucherRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReserveVoucherRequest) ProtoMessage() {}
+
+func (x *ReserveVoucherRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReserveVoucherRequest.ProtoReflect.Descriptor instead.
+func (*ReserveVoucherRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ReserveVoucherRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ReserveVoucherRequest) GetPurchaseAmount() *v1.Money {
+	if x != nil {
+		return x.PurchaseAmount
+	}
+	return nil
+}
+
+func (x *ReserveVoucherRequest) GetAssertion() string {
+	if x != nil {
+		return x.Assertion
+	}
+	return ""
+}
+
+func (x *ReserveVoucherRequest) GetMerchant() string {
+	if x != nil {
+		return x.Merchant
+	}
+	return ""
+}
+
+func (x *ReserveVoucherRequest) GetMerchantCategoryCode() uint32 {
+	if x != nil {
+		return x.MerchantCategoryCode
+	}
+	return 0
+}
+
+func (x *ReserveVoucherRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *ReserveVoucherRequest) GetPayment() string {
+	if x != nil {
+		return x.Payment
+	}
+	return ""
+}
+
+func (x *ReserveVoucherRequest) GetDeviceUid() string {
+	if x != nil {
+		return x.DeviceUid
+	}
+	return ""
+}
+
+func (x *ReserveVoucherRequest) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *ReserveVoucherRequest) GetOnBehalfOf() string {
+	if x != nil {
+		return x.OnBehalfOf
+	}
+	return ""
+}
+
+// ConfirmRedemptionRequest names a reservation that is to be redeemed.
+type ConfirmRedemptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `vouchers/{uuid}/redemptions/{uuid}`; `vouchers/-/redemptions/{uuid}` does as well.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmRedemptionRequest) Reset() {
+	*x = ConfirmRedemptionRequest{}
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmRedemptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmRedemptionRequest) ProtoMessage() {}
+
+func (x *ConfirmRedemptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmRedemptionRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmRedemptionRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ConfirmRedemptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ConfirmRedemptionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// CancelRedemptionRequest names a reservation that is to be given up.
+type CancelRedemptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `vouchers/{uuid}/redemptions/{uuid}`; `vouchers/-/redemptions/{uuid}` does as well.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRedemptionRequest) Reset() {
+	*x = CancelRedemptionRequest{}
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRedemptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRedemptionRequest) ProtoMessage() {}
+
+func (x *CancelRedemptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRedemptionRequest.ProtoReflect.Descriptor instead.
+func (*CancelRedemptionRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CancelRedemptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *CancelRedemptionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// RollbackRedemptionRequest undoes a redemption.
+type RollbackRedemptionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `vouchers/{uuid}/redemptions/{uuid}`; `vouchers/-/redemptions/{uuid}` does as well.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// How much of it, positive; unset is all that is left, and gives the use of the voucher back too.
+	Amount *v1.Money `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
+func (x *RollbackRedemptionRequest) Reset() {
+	*x = RollbackRedemptionRequest{}
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RollbackRedemptionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RollbackRedemptionRequest) ProtoMessage() {}
+
+func (x *RollbackRedemptionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RollbackRedemptionRequest.ProtoReflect.Descriptor instead.
+func (*RollbackRedemptionRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *RollbackRedemptionRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *RollbackRedemptionRequest) GetAmount() *v1.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *RollbackRedemptionRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// RedeemVoucherRequest carries a code and the proof of the wearer.
+type RedeemVoucherRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The code; case and hyphens do not matter.
+	Code string `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	// The assertion (purpose VOUCHER) from auth, where VerifyVoucher says that it is required. Secret.
+	Assertion string `protobuf:"bytes,2,opt,name=assertion,proto3" json:"assertion,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// The price it is used on. PERCENT and STORED_VALUE need it; FIXED_AMOUNT takes off at most this.
+	PurchaseAmount *v1.Money `protobuf:"bytes,4,opt,name=purchase_amount,json=purchaseAmount,proto3" json:"purchase_amount,omitempty"`
+	// `merchants/{uuid}`. For the partner that runs the campaign; a terminal is always its own merchant's.
+	Merchant string `protobuf:"bytes,5,opt,name=merchant,proto3" json:"merchant,omitempty"`
+	// Its category (ISO 18245). For the partner that runs the campaign; nobody else's word counts.
+	MerchantCategoryCode uint32 `protobuf:"varint,6,opt,name=merchant_category_code,json=merchantCategoryCode,proto3" json:"merchant_category_code,omitempty"`
+	unknownFields        protoimpl.UnknownFields
+	sizeCache            protoimpl.SizeCache
+}
+
 func (x *RedeemVoucherRequest) Reset() {
 	*x = RedeemVoucherRequest{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[7]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -704,7 +1120,7 @@ func (x *RedeemVoucherRequest) String() string {
 func (*RedeemVoucherRequest) ProtoMessage() {}
 
 func (x *RedeemVoucherRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[7]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -717,7 +1133,7 @@ func (x *RedeemVoucherRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RedeemVoucherRequest.ProtoReflect.Descriptor instead.
 func (*RedeemVoucherRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{7}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RedeemVoucherRequest) GetCode() string {
@@ -741,26 +1157,59 @@ func (x *RedeemVoucherRequest) GetRequestId() string {
 	return ""
 }
 
+func (x *RedeemVoucherRequest) GetPurchaseAmount() *v1.Money {
+	if x != nil {
+		return x.PurchaseAmount
+	}
+	return nil
+}
+
+func (x *RedeemVoucherRequest) GetMerchant() string {
+	if x != nil {
+		return x.Merchant
+	}
+	return ""
+}
+
+func (x *RedeemVoucherRequest) GetMerchantCategoryCode() uint32 {
+	if x != nil {
+		return x.MerchantCategoryCode
+	}
+	return 0
+}
+
 // Redemption is the use of a voucher.
 type Redemption struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `vouchers/{uuid}/redemptions/{uuid}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// The voucher as it is now.
+	// The voucher as it was after the last change of this redemption.
 	Voucher *Voucher `protobuf:"bytes,2,opt,name=voucher,proto3" json:"voucher,omitempty"`
-	// What was redeemed.
+	// What it takes off; unset for ENTITLEMENT.
 	Amount *v1.Money `protobuf:"bytes,3,opt,name=amount,proto3" json:"amount,omitempty"`
 	// `merchants/{uuid}` of the terminal, or empty.
 	Merchant string `protobuf:"bytes,4,opt,name=merchant,proto3" json:"merchant,omitempty"`
-	// When.
-	CreateTime    *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// When it was reserved or redeemed.
+	CreateTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
+	// Where it is in its life.
+	State RedemptionState `protobuf:"varint,6,opt,name=state,proto3,enum=armlet.notify.v1.RedemptionState" json:"state,omitempty"`
+	// Until when the voucher is held; set while RESERVED.
+	HoldExpireTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=hold_expire_time,json=holdExpireTime,proto3" json:"hold_expire_time,omitempty"`
+	// How much of amount was undone; unset for ENTITLEMENT.
+	RolledBackAmount *v1.Money `protobuf:"bytes,8,opt,name=rolled_back_amount,json=rolledBackAmount,proto3" json:"rolled_back_amount,omitempty"`
+	// `payments/{uuid}` that it belongs to, or empty.
+	Payment string `protobuf:"bytes,9,opt,name=payment,proto3" json:"payment,omitempty"`
+	// `accounts/{account}` whose band redeemed it, as far as it is known. Only service payments and those who run the campaign see it.
+	Account string `protobuf:"bytes,10,opt,name=account,proto3" json:"account,omitempty"`
+	// `partners/{partner}/devices/{uid}` that redeemed it, as far as it is known. Only service payments and those who run the campaign see it.
+	Device        string `protobuf:"bytes,11,opt,name=device,proto3" json:"device,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Redemption) Reset() {
 	*x = Redemption{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[8]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -772,7 +1221,7 @@ func (x *Redemption) String() string {
 func (*Redemption) ProtoMessage() {}
 
 func (x *Redemption) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[8]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -785,7 +1234,7 @@ func (x *Redemption) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Redemption.ProtoReflect.Descriptor instead.
 func (*Redemption) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{8}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Redemption) GetName() string {
@@ -823,6 +1272,48 @@ func (x *Redemption) GetCreateTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Redemption) GetState() RedemptionState {
+	if x != nil {
+		return x.State
+	}
+	return RedemptionState_REDEMPTION_STATE_UNSPECIFIED
+}
+
+func (x *Redemption) GetHoldExpireTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.HoldExpireTime
+	}
+	return nil
+}
+
+func (x *Redemption) GetRolledBackAmount() *v1.Money {
+	if x != nil {
+		return x.RolledBackAmount
+	}
+	return nil
+}
+
+func (x *Redemption) GetPayment() string {
+	if x != nil {
+		return x.Payment
+	}
+	return ""
+}
+
+func (x *Redemption) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *Redemption) GetDevice() string {
+	if x != nil {
+		return x.Device
+	}
+	return ""
+}
+
 // ListVouchersRequest asks for a page of vouchers.
 type ListVouchersRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -838,7 +1329,7 @@ type ListVouchersRequest struct {
 
 func (x *ListVouchersRequest) Reset() {
 	*x = ListVouchersRequest{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[9]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -850,7 +1341,7 @@ func (x *ListVouchersRequest) String() string {
 func (*ListVouchersRequest) ProtoMessage() {}
 
 func (x *ListVouchersRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[9]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -863,7 +1354,7 @@ func (x *ListVouchersRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVouchersRequest.ProtoReflect.Descriptor instead.
 func (*ListVouchersRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{9}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListVouchersRequest) GetParent() string {
@@ -900,7 +1391,7 @@ type ListVouchersResponse struct {
 
 func (x *ListVouchersResponse) Reset() {
 	*x = ListVouchersResponse{}
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[10]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -912,7 +1403,7 @@ func (x *ListVouchersResponse) String() string {
 func (*ListVouchersResponse) ProtoMessage() {}
 
 func (x *ListVouchersResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[10]
+	mi := &file_armlet_notify_v1_vouchers_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -925,7 +1416,7 @@ func (x *ListVouchersResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVouchersResponse.ProtoReflect.Descriptor instead.
 func (*ListVouchersResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{10}
+	return file_armlet_notify_v1_vouchers_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListVouchersResponse) GetVouchers() []*Voucher {
@@ -946,26 +1437,7 @@ var File_armlet_notify_v1_vouchers_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_vouchers_proto_rawDesc = "" +
 	"\n" +
-	"\x1farmlet/notify/v1/vouchers.proto\x12\x10armlet.notify.v1\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xeb\x02\n" +
-	"\bCampaign\x12\x12\n" +
-	"\x04name\x18\x01 \x01(\tR\x04name\x12!\n" +
-	"\fdisplay_name\x18\x02 \x01(\tR\vdisplayName\x12\x18\n" +
-	"\apartner\x18\x03 \x01(\tR\apartner\x12+\n" +
-	"\x05value\x18\x04 \x01(\v2\x15.armlet.type.v1.MoneyR\x05value\x12#\n" +
-	"\rvoucher_limit\x18\x05 \x01(\x03R\fvoucherLimit\x12!\n" +
-	"\fissued_count\x18\x06 \x01(\x03R\vissuedCount\x12%\n" +
-	"\x0eredeemed_count\x18\a \x01(\x03R\rredeemedCount\x12;\n" +
-	"\vexpire_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime\x125\n" +
-	"\x05state\x18\t \x01(\x0e2\x1f.armlet.notify.v1.CampaignStateR\x05state\"\xb1\x02\n" +
-	"\x15CreateCampaignRequest\x12,\n" +
-	"\fdisplay_name\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\vdisplayName\x123\n" +
-	"\x05value\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x05value\x121\n" +
-	"\rvoucher_limit\x18\x03 \x01(\x03B\f\xbaH\t\"\a\x18\x80\xc2\xd7/(\x01R\fvoucherLimit\x12C\n" +
-	"\vexpire_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01R\n" +
-	"expireTime\x12=\n" +
-	"\n" +
-	"request_id\x18\x05 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xb0\x02\n" +
+	"\x1farmlet/notify/v1/vouchers.proto\x12\x10armlet.notify.v1\x1a armlet/notify/v1/campaigns.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x04\n" +
 	"\aVoucher\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1a\n" +
 	"\bcampaign\x18\x02 \x01(\tR\bcampaign\x12\x18\n" +
@@ -975,17 +1447,43 @@ const file_armlet_notify_v1_vouchers_proto_rawDesc = "" +
 	"\vexpire_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"expireTime\x12;\n" +
 	"\vcreate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\x8b\x02\n" +
+	"createTime\x12\x16\n" +
+	"\x06device\x18\b \x01(\tR\x06device\x121\n" +
+	"\x04kind\x18\t \x01(\x0e2\x1d.armlet.notify.v1.VoucherKindR\x04kind\x12/\n" +
+	"\abalance\x18\n" +
+	" \x01(\v2\x15.armlet.type.v1.MoneyR\abalance\x12\x1b\n" +
+	"\tuses_left\x18\v \x01(\x05R\busesLeft\x126\n" +
+	"\apercent\x18\f \x01(\v2\x1c.armlet.notify.v1.PercentOffR\apercent\x12 \n" +
+	"\ventitlement\x18\r \x01(\tR\ventitlement\"\xf0\x02\n" +
 	"\x13IssueVoucherRequest\x12k\n" +
 	"\bcampaign\x18\x01 \x01(\tBO\xbaHLrJ2H^campaigns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\bcampaign\x12H\n" +
 	"\aaccount\x18\x02 \x01(\tB.\xbaH+r)2'^(accounts/[a-z0-9][a-z0-9._-]{0,62})?$R\aaccount\x12=\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"d\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x12c\n" +
+	"\x06device\x18\x04 \x01(\tBK\xbaHHrF2D^(partners/[a-z0-9][a-z0-9-]{1,30}/devices/[0-9a-hjkmnp-tv-z]{26})?$R\x06device\"d\n" +
 	"\x14IssueVoucherResponse\x123\n" +
 	"\avoucher\x18\x01 \x01(\v2\x19.armlet.notify.v1.VoucherR\avoucher\x12\x17\n" +
-	"\x04code\x18\x02 \x01(\tB\x03\x80\x01\x01R\x04code\"5\n" +
+	"\x04code\x18\x02 \x01(\tB\x03\x80\x01\x01R\x04code\"\xe8\x02\n" +
+	"\x14AssignVoucherRequest\x12b\n" +
+	"\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^vouchers/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12H\n" +
+	"\aaccount\x18\x02 \x01(\tB.\xbaH+r)2'^(accounts/[a-z0-9][a-z0-9._-]{0,62})?$R\aaccount\x12c\n" +
+	"\x06device\x18\x03 \x01(\tBK\xbaHHrF2D^(partners/[a-z0-9][a-z0-9-]{1,30}/devices/[0-9a-hjkmnp-tv-z]{26})?$R\x06device\x12=\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x88\x02\n" +
+	"\x17GenerateVouchersRequest\x12k\n" +
+	"\bcampaign\x18\x01 \x01(\tBO\xbaHLrJ2H^campaigns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\bcampaign\x12\"\n" +
+	"\x05count\x18\x02 \x01(\x05B\f\xbaH\t\x1a\a\x18\x80\xad\xe2\x04(\x01R\x05count\x12=\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x12\x1d\n" +
+	"\x05after\x18\x04 \x01(\x05B\a\xbaH\x04\x1a\x02(\x00R\x05after\"\x7f\n" +
+	"\x18GenerateVouchersResponse\x12\x19\n" +
+	"\x05codes\x18\x01 \x03(\tB\x03\x80\x01\x01R\x05codes\x12'\n" +
+	"\x0fgenerated_count\x18\x02 \x01(\x05R\x0egeneratedCount\x12\x1f\n" +
+	"\vtotal_count\x18\x03 \x01(\x05R\n" +
+	"totalCount\"u\n" +
 	"\x14VerifyVoucherRequest\x12\x1d\n" +
-	"\x04code\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x0f\x18\x18R\x04code\"\xd4\x01\n" +
+	"\x04code\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x0f\x18\x18R\x04code\x12>\n" +
+	"\x0fpurchase_amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x0epurchaseAmount\"\x83\x02\n" +
 	"\x15VerifyVoucherResponse\x123\n" +
 	"\avoucher\x18\x01 \x01(\v2\x19.armlet.notify.v1.VoucherR\avoucher\x12\x1e\n" +
 	"\n" +
@@ -994,12 +1492,44 @@ const file_armlet_notify_v1_vouchers_proto_rawDesc = "" +
 	"\areasons\x18\x03 \x03(\tR\areasons\x12-\n" +
 	"\x12assertion_required\x18\x04 \x01(\bR\x11assertionRequired\x12\x1d\n" +
 	"\n" +
-	"intent_uid\x18\x05 \x01(\fR\tintentUid\"\x9f\x01\n" +
-	"\x14RedeemVoucherRequest\x12\x1d\n" +
-	"\x04code\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x0f\x18\x18R\x04code\x12)\n" +
+	"intent_uid\x18\x05 \x01(\fR\tintentUid\x12-\n" +
+	"\x06amount\x18\x06 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\"\xb9\x05\n" +
+	"\x15ReserveVoucherRequest\x12 \n" +
+	"\x04code\x18\x01 \x01(\tB\f\xbaH\x06r\x04\x10\x0f\x18\x18\x80\x01\x01R\x04code\x12>\n" +
+	"\x0fpurchase_amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x0epurchaseAmount\x12)\n" +
+	"\tassertion\x18\x03 \x01(\tB\v\xbaH\x05r\x03\x18\x80 \x80\x01\x01R\tassertion\x12n\n" +
+	"\bmerchant\x18\x04 \x01(\tBR\xbaHOrM2K^(merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$R\bmerchant\x12>\n" +
+	"\x16merchant_category_code\x18\x05 \x01(\rB\b\xbaH\x05*\x03\x18\x8fNR\x14merchantCategoryCode\x12=\n" +
+	"\n" +
+	"request_id\x18\x06 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x12k\n" +
+	"\apayment\x18\a \x01(\tBQ\xbaHNrL2J^(payments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$R\apayment\x12A\n" +
+	"\n" +
+	"device_uid\x18\b \x01(\tB\"\xbaH\x1fr\x1d2\x1b^([0-9a-hjkmnp-tv-z]{26})?$R\tdeviceUid\x12H\n" +
+	"\aaccount\x18\t \x01(\tB.\xbaH+r)2'^(accounts/[a-z0-9][a-z0-9._-]{0,62})?$R\aaccount\x12*\n" +
+	"\fon_behalf_of\x18\n" +
+	" \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\n" +
+	"onBehalfOf\"\xdc\x01\n" +
+	"\x18ConfirmRedemptionRequest\x12\x80\x01\n" +
+	"\x04name\x18\x01 \x01(\tBl\xbaHirg2e^vouchers/(-|[0-9a-f-]{36})/redemptions/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xdb\x01\n" +
+	"\x17CancelRedemptionRequest\x12\x80\x01\n" +
+	"\x04name\x18\x01 \x01(\tBl\xbaHirg2e^vouchers/(-|[0-9a-f-]{36})/redemptions/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x8c\x02\n" +
+	"\x19RollbackRedemptionRequest\x12\x80\x01\n" +
+	"\x04name\x18\x01 \x01(\tBl\xbaHirg2e^vouchers/(-|[0-9a-f-]{36})/redemptions/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12-\n" +
+	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12=\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x92\x03\n" +
+	"\x14RedeemVoucherRequest\x12 \n" +
+	"\x04code\x18\x01 \x01(\tB\f\xbaH\x06r\x04\x10\x0f\x18\x18\x80\x01\x01R\x04code\x12)\n" +
 	"\tassertion\x18\x02 \x01(\tB\v\xbaH\x05r\x03\x18\x80 \x80\x01\x01R\tassertion\x12=\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xdd\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x12>\n" +
+	"\x0fpurchase_amount\x18\x04 \x01(\v2\x15.armlet.type.v1.MoneyR\x0epurchaseAmount\x12n\n" +
+	"\bmerchant\x18\x05 \x01(\tBR\xbaHOrM2K^(merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$R\bmerchant\x12>\n" +
+	"\x16merchant_category_code\x18\x06 \x01(\rB\b\xbaH\x05*\x03\x18\x8fNR\x14merchantCategoryCode\"\xed\x03\n" +
 	"\n" +
 	"Redemption\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x123\n" +
@@ -1007,7 +1537,14 @@ const file_armlet_notify_v1_vouchers_proto_rawDesc = "" +
 	"\x06amount\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12\x1a\n" +
 	"\bmerchant\x18\x04 \x01(\tR\bmerchant\x12;\n" +
 	"\vcreate_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"createTime\"\xd0\x01\n" +
+	"createTime\x127\n" +
+	"\x05state\x18\x06 \x01(\x0e2!.armlet.notify.v1.RedemptionStateR\x05state\x12D\n" +
+	"\x10hold_expire_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x0eholdExpireTime\x12C\n" +
+	"\x12rolled_back_amount\x18\b \x01(\v2\x15.armlet.type.v1.MoneyR\x10rolledBackAmount\x12\x18\n" +
+	"\apayment\x18\t \x01(\tR\apayment\x12\x18\n" +
+	"\aaccount\x18\n" +
+	" \x01(\tR\aaccount\x12\x16\n" +
+	"\x06device\x18\v \x01(\tR\x06device\"\xd0\x01\n" +
 	"\x13ListVouchersRequest\x12g\n" +
 	"\x06parent\x18\x01 \x01(\tBO\xbaHLrJ2H^campaigns/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x06parent\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -1016,15 +1553,19 @@ const file_armlet_notify_v1_vouchers_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"u\n" +
 	"\x14ListVouchersResponse\x125\n" +
 	"\bvouchers\x18\x01 \x03(\v2\x19.armlet.notify.v1.VoucherR\bvouchers\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*d\n" +
-	"\rCampaignState\x12\x1e\n" +
-	"\x1aCAMPAIGN_STATE_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15CAMPAIGN_STATE_ACTIVE\x10\x01\x12\x18\n" +
-	"\x14CAMPAIGN_STATE_ENDED\x10\x02*c\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken*\x7f\n" +
 	"\fVoucherState\x12\x1d\n" +
 	"\x19VOUCHER_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14VOUCHER_STATE_ISSUED\x10\x01\x12\x1a\n" +
-	"\x16VOUCHER_STATE_REDEEMED\x10\x02BBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
+	"\x16VOUCHER_STATE_REDEEMED\x10\x02\x12\x1a\n" +
+	"\x16VOUCHER_STATE_RESERVED\x10\x03*\xd2\x01\n" +
+	"\x0fRedemptionState\x12 \n" +
+	"\x1cREDEMPTION_STATE_UNSPECIFIED\x10\x00\x12\x1d\n" +
+	"\x19REDEMPTION_STATE_RESERVED\x10\x01\x12\x1e\n" +
+	"\x1aREDEMPTION_STATE_CONFIRMED\x10\x02\x12\x1e\n" +
+	"\x1aREDEMPTION_STATE_CANCELLED\x10\x03\x12\x1c\n" +
+	"\x18REDEMPTION_STATE_EXPIRED\x10\x04\x12 \n" +
+	"\x1cREDEMPTION_STATE_ROLLED_BACK\x10\x05BBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var (
 	file_armlet_notify_v1_vouchers_proto_rawDescOnce sync.Once
@@ -1039,45 +1580,58 @@ func file_armlet_notify_v1_vouchers_proto_rawDescGZIP() []byte {
 }
 
 var file_armlet_notify_v1_vouchers_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_armlet_notify_v1_vouchers_proto_msgTypes = make([]protoimpl.MessageInfo, 11)
+var file_armlet_notify_v1_vouchers_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_armlet_notify_v1_vouchers_proto_goTypes = []any{
-	(CampaignState)(0),            // 0: armlet.notify.v1.CampaignState
-	(VoucherState)(0),             // 1: armlet.notify.v1.VoucherState
-	(*Campaign)(nil),              // 2: armlet.notify.v1.Campaign
-	(*CreateCampaignRequest)(nil), // 3: armlet.notify.v1.CreateCampaignRequest
-	(*Voucher)(nil),               // 4: armlet.notify.v1.Voucher
-	(*IssueVoucherRequest)(nil),   // 5: armlet.notify.v1.IssueVoucherRequest
-	(*IssueVoucherResponse)(nil),  // 6: armlet.notify.v1.IssueVoucherResponse
-	(*VerifyVoucherRequest)(nil),  // 7: armlet.notify.v1.VerifyVoucherRequest
-	(*VerifyVoucherResponse)(nil), // 8: armlet.notify.v1.VerifyVoucherResponse
-	(*RedeemVoucherRequest)(nil),  // 9: armlet.notify.v1.RedeemVoucherRequest
-	(*Redemption)(nil),            // 10: armlet.notify.v1.Redemption
-	(*ListVouchersRequest)(nil),   // 11: armlet.notify.v1.ListVouchersRequest
-	(*ListVouchersResponse)(nil),  // 12: armlet.notify.v1.ListVouchersResponse
-	(*v1.Money)(nil),              // 13: armlet.type.v1.Money
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
+	(VoucherState)(0),                 // 0: armlet.notify.v1.VoucherState
+	(RedemptionState)(0),              // 1: armlet.notify.v1.RedemptionState
+	(*Voucher)(nil),                   // 2: armlet.notify.v1.Voucher
+	(*IssueVoucherRequest)(nil),       // 3: armlet.notify.v1.IssueVoucherRequest
+	(*IssueVoucherResponse)(nil),      // 4: armlet.notify.v1.IssueVoucherResponse
+	(*AssignVoucherRequest)(nil),      // 5: armlet.notify.v1.AssignVoucherRequest
+	(*GenerateVouchersRequest)(nil),   // 6: armlet.notify.v1.GenerateVouchersRequest
+	(*GenerateVouchersResponse)(nil),  // 7: armlet.notify.v1.GenerateVouchersResponse
+	(*VerifyVoucherRequest)(nil),      // 8: armlet.notify.v1.VerifyVoucherRequest
+	(*VerifyVoucherResponse)(nil),     // 9: armlet.notify.v1.VerifyVoucherResponse
+	(*ReserveVoucherRequest)(nil),     // 10: armlet.notify.v1.ReserveVoucherRequest
+	(*ConfirmRedemptionRequest)(nil),  // 11: armlet.notify.v1.ConfirmRedemptionRequest
+	(*CancelRedemptionRequest)(nil),   // 12: armlet.notify.v1.CancelRedemptionRequest
+	(*RollbackRedemptionRequest)(nil), // 13: armlet.notify.v1.RollbackRedemptionRequest
+	(*RedeemVoucherRequest)(nil),      // 14: armlet.notify.v1.RedeemVoucherRequest
+	(*Redemption)(nil),                // 15: armlet.notify.v1.Redemption
+	(*ListVouchersRequest)(nil),       // 16: armlet.notify.v1.ListVouchersRequest
+	(*ListVouchersResponse)(nil),      // 17: armlet.notify.v1.ListVouchersResponse
+	(*v1.Money)(nil),                  // 18: armlet.type.v1.Money
+	(*timestamppb.Timestamp)(nil),     // 19: google.protobuf.Timestamp
+	(VoucherKind)(0),                  // 20: armlet.notify.v1.VoucherKind
+	(*PercentOff)(nil),                // 21: armlet.notify.v1.PercentOff
 }
 var file_armlet_notify_v1_vouchers_proto_depIdxs = []int32{
-	13, // 0: armlet.notify.v1.Campaign.value:type_name -> armlet.type.v1.Money
-	14, // 1: armlet.notify.v1.Campaign.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 2: armlet.notify.v1.Campaign.state:type_name -> armlet.notify.v1.CampaignState
-	13, // 3: armlet.notify.v1.CreateCampaignRequest.value:type_name -> armlet.type.v1.Money
-	14, // 4: armlet.notify.v1.CreateCampaignRequest.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 5: armlet.notify.v1.Voucher.state:type_name -> armlet.notify.v1.VoucherState
-	13, // 6: armlet.notify.v1.Voucher.value:type_name -> armlet.type.v1.Money
-	14, // 7: armlet.notify.v1.Voucher.expire_time:type_name -> google.protobuf.Timestamp
-	14, // 8: armlet.notify.v1.Voucher.create_time:type_name -> google.protobuf.Timestamp
-	4,  // 9: armlet.notify.v1.IssueVoucherResponse.voucher:type_name -> armlet.notify.v1.Voucher
-	4,  // 10: armlet.notify.v1.VerifyVoucherResponse.voucher:type_name -> armlet.notify.v1.Voucher
-	4,  // 11: armlet.notify.v1.Redemption.voucher:type_name -> armlet.notify.v1.Voucher
-	13, // 12: armlet.notify.v1.Redemption.amount:type_name -> armlet.type.v1.Money
-	14, // 13: armlet.notify.v1.Redemption.create_time:type_name -> google.protobuf.Timestamp
-	4,  // 14: armlet.notify.v1.ListVouchersResponse.vouchers:type_name -> armlet.notify.v1.Voucher
-	15, // [15:15] is the sub-list for method output_type
-	15, // [15:15] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	0,  // 0: armlet.notify.v1.Voucher.state:type_name -> armlet.notify.v1.VoucherState
+	18, // 1: armlet.notify.v1.Voucher.value:type_name -> armlet.type.v1.Money
+	19, // 2: armlet.notify.v1.Voucher.expire_time:type_name -> google.protobuf.Timestamp
+	19, // 3: armlet.notify.v1.Voucher.create_time:type_name -> google.protobuf.Timestamp
+	20, // 4: armlet.notify.v1.Voucher.kind:type_name -> armlet.notify.v1.VoucherKind
+	18, // 5: armlet.notify.v1.Voucher.balance:type_name -> armlet.type.v1.Money
+	21, // 6: armlet.notify.v1.Voucher.percent:type_name -> armlet.notify.v1.PercentOff
+	2,  // 7: armlet.notify.v1.IssueVoucherResponse.voucher:type_name -> armlet.notify.v1.Voucher
+	18, // 8: armlet.notify.v1.VerifyVoucherRequest.purchase_amount:type_name -> armlet.type.v1.Money
+	2,  // 9: armlet.notify.v1.VerifyVoucherResponse.voucher:type_name -> armlet.notify.v1.Voucher
+	18, // 10: armlet.notify.v1.VerifyVoucherResponse.amount:type_name -> armlet.type.v1.Money
+	18, // 11: armlet.notify.v1.ReserveVoucherRequest.purchase_amount:type_name -> armlet.type.v1.Money
+	18, // 12: armlet.notify.v1.RollbackRedemptionRequest.amount:type_name -> armlet.type.v1.Money
+	18, // 13: armlet.notify.v1.RedeemVoucherRequest.purchase_amount:type_name -> armlet.type.v1.Money
+	2,  // 14: armlet.notify.v1.Redemption.voucher:type_name -> armlet.notify.v1.Voucher
+	18, // 15: armlet.notify.v1.Redemption.amount:type_name -> armlet.type.v1.Money
+	19, // 16: armlet.notify.v1.Redemption.create_time:type_name -> google.protobuf.Timestamp
+	1,  // 17: armlet.notify.v1.Redemption.state:type_name -> armlet.notify.v1.RedemptionState
+	19, // 18: armlet.notify.v1.Redemption.hold_expire_time:type_name -> google.protobuf.Timestamp
+	18, // 19: armlet.notify.v1.Redemption.rolled_back_amount:type_name -> armlet.type.v1.Money
+	2,  // 20: armlet.notify.v1.ListVouchersResponse.vouchers:type_name -> armlet.notify.v1.Voucher
+	21, // [21:21] is the sub-list for method output_type
+	21, // [21:21] is the sub-list for method input_type
+	21, // [21:21] is the sub-list for extension type_name
+	21, // [21:21] is the sub-list for extension extendee
+	0,  // [0:21] is the sub-list for field type_name
 }
 
 func init() { file_armlet_notify_v1_vouchers_proto_init() }
@@ -1085,13 +1639,14 @@ func file_armlet_notify_v1_vouchers_proto_init() {
 	if File_armlet_notify_v1_vouchers_proto != nil {
 		return
 	}
+	file_armlet_notify_v1_campaigns_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_notify_v1_vouchers_proto_rawDesc), len(file_armlet_notify_v1_vouchers_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   11,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

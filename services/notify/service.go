@@ -85,12 +85,13 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err != nil {
 		return nil, err
 	}
-	api, err := newAPI(ctx, cfg, env, st, fabric, wrapping)
+	verifier := newVerifier(cfg, env)
+	api, err := newAPI(ctx, cfg, env, st, fabric, wrapping, peers.NewAssertions(verifier, cfg.TokenIssuer))
 	if err != nil {
 		return nil, err
 	}
 	api.Hub, api.Joined = hub, waker.Joined
-	server, err := newServer(cfg, env, api)
+	server, err := newServer(cfg, env, verifier, api)
 	if err != nil {
 		return nil, err
 	}
@@ -135,12 +136,13 @@ func newVerifier(cfg Config, env run.Env) *rpc.JWTVerifier {
 	})
 }
 
-func newAPI(ctx context.Context, cfg Config, env run.Env, st *store.Store, fabric *bus.Fabric, wrapping []byte) (grpcapi.Config, error) {
+func newAPI(ctx context.Context, cfg Config, env run.Env, st *store.Store, fabric *bus.Fabric, wrapping []byte,
+	proofs *peers.Assertions,
+) (grpcapi.Config, error) {
 	codes, pages, err := keys(ctx, wrapping, env, st)
 	if err != nil {
 		return grpcapi.Config{}, err
 	}
-	proofs := peers.NewAssertions(newVerifier(cfg, env), cfg.TokenIssuer)
 	return grpcapi.Config{
 		Alerts:        alert.NewService(st, peers.NewSchemas(), newID),
 		Vouchers:      voucher.NewService(voucher.Stores{Campaigns: st, Vouchers: st, Batches: st, Redemptions: st}, codes, proofs, newID),
@@ -151,7 +153,7 @@ func newAPI(ctx context.Context, cfg Config, env run.Env, st *store.Store, fabri
 	}, nil
 }
 
-func newServer(cfg Config, env run.Env, api grpcapi.Config) (*rpc.Server, error) {
+func newServer(cfg Config, env run.Env, verifier rpc.Verifier, api grpcapi.Config) (*rpc.Server, error) {
 	var serverTLS *tls.Config
 	if cfg.TLSCert != "" {
 		var err error
@@ -160,7 +162,7 @@ func newServer(cfg Config, env run.Env, api grpcapi.Config) (*rpc.Server, error)
 		}
 	}
 	server, err := rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: newVerifier(cfg, env),
+		Service: Name, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: verifier,
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
 	if err != nil {

@@ -100,7 +100,7 @@ func view(c payment.Caller, p payment.Payment) *paymentsv1.Payment {
 		Device: p.Device, DeclineReason: p.DeclineReason,
 		CreateTime: timestamppb.New(p.CreateTime), UpdateTime: timestamppb.New(p.UpdateTime),
 		CaptureMode: paymentsv1.CaptureMode_CAPTURE_MODE_AUTOMATIC, CapturedAmount: money(p.CapturedAmount()),
-		RefundedAmount: money(p.RefundedAmount()), Offline: p.Offline, AssuranceLevel: int32(p.Assurance), Revision: p.Revision, //nolint:gosec // 0 to 3
+		RefundedAmount: money(p.RefundedAmount()), Offline: p.Offline, AssuranceLevel: int32(p.Assurance), Revision: p.Revision,
 	}
 	if p.CaptureMode == payment.Manual {
 		out.CaptureMode = paymentsv1.CaptureMode_CAPTURE_MODE_MANUAL
@@ -118,7 +118,7 @@ func view(c payment.Caller, p payment.Payment) *paymentsv1.Payment {
 		out.Tap = &paymentsv1.Tap{
 			ChallengeFrame: p.Tap.Frame, ExpireTime: timestamppb.New(p.Tap.ExpireTime),
 			Requirements: p.Tap.Requirements, PongKey: p.Tap.PongKey,
-			AssuranceLevel: int32(p.Need.Level), AssuranceReason: p.Need.Reason, //nolint:gosec // 1 to 3
+			AssuranceLevel: int32(p.Need.Level), AssuranceReason: p.Need.Reason,
 		}
 	}
 	return out

@@ -97,7 +97,7 @@ func policy(p limit.Policy, err error) (*paymentsv1.LimitPolicy, error) {
 	if sa := p.Strong; sa != nil {
 		out.StrongAuthentication = &paymentsv1.StrongAuthentication{
 			TapThreshold: sa.TapThreshold, CumulativeThreshold: sa.CumulativeThreshold, ConsecutiveTaps: sa.ConsecutiveTaps,
-			Counting: paymentsv1.ScaCounting_SCA_COUNTING_EITHER, AssuranceLevel: uint32(sa.Level), //nolint:gosec // 0 to 3
+			Counting: paymentsv1.ScaCounting_SCA_COUNTING_EITHER, AssuranceLevel: uint32(sa.Level),
 			ExemptCategoryCodes: sa.Exempt,
 		}
 		switch sa.Counting {

@@ -46,7 +46,7 @@ func (a *Auth) CreateChallenge(ctx context.Context, req payment.ChallengeRequest
 		IntentUid:            intent[:],
 		Display:              req.Merchant.DisplayName,
 		RequestId:            req.Payment,
-		MinAssuranceLevel:    uint32(req.Assurance), //nolint:gosec // 1 to 3
+		MinAssuranceLevel:    uint32(req.Assurance),
 	}
 	if req.Payer.Account != "" {
 		in.Subject = &authv1.CreateChallengeRequest_Account{Account: "accounts/" + req.Payer.Account}

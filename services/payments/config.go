@@ -24,6 +24,7 @@ type Config struct {
 	Grace       time.Duration `conf:"confirm-grace" help:"how long after the tap's expiry a payment still waits for a confirmation under way"`
 	HoldFor     time.Duration `conf:"authorization-lifetime" help:"how long the money of a payment that is captured later stays held"`
 	ExpireEvery time.Duration `conf:"expire-every" help:"how often payments that nobody tapped or captured in time are looked for"`
+	SettleEvery time.Duration `conf:"settle-every" help:"how often merchants whose cut-off has passed are looked for"`
 	Telemetry   telemetry.Config
 }
 
@@ -40,6 +41,7 @@ func DefaultConfig() Config {
 		Grace:       30 * time.Second,
 		HoldFor:     7 * 24 * time.Hour,
 		ExpireEvery: time.Second,
+		SettleEvery: time.Minute,
 	}
 }
 
@@ -62,6 +64,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("authorization-lifetime: %s is not between 1m and a year", c.HoldFor)
 	case c.ExpireEvery < 10*time.Millisecond:
 		return fmt.Errorf("expire-every: %s is less than 10ms", c.ExpireEvery)
+	case c.SettleEvery < 10*time.Millisecond:
+		return fmt.Errorf("settle-every: %s is less than 10ms", c.SettleEvery)
 	}
 	return c.Telemetry.Validate()
 }

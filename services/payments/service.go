@@ -28,6 +28,7 @@ import (
 	"github.com/armlet-pay/armlet/services/payments/internal/grpcapi"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 	"github.com/armlet-pay/armlet/services/payments/internal/peers"
+	"github.com/armlet-pay/armlet/services/payments/internal/settlement"
 	"github.com/armlet-pay/armlet/services/payments/internal/store"
 )
 
@@ -38,6 +39,7 @@ const (
 	tokenAudience = "armlet"
 	pageKey       = "page-tokens"
 	expireBatch   = 200
+	settleBatch   = 200
 )
 
 // New makes the service with its database migrated. It does not need auth or NATS to be there yet.
@@ -83,7 +85,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err != nil {
 		return nil, err
 	}
-	workers, err := newWorkers(cfg, env, db, events, rules)
+	workers, err := newWorkers(cfg, env, db, events, rules, settlement.NewService(books, books, newID))
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +114,7 @@ func newServer(ctx context.Context, env run.Env, verifier rpc.Verifier, tlsConfi
 	return server, nil
 }
 
-func newWorkers(cfg Config, env run.Env, db *sqldb.DB, conn *nats.Conn, rules *payment.Service) ([]run.Worker, error) {
+func newWorkers(cfg Config, env run.Env, db *sqldb.DB, conn *nats.Conn, rules *payment.Service, days *settlement.Service) ([]run.Worker, error) {
 	js, err := jetstream.New(conn)
 	if err != nil {
 		return nil, err
@@ -120,7 +122,24 @@ func newWorkers(cfg Config, env run.Env, db *sqldb.DB, conn *nats.Conn, rules *p
 	return []run.Worker{
 		{Name: "outbox", Run: bus.NewRelay(db, js, env.Log).Run},
 		{Name: "expiry", Run: func(ctx context.Context) error { return expire(ctx, cfg.ExpireEvery, rules, env.Now, env.Log) }},
+		{Name: "settlement", Run: func(ctx context.Context) error { return settle(ctx, cfg.SettleEvery, days, env.Now, env.Log) }},
 	}, nil
+}
+
+// settle settles merchants whose cut-off has passed, again and again.
+func settle(ctx context.Context, every time.Duration, days *settlement.Service, now func() time.Time, log *slog.Logger) error {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		if _, err := days.SettleDue(ctx, settleBatch, now()); err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "merchants could not be settled; it is tried again", "error", err)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }
 
 // expire ends payments that nobody tapped, again and again. A full batch is followed by the next one at once.

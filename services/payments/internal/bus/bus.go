@@ -79,6 +79,11 @@ func Encode(ctx context.Context, e payment.Event) (events.Event, error) {
 // encodeOther is for what happens to wallets and merchants.
 func encodeOther(ctx context.Context, e payment.Event) (events.Event, error) {
 	switch e := e.(type) {
+	case payment.SettledEvent:
+		subject := events.Subject{Mode: string(payment.Live), Domain: domain, Entity: "settlement", Verb: "created", ID: e.ID}
+		return events.New(source, subject.String(), "settlements/"+e.ID, e.Time, &paymentsv1.SettlementCreated{
+			Settlement: "settlements/" + e.ID, Merchant: "merchants/" + e.Merchant, PaidOut: money(e.PaidOut), EndTime: timestamppb.New(e.EndTime),
+		}, ctx)
 	case payment.ToppedUpEvent:
 		return ofAccount(ctx, "topped_up", e.Account, e.Time, &paymentsv1.AccountToppedUp{
 			Account: "accounts/" + e.Account, Amount: money(e.Amount), Transaction: "transactions/" + e.Transaction,

@@ -25,6 +25,7 @@ type Books interface {
 	// Watch gives a signal after each change of a payment that this process makes, until stop is called.
 	Watch(id string) (changed <-chan struct{}, stop func())
 	VerifyLedger(ctx context.Context) (ledger.Verification, error)
+	Settlements
 }
 
 // Server implements the service.

@@ -139,6 +139,8 @@ const (
 	Capture   Purpose = "capture"
 	Release   Purpose = "release"
 	Refund    Purpose = "refund"
+	// Payout moves what a merchant has earned to its settlement account. The reference is the settlement.
+	Payout Purpose = "payout"
 	// Transfer moves money for whatever reason its reference tells.
 	Transfer Purpose = "transfer"
 	// Reversal undoes a transaction. The reference is that transaction's id, so that it is undone once.

@@ -173,7 +173,8 @@ type PaymentsServiceClient interface {
 	ListSettlements(ctx context.Context, in *ListSettlementsRequest, opts ...grpc.CallOption) (*ListSettlementsResponse, error)
 	// GetSettlement reads a settlement. Callers: terminals of its merchant, operator. Safe to repeat. Reasons: SETTLEMENT_NOT_FOUND.
 	GetSettlement(ctx context.Context, in *GetSettlementRequest, opts ...grpc.CallOption) (*Settlement, error)
-	// ExportSettlementReport sends a settlement as CSV (RFC 4180) in pieces: a header line, one line for each capture and refund, and the totals.
+	// ExportSettlementReport sends a settlement as CSV (RFC 4180) in pieces: a header line, one line for each capture, refund and
+	// fee (and for each payout of an earlier settlement that fell into the time), and the totals. Amounts are in minor units.
 	// Callers: terminals of its merchant, operator. Safe to repeat. Reasons: SETTLEMENT_NOT_FOUND.
 	ExportSettlementReport(ctx context.Context, in *ExportSettlementReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSettlementReportResponse], error)
 	// GetTrialBalance sums all postings by ledger account and currency; the total of each currency is zero when the books balance.
@@ -687,7 +688,8 @@ type PaymentsServiceServer interface {
 	ListSettlements(context.Context, *ListSettlementsRequest) (*ListSettlementsResponse, error)
 	// GetSettlement reads a settlement. Callers: terminals of its merchant, operator. Safe to repeat. Reasons: SETTLEMENT_NOT_FOUND.
 	GetSettlement(context.Context, *GetSettlementRequest) (*Settlement, error)
-	// ExportSettlementReport sends a settlement as CSV (RFC 4180) in pieces: a header line, one line for each capture and refund, and the totals.
+	// ExportSettlementReport sends a settlement as CSV (RFC 4180) in pieces: a header line, one line for each capture, refund and
+	// fee (and for each payout of an earlier settlement that fell into the time), and the totals. Amounts are in minor units.
 	// Callers: terminals of its merchant, operator. Safe to repeat. Reasons: SETTLEMENT_NOT_FOUND.
 	ExportSettlementReport(*ExportSettlementReportRequest, grpc.ServerStreamingServer[ExportSettlementReportResponse]) error
 	// GetTrialBalance sums all postings by ledger account and currency; the total of each currency is zero when the books balance.

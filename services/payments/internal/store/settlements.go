@@ -1,0 +1,227 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/armlet-pay/armlet/platform/events"
+	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
+	"github.com/armlet-pay/armlet/services/payments/internal/payment"
+	"github.com/armlet-pay/armlet/services/payments/internal/settlement"
+)
+
+var errSettlementNotFound = fault.New(fault.NotFound, "SETTLEMENT_NOT_FOUND", "there is no such settlement, or the caller may not see it")
+
+const settlementColumns = `id, merchant, number, currency, starts_at, ends_at, after_entry, after_at, after_balance, last_entry, last_at,
+	last_balance, carried_in, captured, refunded, fees, paid_out, carried_out, entry_count, transaction_id, payout_account, created_at`
+
+// Unsettled implements settlement.Store.
+func (s *Store) Unsettled(ctx context.Context, after string, limit int) ([]settlement.Merchant, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT m.id, m.currency, m.cut_off, m.time_zone, m.payout_account, m.created_at
+		FROM merchants m JOIN ledger_accounts a ON a.id = m.ledger_id
+		WHERE m.id > $1 AND a.entries > COALESCE((SELECT CASE WHEN s.created_at IS NULL THEN -1 ELSE s.last_entry END
+			FROM settlements s WHERE s.merchant = m.id ORDER BY s.number DESC LIMIT 1), 0)
+		ORDER BY m.id LIMIT $2`, after, limit)
+	if err != nil {
+		return nil, fmt.Errorf("list merchants to be settled: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []settlement.Merchant
+	for rows.Next() {
+		var m settlement.Merchant
+		var created int64
+		if err := rows.Scan(&m.ID, &m.Currency, &m.Schedule.CutOff, &m.Schedule.TimeZone, &m.PayoutAccount, &created); err != nil {
+			return nil, fmt.Errorf("list merchants to be settled: %w", err)
+		}
+		m.CreateTime = fromMicros(created)
+		out = append(out, m)
+	}
+	return out, rows.Err()
+}
+
+// LastSettlement implements settlement.Store.
+func (s *Store) LastSettlement(ctx context.Context, merchant string) (settlement.Settlement, bool, error) {
+	out, err := scanSettlement(s.db.QueryRowContext(ctx, `SELECT `+settlementColumns+` FROM settlements
+		WHERE merchant = $1 ORDER BY number DESC LIMIT 1`, merchant))
+	if errors.Is(err, sql.ErrNoRows) {
+		return settlement.Settlement{}, false, nil
+	}
+	return out, err == nil, err
+}
+
+// sides are the entries of a ledger account from a time on, with what they moved. Its parameters: account, time, entry.
+const sides = `
+	SELECT debit_entry AS entry, posted_at, debit_balance AS balance, credit_account AS other, -amount AS moved
+	FROM ledger_postings WHERE debit_account = $1 AND posted_at >= $2 AND debit_entry > $3 AND step IN ('posted', 'capture')
+	UNION ALL
+	SELECT credit_entry, posted_at, credit_balance, debit_account, amount
+	FROM ledger_postings WHERE credit_account = $1 AND posted_at >= $2 AND credit_entry > $3 AND step IN ('posted', 'capture')`
+
+// FirstAfter implements settlement.Store.
+func (s *Store) FirstAfter(ctx context.Context, merchant string, p settlement.Place) (time.Time, bool, error) {
+	var at int64
+	err := s.db.QueryRowContext(ctx, `SELECT posted_at FROM (`+sides+`) AS e WHERE other NOT LIKE 'settlement/%' ORDER BY entry LIMIT 1`,
+		ledger.ID(ledger.Merchant, merchant), placeMicros(p), p.Entry).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, false, nil
+	}
+	return fromMicros(at), err == nil, err
+}
+
+// placeMicros is a place's time; the zero place is before everything.
+func placeMicros(p settlement.Place) int64 {
+	if p.Entry == 0 {
+		return 0
+	}
+	return micros(p.Time)
+}
+
+// LastBefore implements settlement.Store.
+func (s *Store) LastBefore(ctx context.Context, merchant string, at time.Time) (settlement.Place, error) {
+	const side = `SELECT * FROM (SELECT %[1]s_entry AS entry, posted_at, %[1]s_balance AS balance FROM ledger_postings
+		WHERE %[1]s_account = $1 AND posted_at < $2 ORDER BY posted_at DESC, %[1]s_entry DESC LIMIT 1) AS %[1]s`
+	var p settlement.Place
+	var last int64
+	err := s.db.QueryRowContext(ctx, `SELECT entry, posted_at, balance FROM (`+fmt.Sprintf(side, "debit")+` UNION ALL `+
+		fmt.Sprintf(side, "credit")+`) AS e ORDER BY entry DESC LIMIT 1`, ledger.ID(ledger.Merchant, merchant), micros(at)).
+		Scan(&p.Entry, &last, &p.Balance)
+	if errors.Is(err, sql.ErrNoRows) {
+		return settlement.Place{}, nil
+	}
+	p.Time = fromMicros(last)
+	return p, err
+}
+
+// Sum implements settlement.Store.
+func (s *Store) Sum(ctx context.Context, merchant string, after, last settlement.Place) (settlement.Sums, error) {
+	var out settlement.Sums
+	err := s.db.QueryRowContext(ctx, `SELECT
+		CAST(COALESCE(SUM(CASE WHEN what = 'other' AND moved > 0 THEN moved END), 0) AS BIGINT),
+		CAST(COALESCE(SUM(CASE WHEN what = 'other' AND moved < 0 THEN -moved END), 0) AS BIGINT),
+		CAST(COALESCE(SUM(CASE WHEN what = 'fee' THEN -moved END), 0) AS BIGINT),
+		CAST(COALESCE(SUM(CASE WHEN what = 'payout' THEN -moved END), 0) AS BIGINT),
+		COUNT(CASE WHEN what = 'other' THEN 1 END)
+		FROM (SELECT entry, moved, CASE WHEN other LIKE 'fee/%' THEN 'fee' WHEN other LIKE 'settlement/%' THEN 'payout' ELSE 'other' END AS what
+			FROM (`+sides+`) AS sides) AS e WHERE entry <= $4`,
+		ledger.ID(ledger.Merchant, merchant), placeMicros(after), after.Entry, last.Entry).
+		Scan(&out.Captured, &out.Refunded, &out.Fees, &out.Payouts, &out.Count)
+	if err != nil {
+		return out, fmt.Errorf("sum a merchant's day: %w", err)
+	}
+	return out, nil
+}
+
+// OpenSettlement implements settlement.Store.
+func (s *Store) OpenSettlement(ctx context.Context, x settlement.Settlement) (settlement.Settlement, error) {
+	var stored settlement.Settlement
+	err := s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		_, err := tx.ExecContext(ctx, `INSERT INTO settlements (`+settlementColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10,
+			$11, $12, $13, $14, $15, $16, 0, $17, $18, '', $19, NULL) ON CONFLICT (merchant, number) DO NOTHING`,
+			x.ID, x.Merchant, x.Number, x.Currency, micros(x.Start), micros(x.End), x.After.Entry, placeMicros(x.After), x.After.Balance,
+			x.Last.Entry, micros(x.Last.Time), x.Last.Balance, x.CarriedIn, x.Captured, x.Refunded, x.Fees, x.CarriedOut, x.Count, x.PayoutAccount)
+		if err != nil {
+			return fmt.Errorf("open a settlement: %w", err)
+		}
+		stored, err = scanSettlement(tx.QueryRowContext(ctx, `SELECT `+settlementColumns+` FROM settlements
+			WHERE merchant = $1 AND number = $2`, x.Merchant, x.Number))
+		return err
+	})
+	return stored, err
+}
+
+// CloseSettlement implements settlement.Store.
+func (s *Store) CloseSettlement(ctx context.Context, x settlement.Settlement) error {
+	event, err := s.encode(ctx, payment.SettledEvent{
+		ID: x.ID, Merchant: x.Merchant, PaidOut: payment.Money{Minor: x.PaidOut, Currency: x.Currency}, EndTime: x.End, Time: x.CreateTime,
+	})
+	if err != nil {
+		return fmt.Errorf("encode an event: %w", err)
+	}
+	return s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		fresh, err := changed(tx.ExecContext(ctx, `UPDATE settlements SET paid_out = $1, carried_out = $2, transaction_id = $3, created_at = $4
+			WHERE id = $5 AND created_at IS NULL`, x.PaidOut, x.CarriedOut, x.Transaction, micros(x.CreateTime), x.ID))
+		if err != nil {
+			return fmt.Errorf("close a settlement: %w", err)
+		}
+		if !fresh {
+			return nil
+		}
+		return events.Append(ctx, tx, event)
+	})
+}
+
+// Settlement reads one that is closed. It returns SETTLEMENT_NOT_FOUND.
+func (s *Store) Settlement(ctx context.Context, id string) (settlement.Settlement, error) {
+	out, err := scanSettlement(s.db.QueryRowContext(ctx, `SELECT `+settlementColumns+` FROM settlements
+		WHERE id = $1 AND created_at IS NOT NULL`, id))
+	return out, orNotFound(err, errSettlementNotFound)
+}
+
+// Settlements lists those that are closed, newest first, of one merchant or of all, from just after the cursor.
+func (s *Store) Settlements(ctx context.Context, merchant string, after *payment.Cursor, limit int) ([]settlement.Settlement, error) {
+	where, args := []string{"created_at IS NOT NULL"}, []any{limit}
+	if merchant != "" {
+		args = append(args, merchant)
+		where = append(where, fmt.Sprintf("merchant = $%d", len(args)))
+	}
+	if after != nil {
+		args = append(args, micros(after.CreateTime), after.ID)
+		where = append(where, fmt.Sprintf("(created_at, id) < ($%d, $%d)", len(args)-1, len(args)))
+	}
+	rows, err := s.db.QueryContext(ctx, `SELECT `+settlementColumns+` FROM settlements WHERE `+strings.Join(where, " AND ")+
+		` ORDER BY created_at DESC, id DESC LIMIT $1`, args...)
+	if err != nil {
+		return nil, fmt.Errorf("list settlements: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []settlement.Settlement
+	for rows.Next() {
+		x, err := scanSettlement(rows)
+		if err != nil {
+			return nil, fmt.Errorf("list settlements: %w", err)
+		}
+		out = append(out, x)
+	}
+	return out, rows.Err()
+}
+
+func scanSettlement(row interface{ Scan(dest ...any) error }) (settlement.Settlement, error) {
+	var x settlement.Settlement
+	var start, end, after, last int64
+	var created sql.NullInt64
+	err := row.Scan(&x.ID, &x.Merchant, &x.Number, &x.Currency, &start, &end, &x.After.Entry, &after, &x.After.Balance, &x.Last.Entry, &last,
+		&x.Last.Balance, &x.CarriedIn, &x.Captured, &x.Refunded, &x.Fees, &x.PaidOut, &x.CarriedOut, &x.Count, &x.Transaction, &x.PayoutAccount, &created)
+	x.Start, x.End, x.After.Time, x.Last.Time = fromMicros(start), fromMicros(end), fromMicros(after), fromMicros(last)
+	if created.Valid {
+		x.CreateTime = fromMicros(created.Int64)
+	}
+	return x, err
+}
+
+// Posted reads what was posted with a purpose and a reference.
+func (l *Ledger) Posted(ctx context.Context, p ledger.Purpose, reference string) (ledger.Transaction, bool, error) {
+	wanted := findPosted.rows(1)
+	wanted.add(string(p), reference)
+	rows, err := wanted.query(ctx, l.db, l.db.Dialect())
+	if err != nil {
+		return ledger.Transaction{}, false, fmt.Errorf("look for a transaction: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out ledger.Transaction
+	for rows.Next() {
+		p, line, _, err := scanPosting(rows)
+		if err != nil {
+			return ledger.Transaction{}, false, fmt.Errorf("look for a transaction: %w", err)
+		}
+		lines := out.Postings
+		out = p.Transaction
+		out.Postings = append(lines, line)
+	}
+	return out, out.ID != "", rows.Err()
+}

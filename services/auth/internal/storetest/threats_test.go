@@ -438,7 +438,7 @@ func TestThreatTokenConfusion(t *testing.T) {
 	}))
 	defer keys.Close()
 	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: issuer, Audience: token.Audience, KeysURL: keys.URL, Now: w.clock.Now})
-	good, err := token.NewMint(issuer, w.ring).Wearer("operator", "ann", w.clock.Now())
+	good, err := token.NewMint(issuer, w.ring, w.store).Wearer(t.Context(), "operator", "ann", w.clock.Now())
 	must(t, err)
 	if _, err := verifier.Verify(t.Context(), good.Text); err != nil {
 		t.Fatalf("a good token: %v", err)
@@ -448,7 +448,7 @@ func TestThreatTokenConfusion(t *testing.T) {
 	v, err := w.verify(c, w.answer(b, c.Frame))
 	must(t, err)
 	other := newWorld(t, testkit.OpenDB(t, testkit.DBURL(t, sqldb.SQLite)), live.NewMemory())
-	foreign, err := token.NewMint(issuer, other.ring).Wearer("operator", "ann", w.clock.Now())
+	foreign, err := token.NewMint(issuer, other.ring, other.store).Wearer(t.Context(), "operator", "ann", w.clock.Now())
 	must(t, err)
 	audience, err := w.ring.Sign("at+jwt", map[string]any{"iss": issuer, "aud": "another", "sub": "x", "exp": w.clock.Now().Unix() + 60, "iat": w.clock.Now().Unix()})
 	must(t, err)

@@ -334,7 +334,8 @@ func (c Claim) refused(f *fault.Error) Claim {
 
 // bind has the registry make the pending binding the active one, and makes the frame that tells the band.
 func (s *Service) bind(ctx context.Context, c Claim, session wire.SessionKeys, transferCode string, now time.Time) (Claim, error) {
-	next, err := c, error(nil)
+	next := c
+	var err error
 	if transferCode == "" {
 		err = s.devices.ConfirmBinding(ctx, c.Content.BindingID)
 	} else {

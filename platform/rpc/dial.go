@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
@@ -19,6 +20,10 @@ import (
 
 // DefaultTimeout is the deadline that a unary call gets when its context has none.
 const DefaultTimeout = 10 * time.Second
+
+// reconnectMost is the longest pause before a server that was away is tried again: a rolling restart has to wait for as long
+// between two replicas.
+const reconnectMost = 2 * time.Second
 
 // DialConfig is how a connection is made. The zero value is a plaintext connection without a token.
 type DialConfig struct {
@@ -37,17 +42,25 @@ type DialConfig struct {
 	Timeout time.Duration
 }
 
-// Dial makes a connection to the target (host:port, or any gRPC target). It connects when it is first used. Failed calls
-// return faults: use fault.ReasonOf and fault.KindOf on them.
+// Dial makes a connection to the target: host:port, a list host:port,host:port of replicas, or any gRPC target such as
+// dns:///name:port, whose addresses are replicas too. Calls go round the replicas that are ready, and one that nobody could
+// take is repeated. It connects when it is first used. Failed calls return faults: use fault.ReasonOf and fault.KindOf on
+// them.
 func Dial(target string, cfg DialConfig) (*grpc.ClientConn, error) {
 	creds := insecure.NewCredentials()
 	if cfg.TLS != nil {
 		creds = newClientCreds(cfg.TLS)
 	}
-	return grpc.NewClient(target, append(cfg.options(),
+	target, opts, err := resolve(target)
+	if err != nil {
+		return nil, err
+	}
+	return grpc.NewClient(target, append(append(cfg.options(), opts...),
 		grpc.WithTransportCredentials(creds),
-		// A name that stands for several instances spreads the calls over them.
-		grpc.WithDefaultServiceConfig(`{"loadBalancingConfig":[{"round_robin":{}}]}`),
+		// gRPC's own pauses grow to two minutes, in which a replica that is back would stand idle.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: reconnectMost}, MinConnectTimeout: 5 * time.Second,
+		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
 	)...)
 }

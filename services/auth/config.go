@@ -25,7 +25,7 @@ type Config struct {
 	NATSURL         string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
 	CalloutURL      string        `conf:"nats-callout-url" help:"the same server with the user and password of account AUTH, where partners' connections are decided on; empty: they are not" secret:"true"`
 	CalloutSeed     string        `conf:"nats-callout-seed-file" help:"file of the account nkey seed (SA…) that signs those decisions, made when missing; empty: partners' connections are not decided on"`
-	RegistryAddr    string        `conf:"registry-addr" help:"gRPC address of the device registry, host:port"`
+	RegistryAddr    string        `conf:"registry-addr" help:"gRPC address of the device registry, host:port; of replicas host:port,host:port or dns:///name:port"`
 	TokenIssuer     string        `conf:"token-issuer" help:"who issues access tokens and assertions, a URL"`
 	KeyFile         string        `conf:"key-file" help:"tink keyset that encrypts all keys in the database, made when missing; keep a copy apart from the database"`
 	OperatorJWK     string        `conf:"operator-jwk-file" help:"private JWK of the client named operator, made when missing; empty: no such client is registered"`

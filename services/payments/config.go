@@ -15,7 +15,7 @@ type Config struct {
 	HTTPListen  string        `conf:"http-listen" help:"TCP address of /healthz and /readyz; empty: none"`
 	DBURL       string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
 	NATSURL     string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
-	AuthAddr    string        `conf:"auth-addr" help:"gRPC address of auth, host:port"`
+	AuthAddr    string        `conf:"auth-addr" help:"gRPC address of auth, host:port; of replicas host:port,host:port or dns:///name:port"`
 	TokenIssuer string        `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
 	JWKSURL     string        `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
 	TLSCert     string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`

@@ -168,7 +168,7 @@ func TestAWatcherThatBreaksOffMissesNothing(t *testing.T) {
 			default:
 			}
 			s := w.watch(t, &devicesv1.WatchDevicesRequest{Cursor: cursor})
-			for i := 0; over || i < n%7+1; i++ {
+			for i := 0; over || i <= n%7; i++ {
 				m := s.next()
 				cursor = m.GetCursor()
 				if m.GetSynced() != nil {

@@ -8,7 +8,6 @@ import (
 const (
 	scopeInitiate = "payments.initiate"
 	scopeRead     = "payments.read"
-	scopeClear    = "offline.clear"
 )
 
 // Policy is who may call what. What each caller may see and do there is the domain's business.
@@ -39,16 +38,15 @@ func Policy() rpc.Policy {
 		paymentsv1.PaymentsService_SuspendTerminal_FullMethodName: operator,
 		paymentsv1.PaymentsService_ResumeTerminal_FullMethodName:  operator,
 
-		paymentsv1.PaymentsService_CreatePayment_FullMethodName:     pay,
-		paymentsv1.PaymentsService_ConfirmPayment_FullMethodName:    pay,
-		paymentsv1.PaymentsService_AuthorizePayment_FullMethodName:  pay,
-		paymentsv1.PaymentsService_CapturePayment_FullMethodName:    till,
-		paymentsv1.PaymentsService_VoidPayment_FullMethodName:       {Roles: everyone, Scope: scopeInitiate},
-		paymentsv1.PaymentsService_RefundPayment_FullMethodName:     till,
-		paymentsv1.PaymentsService_GetPayment_FullMethodName:        read,
-		paymentsv1.PaymentsService_WatchPayment_FullMethodName:      read,
-		paymentsv1.PaymentsService_ListPayments_FullMethodName:      read,
-		paymentsv1.PaymentsService_SubmitOfflineTaps_FullMethodName: {Roles: []rpc.Role{rpc.RoleTerminal, rpc.RolePartner, rpc.RoleOperator}, Scope: scopeClear},
+		paymentsv1.PaymentsService_CreatePayment_FullMethodName:    pay,
+		paymentsv1.PaymentsService_ConfirmPayment_FullMethodName:   pay,
+		paymentsv1.PaymentsService_AuthorizePayment_FullMethodName: pay,
+		paymentsv1.PaymentsService_CapturePayment_FullMethodName:   till,
+		paymentsv1.PaymentsService_VoidPayment_FullMethodName:      {Roles: everyone, Scope: scopeInitiate},
+		paymentsv1.PaymentsService_RefundPayment_FullMethodName:    till,
+		paymentsv1.PaymentsService_GetPayment_FullMethodName:       read,
+		paymentsv1.PaymentsService_WatchPayment_FullMethodName:     read,
+		paymentsv1.PaymentsService_ListPayments_FullMethodName:     read,
 
 		paymentsv1.PaymentsService_SetLimitPolicy_FullMethodName:    operator,
 		paymentsv1.PaymentsService_GetLimitPolicy_FullMethodName:    operator,

@@ -1310,7 +1310,7 @@ var File_armlet_payments_v1_payments_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\n" +
-	"!armlet/payments/v1/payments.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/accounts.proto\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a armlet/payments/v1/offline.proto\x1a#armlet/payments/v1/settlement.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x06\n" +
+	"!armlet/payments/v1/payments.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/accounts.proto\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a#armlet/payments/v1/settlement.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x06\n" +
 	"\aPayment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .armlet.payments.v1.PaymentStateR\x05state\x12-\n" +
@@ -1416,7 +1416,7 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\vCaptureMode\x12\x1c\n" +
 	"\x18CAPTURE_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CAPTURE_MODE_AUTOMATIC\x10\x01\x12\x17\n" +
-	"\x13CAPTURE_MODE_MANUAL\x10\x022\xc5\x1b\n" +
+	"\x13CAPTURE_MODE_MANUAL\x10\x022\xcf\x1a\n" +
 	"\x0fPaymentsService\x12V\n" +
 	"\rCreateAccount\x12(.armlet.payments.v1.CreateAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12P\n" +
 	"\n" +
@@ -1445,8 +1445,7 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\n" +
 	"GetPayment\x12%.armlet.payments.v1.GetPaymentRequest\x1a\x1b.armlet.payments.v1.Payment\x12V\n" +
 	"\fWatchPayment\x12'.armlet.payments.v1.WatchPaymentRequest\x1a\x1b.armlet.payments.v1.Payment0\x01\x12a\n" +
-	"\fListPayments\x12'.armlet.payments.v1.ListPaymentsRequest\x1a(.armlet.payments.v1.ListPaymentsResponse\x12t\n" +
-	"\x11SubmitOfflineTaps\x12,.armlet.payments.v1.SubmitOfflineTapsRequest\x1a-.armlet.payments.v1.SubmitOfflineTapsResponse(\x010\x01\x12\\\n" +
+	"\fListPayments\x12'.armlet.payments.v1.ListPaymentsRequest\x1a(.armlet.payments.v1.ListPaymentsResponse\x12\\\n" +
 	"\x0eSetLimitPolicy\x12).armlet.payments.v1.SetLimitPolicyRequest\x1a\x1f.armlet.payments.v1.LimitPolicy\x12\\\n" +
 	"\x0eGetLimitPolicy\x12).armlet.payments.v1.GetLimitPolicyRequest\x1a\x1f.armlet.payments.v1.LimitPolicy\x12p\n" +
 	"\x11ListLimitPolicies\x12,.armlet.payments.v1.ListLimitPoliciesRequest\x1a-.armlet.payments.v1.ListLimitPoliciesResponse\x12p\n" +
@@ -1508,33 +1507,31 @@ var file_armlet_payments_v1_payments_proto_goTypes = []any{
 	(*ListTerminalsRequest)(nil),           // 33: armlet.payments.v1.ListTerminalsRequest
 	(*SuspendTerminalRequest)(nil),         // 34: armlet.payments.v1.SuspendTerminalRequest
 	(*ResumeTerminalRequest)(nil),          // 35: armlet.payments.v1.ResumeTerminalRequest
-	(*SubmitOfflineTapsRequest)(nil),       // 36: armlet.payments.v1.SubmitOfflineTapsRequest
-	(*SetLimitPolicyRequest)(nil),          // 37: armlet.payments.v1.SetLimitPolicyRequest
-	(*GetLimitPolicyRequest)(nil),          // 38: armlet.payments.v1.GetLimitPolicyRequest
-	(*ListLimitPoliciesRequest)(nil),       // 39: armlet.payments.v1.ListLimitPoliciesRequest
-	(*DeleteLimitPolicyRequest)(nil),       // 40: armlet.payments.v1.DeleteLimitPolicyRequest
-	(*ListSettlementsRequest)(nil),         // 41: armlet.payments.v1.ListSettlementsRequest
-	(*GetSettlementRequest)(nil),           // 42: armlet.payments.v1.GetSettlementRequest
-	(*ExportSettlementReportRequest)(nil),  // 43: armlet.payments.v1.ExportSettlementReportRequest
-	(*GetTrialBalanceRequest)(nil),         // 44: armlet.payments.v1.GetTrialBalanceRequest
-	(*VerifyLedgerRequest)(nil),            // 45: armlet.payments.v1.VerifyLedgerRequest
-	(*Account)(nil),                        // 46: armlet.payments.v1.Account
-	(*TopUpAccountResponse)(nil),           // 47: armlet.payments.v1.TopUpAccountResponse
-	(*WithdrawFromAccountResponse)(nil),    // 48: armlet.payments.v1.WithdrawFromAccountResponse
-	(*GetStatementResponse)(nil),           // 49: armlet.payments.v1.GetStatementResponse
-	(*Merchant)(nil),                       // 50: armlet.payments.v1.Merchant
-	(*ListMerchantsResponse)(nil),          // 51: armlet.payments.v1.ListMerchantsResponse
-	(*Terminal)(nil),                       // 52: armlet.payments.v1.Terminal
-	(*ListTerminalsResponse)(nil),          // 53: armlet.payments.v1.ListTerminalsResponse
-	(*SubmitOfflineTapsResponse)(nil),      // 54: armlet.payments.v1.SubmitOfflineTapsResponse
-	(*LimitPolicy)(nil),                    // 55: armlet.payments.v1.LimitPolicy
-	(*ListLimitPoliciesResponse)(nil),      // 56: armlet.payments.v1.ListLimitPoliciesResponse
-	(*DeleteLimitPolicyResponse)(nil),      // 57: armlet.payments.v1.DeleteLimitPolicyResponse
-	(*ListSettlementsResponse)(nil),        // 58: armlet.payments.v1.ListSettlementsResponse
-	(*Settlement)(nil),                     // 59: armlet.payments.v1.Settlement
-	(*ExportSettlementReportResponse)(nil), // 60: armlet.payments.v1.ExportSettlementReportResponse
-	(*GetTrialBalanceResponse)(nil),        // 61: armlet.payments.v1.GetTrialBalanceResponse
-	(*VerifyLedgerResponse)(nil),           // 62: armlet.payments.v1.VerifyLedgerResponse
+	(*SetLimitPolicyRequest)(nil),          // 36: armlet.payments.v1.SetLimitPolicyRequest
+	(*GetLimitPolicyRequest)(nil),          // 37: armlet.payments.v1.GetLimitPolicyRequest
+	(*ListLimitPoliciesRequest)(nil),       // 38: armlet.payments.v1.ListLimitPoliciesRequest
+	(*DeleteLimitPolicyRequest)(nil),       // 39: armlet.payments.v1.DeleteLimitPolicyRequest
+	(*ListSettlementsRequest)(nil),         // 40: armlet.payments.v1.ListSettlementsRequest
+	(*GetSettlementRequest)(nil),           // 41: armlet.payments.v1.GetSettlementRequest
+	(*ExportSettlementReportRequest)(nil),  // 42: armlet.payments.v1.ExportSettlementReportRequest
+	(*GetTrialBalanceRequest)(nil),         // 43: armlet.payments.v1.GetTrialBalanceRequest
+	(*VerifyLedgerRequest)(nil),            // 44: armlet.payments.v1.VerifyLedgerRequest
+	(*Account)(nil),                        // 45: armlet.payments.v1.Account
+	(*TopUpAccountResponse)(nil),           // 46: armlet.payments.v1.TopUpAccountResponse
+	(*WithdrawFromAccountResponse)(nil),    // 47: armlet.payments.v1.WithdrawFromAccountResponse
+	(*GetStatementResponse)(nil),           // 48: armlet.payments.v1.GetStatementResponse
+	(*Merchant)(nil),                       // 49: armlet.payments.v1.Merchant
+	(*ListMerchantsResponse)(nil),          // 50: armlet.payments.v1.ListMerchantsResponse
+	(*Terminal)(nil),                       // 51: armlet.payments.v1.Terminal
+	(*ListTerminalsResponse)(nil),          // 52: armlet.payments.v1.ListTerminalsResponse
+	(*LimitPolicy)(nil),                    // 53: armlet.payments.v1.LimitPolicy
+	(*ListLimitPoliciesResponse)(nil),      // 54: armlet.payments.v1.ListLimitPoliciesResponse
+	(*DeleteLimitPolicyResponse)(nil),      // 55: armlet.payments.v1.DeleteLimitPolicyResponse
+	(*ListSettlementsResponse)(nil),        // 56: armlet.payments.v1.ListSettlementsResponse
+	(*Settlement)(nil),                     // 57: armlet.payments.v1.Settlement
+	(*ExportSettlementReportResponse)(nil), // 58: armlet.payments.v1.ExportSettlementReportResponse
+	(*GetTrialBalanceResponse)(nil),        // 59: armlet.payments.v1.GetTrialBalanceResponse
+	(*VerifyLedgerResponse)(nil),           // 60: armlet.payments.v1.VerifyLedgerResponse
 }
 var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	0,  // 0: armlet.payments.v1.Payment.state:type_name -> armlet.payments.v1.PaymentState
@@ -1584,54 +1581,52 @@ var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	13, // 44: armlet.payments.v1.PaymentsService.GetPayment:input_type -> armlet.payments.v1.GetPaymentRequest
 	14, // 45: armlet.payments.v1.PaymentsService.WatchPayment:input_type -> armlet.payments.v1.WatchPaymentRequest
 	15, // 46: armlet.payments.v1.PaymentsService.ListPayments:input_type -> armlet.payments.v1.ListPaymentsRequest
-	36, // 47: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:input_type -> armlet.payments.v1.SubmitOfflineTapsRequest
-	37, // 48: armlet.payments.v1.PaymentsService.SetLimitPolicy:input_type -> armlet.payments.v1.SetLimitPolicyRequest
-	38, // 49: armlet.payments.v1.PaymentsService.GetLimitPolicy:input_type -> armlet.payments.v1.GetLimitPolicyRequest
-	39, // 50: armlet.payments.v1.PaymentsService.ListLimitPolicies:input_type -> armlet.payments.v1.ListLimitPoliciesRequest
-	40, // 51: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:input_type -> armlet.payments.v1.DeleteLimitPolicyRequest
-	41, // 52: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
-	42, // 53: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
-	43, // 54: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
-	44, // 55: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
-	45, // 56: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
-	46, // 57: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
-	46, // 58: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
-	47, // 59: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
-	48, // 60: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
-	46, // 61: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
-	49, // 62: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
-	50, // 63: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
-	50, // 64: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
-	51, // 65: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
-	50, // 66: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
-	50, // 67: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
-	50, // 68: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
-	52, // 69: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
-	52, // 70: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
-	53, // 71: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
-	52, // 72: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
-	52, // 73: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
-	2,  // 74: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
-	6,  // 75: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
-	2,  // 76: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
-	9,  // 77: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
-	2,  // 78: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
-	12, // 79: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
-	2,  // 80: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
-	2,  // 81: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
-	16, // 82: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
-	54, // 83: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:output_type -> armlet.payments.v1.SubmitOfflineTapsResponse
-	55, // 84: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	55, // 85: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	56, // 86: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
-	57, // 87: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
-	58, // 88: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
-	59, // 89: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
-	60, // 90: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
-	61, // 91: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
-	62, // 92: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
-	57, // [57:93] is the sub-list for method output_type
-	21, // [21:57] is the sub-list for method input_type
+	36, // 47: armlet.payments.v1.PaymentsService.SetLimitPolicy:input_type -> armlet.payments.v1.SetLimitPolicyRequest
+	37, // 48: armlet.payments.v1.PaymentsService.GetLimitPolicy:input_type -> armlet.payments.v1.GetLimitPolicyRequest
+	38, // 49: armlet.payments.v1.PaymentsService.ListLimitPolicies:input_type -> armlet.payments.v1.ListLimitPoliciesRequest
+	39, // 50: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:input_type -> armlet.payments.v1.DeleteLimitPolicyRequest
+	40, // 51: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
+	41, // 52: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
+	42, // 53: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
+	43, // 54: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
+	44, // 55: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
+	45, // 56: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
+	45, // 57: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
+	46, // 58: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
+	47, // 59: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
+	45, // 60: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
+	48, // 61: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
+	49, // 62: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
+	49, // 63: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
+	50, // 64: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
+	49, // 65: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
+	49, // 66: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
+	49, // 67: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
+	51, // 68: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
+	51, // 69: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
+	52, // 70: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
+	51, // 71: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
+	51, // 72: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
+	2,  // 73: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
+	6,  // 74: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
+	2,  // 75: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
+	9,  // 76: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
+	2,  // 77: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
+	12, // 78: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
+	2,  // 79: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
+	2,  // 80: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
+	16, // 81: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
+	53, // 82: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	53, // 83: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	54, // 84: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
+	55, // 85: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
+	56, // 86: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
+	57, // 87: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
+	58, // 88: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
+	59, // 89: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
+	60, // 90: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
+	56, // [56:91] is the sub-list for method output_type
+	21, // [21:56] is the sub-list for method input_type
 	21, // [21:21] is the sub-list for extension type_name
 	21, // [21:21] is the sub-list for extension extendee
 	0,  // [0:21] is the sub-list for field type_name
@@ -1645,7 +1640,6 @@ func file_armlet_payments_v1_payments_proto_init() {
 	file_armlet_payments_v1_accounts_proto_init()
 	file_armlet_payments_v1_limits_proto_init()
 	file_armlet_payments_v1_merchants_proto_init()
-	file_armlet_payments_v1_offline_proto_init()
 	file_armlet_payments_v1_settlement_proto_init()
 	file_armlet_payments_v1_payments_proto_msgTypes[2].OneofWrappers = []any{
 		(*CreatePaymentRequest_DeviceUid)(nil),

@@ -107,7 +107,7 @@ func newServer(ctx context.Context, env run.Env, verifier rpc.Verifier, tlsConfi
 	if err != nil {
 		return nil, err
 	}
-	paymentsv1.RegisterPaymentsServiceServer(server.GRPC(), grpcapi.New(rules, books, key, env.Now))
+	paymentsv1.RegisterPaymentsServiceServer(server.GRPC(), grpcapi.New(rules, books, books, key, env.Now))
 	if err := server.Check(); err != nil {
 		return nil, err
 	}

@@ -70,7 +70,7 @@ func newAPI(t *testing.T) *api {
 	tokens := testkit.Tokens{}
 	srv, err := rpc.NewServer(rpc.ServerConfig{Service: "payments", Policy: grpcapi.Policy(), Verifier: tokens})
 	must(t, err)
-	paymentsv1.RegisterPaymentsServiceServer(srv.GRPC(), grpcapi.New(rules, books, []byte("page key"), a.clock.Now))
+	paymentsv1.RegisterPaymentsServiceServer(srv.GRPC(), grpcapi.New(rules, books, books, []byte("page key"), a.clock.Now))
 	client := func(token string, c rpc.Caller) paymentsv1.PaymentsServiceClient {
 		tokens[token] = c
 		return paymentsv1.NewPaymentsServiceClient(testkit.ClientWithToken(t, srv, token))

@@ -25,21 +25,21 @@ type Books interface {
 	// Watch gives a signal after each change of a payment that this process makes, until stop is called.
 	Watch(id string) (changed <-chan struct{}, stop func())
 	VerifyLedger(ctx context.Context) (ledger.Verification, error)
-	Settlements
 }
 
 // Server implements the service.
 type Server struct {
 	paymentsv1.UnimplementedPaymentsServiceServer
-	payments *payment.Service
-	books    Books
-	pages    pages
-	now      func() time.Time
+	payments    *payment.Service
+	books       Books
+	settlements Settlements
+	pages       pages
+	now         func() time.Time
 }
 
 // New is the service. The key signs page tokens and is the same for all processes.
-func New(payments *payment.Service, books Books, key []byte, now func() time.Time) *Server {
-	return &Server{payments: payments, books: books, pages: pages{key: key}, now: now}
+func New(payments *payment.Service, books Books, settlements Settlements, key []byte, now func() time.Time) *Server {
+	return &Server{payments: payments, books: books, settlements: settlements, pages: pages{key: key}, now: now}
 }
 
 // CreatePayment stores an intent to pay and returns the challenge for the band.

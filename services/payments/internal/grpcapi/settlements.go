@@ -39,7 +39,7 @@ func (s *Server) ListSettlements(ctx context.Context, in *paymentsv1.ListSettlem
 	if size == 0 {
 		size = defaultPageSize
 	}
-	list, err := s.books.Settlements(ctx, merchant, after, size+1)
+	list, err := s.settlements.Settlements(ctx, merchant, after, size+1)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (s *Server) ExportSettlementReport(in *paymentsv1.ExportSettlementReportReq
 
 // settlement reads one that the caller may see: terminals see their merchant's.
 func (s *Server) settlement(ctx context.Context, c payment.Caller, id string) (settlement.Settlement, error) {
-	x, err := s.books.Settlement(ctx, id)
+	x, err := s.settlements.Settlement(ctx, id)
 	if err == nil && c.Role != payment.Operator && c.Merchant != x.Merchant {
 		err = fault.New(fault.NotFound, "SETTLEMENT_NOT_FOUND", "there is no such settlement, or the caller may not see it")
 	}

@@ -79,13 +79,12 @@ func (r *recorder) WriteHeader(status int)      { r.status = status }
 
 func discovery(issuer, url string) map[string]any {
 	return map[string]any{
-		"issuer":                                           issuer,
-		"token_endpoint":                                   url + TokenPath,
-		"jwks_uri":                                         url + KeysPath,
-		"grant_types_supported":                            []string{"client_credentials"},
-		"response_types_supported":                         []string{},
-		"token_endpoint_auth_methods_supported":            []string{"private_key_jwt", "tls_client_auth"},
-		"tls_client_certificate_bound_access_tokens":       true,
+		"issuer":                                issuer,
+		"token_endpoint":                        url + TokenPath,
+		"jwks_uri":                              url + KeysPath,
+		"grant_types_supported":                 []string{"client_credentials"},
+		"response_types_supported":              []string{},
+		"token_endpoint_auth_methods_supported": []string{"private_key_jwt"},
 		"token_endpoint_auth_signing_alg_values_supported": []string{"EdDSA", "ES256"},
 		"id_token_signing_alg_values_supported":            []string{"EdDSA"},
 		"subject_types_supported":                          []string{"public"},

@@ -4,6 +4,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/fault"
@@ -13,25 +15,19 @@ import (
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 )
 
-// known makes an empty message of every event type that this service reads. A type that is not here is never shown to a
-// partner, because nobody has said which of its fields tell whose account it is about.
+// known makes an empty message of every event type of the four services: all messages of their events.proto.
 var known = func() map[string]func() proto.Message {
 	all := map[string]func() proto.Message{}
-	for _, m := range []proto.Message{
-		&paymentsv1.PaymentCreated{}, &paymentsv1.PaymentCaptured{}, &paymentsv1.PaymentDeclined{}, &paymentsv1.PaymentExpired{},
-		&paymentsv1.PaymentAuthorized{}, &paymentsv1.PaymentVoided{}, &paymentsv1.PaymentReleased{}, &paymentsv1.PaymentRefunded{},
-		&paymentsv1.AccountToppedUp{}, &paymentsv1.AccountWithdrawn{}, &paymentsv1.AccountClosed{},
-		&paymentsv1.MerchantChanged{}, &paymentsv1.SettlementCreated{},
-		&devicesv1.DeviceBound{}, &devicesv1.DeviceSuspended{}, &devicesv1.SuspensionLifted{}, &devicesv1.LotCreated{},
-		&devicesv1.DeviceReleased{}, &devicesv1.DeviceEnded{}, &devicesv1.LotReleased{}, &devicesv1.LotRecalled{}, &devicesv1.ModelStatusChanged{},
-		&authv1.PartnerCreated{}, &authv1.GrantChanged{}, &authv1.DecisionMade{}, &authv1.CloneSuspected{},
-		&notifyv1.VoucherIssued{}, &notifyv1.VoucherRedeemed{}, &notifyv1.AlertSent{}, &notifyv1.AlertStateChanged{},
-		&notifyv1.SubscriptionTested{}, &notifyv1.SubscriptionDisabled{},
-		&notifyv1.VouchersGenerated{}, &notifyv1.CampaignChanged{}, &notifyv1.VoucherAssigned{}, &notifyv1.VoucherReserved{},
-		&notifyv1.VoucherReleased{}, &notifyv1.RedemptionRolledBack{},
+	for _, file := range []protoreflect.FileDescriptor{
+		devicesv1.File_armlet_devices_v1_events_proto, authv1.File_armlet_auth_v1_events_proto,
+		paymentsv1.File_armlet_payments_v1_events_proto, notifyv1.File_armlet_notify_v1_events_proto,
 	} {
-		reflected := m.ProtoReflect()
-		all[string(reflected.Descriptor().FullName())] = func() proto.Message { return reflected.New().Interface() }
+		for i := range file.Messages().Len() {
+			name := file.Messages().Get(i).FullName()
+			if kind, err := protoregistry.GlobalTypes.FindMessageByName(name); err == nil {
+				all[string(name)] = func() proto.Message { return kind.New().Interface() }
+			}
+		}
 	}
 	return all
 }()
@@ -49,8 +45,36 @@ func decode(ev events.Event) (proto.Message, error) {
 	return msg, nil
 }
 
-// redact removes from a message what tells whose account it is about.
+// redact removes from a message what tells whose account it is about: what is known of each type, and then whatever else
+// names an account, so that a field which is added later is not shown by mistake.
 func redact(msg proto.Message) {
+	redactKnown(msg)
+	hideAccounts(msg.ProtoReflect())
+}
+
+// hideAccounts replaces the account in every resource name of a message and of the messages in it.
+func hideAccounts(m protoreflect.Message) {
+	m.Range(func(f protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		switch {
+		case f.IsMap():
+		case f.IsList() && f.Kind() == protoreflect.StringKind:
+			for i := range v.List().Len() {
+				v.List().Set(i, protoreflect.ValueOfString(WithoutAccount(v.List().Get(i).String())))
+			}
+		case f.IsList() && f.Message() != nil:
+			for i := range v.List().Len() {
+				hideAccounts(v.List().Get(i).Message())
+			}
+		case f.Kind() == protoreflect.StringKind:
+			m.Set(f, protoreflect.ValueOfString(WithoutAccount(v.String())))
+		case f.Message() != nil:
+			hideAccounts(v.Message())
+		}
+		return true
+	})
+}
+
+func redactKnown(msg proto.Message) {
 	switch m := msg.(type) {
 	case *paymentsv1.PaymentCreated:
 		clearAccount(m.GetPayment())

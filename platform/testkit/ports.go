@@ -60,12 +60,13 @@ func reserve(count int) (int, error) {
 		low, high = firstPort, middle
 	}
 	dir := filepath.Join(os.TempDir(), "armlet-testkit-ports")
-	if err := os.MkdirAll(dir, 0o777); err != nil { //nolint:gosec // shared by whoever runs tests on this machine
+	// It is shared by whoever runs tests on this machine, whatever the umask is.
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return 0, err
 	}
-	_ = os.Chmod(dir, 0o1777) //nolint:gosec // the umask must not keep others out; only its owner can do this
+	_ = os.Chmod(dir, 0o1777)
 	for range 1000 {
-		port := low + rand.IntN((high-low)/count)*count //nolint:gosec // nobody gains by guessing it
+		port := low + rand.IntN((high-low)/count)*count
 		lock, ok := lockPort(dir, port)
 		if !ok {
 			continue
@@ -80,7 +81,7 @@ func reserve(count int) (int, error) {
 }
 
 func lockPort(dir string, port int) (*os.File, bool) {
-	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(port)), os.O_CREATE|os.O_RDWR, 0o666) //nolint:gosec // see reserve
+	f, err := os.OpenFile(filepath.Join(dir, strconv.Itoa(port)), os.O_CREATE|os.O_RDWR, 0o666)
 	if err != nil {
 		return nil, false
 	}

@@ -175,7 +175,7 @@ func TestAnAddressIsNobodyElsesUntilItsServerStarts(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = l.Close() }()
+		t.Cleanup(func() { _ = l.Close() }) // held till the end, so that each is another
 		if mine[l.Addr().String()] {
 			t.Fatalf("%s was taken by another", l.Addr())
 		}

@@ -214,14 +214,14 @@ func (l *Ledger) Posted(ctx context.Context, p ledger.Purpose, reference string)
 	}
 	defer func() { _ = rows.Close() }()
 	var out ledger.Transaction
+	var postings []ledger.Posting
 	for rows.Next() {
 		p, line, _, err := scanPosting(rows)
 		if err != nil {
 			return ledger.Transaction{}, false, fmt.Errorf("look for a transaction: %w", err)
 		}
-		lines := out.Postings
-		out = p.Transaction
-		out.Postings = append(lines, line)
+		out, postings = p.Transaction, append(postings, line)
 	}
+	out.Postings = postings
 	return out, out.ID != "", rows.Err()
 }

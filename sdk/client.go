@@ -143,7 +143,7 @@ func (o options) dialOptions() []grpc.DialOption {
 	}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
-		grpc.WithChainUnaryInterceptor(withDeadline(o.timeout)),
+		grpc.WithChainUnaryInterceptor(withDeadline(o.timeout), o.withNewToken),
 	}
 	if o.tokens != nil {
 		dial = append(dial, grpc.WithPerRPCCredentials(bearer{o.tokens, o.tls != nil}))
@@ -160,6 +160,21 @@ func withDeadline(timeout time.Duration) grpc.UnaryClientInterceptor {
 		}
 		return invoke(ctx, method, req, reply, cc, opts...)
 	}
+}
+
+// forgetter is a TokenSource that can be told that its token is no longer believed.
+type forgetter interface{ Forget() }
+
+// withNewToken repeats a call once whose token was taken back: a grant was changed, and a new token carries what is left.
+// Such a call was refused before anything was done.
+func (o options) withNewToken(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	err := invoke(ctx, method, req, reply, cc, opts...)
+	source, ok := o.tokens.(forgetter)
+	if !ok || !tokenRevoked(err) {
+		return err
+	}
+	source.Forget()
+	return invoke(ctx, method, req, reply, cc, opts...)
 }
 
 type bearer struct {

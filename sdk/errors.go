@@ -40,6 +40,19 @@ func Retryable(err error) bool {
 	}
 }
 
+// tokenRevoked reports whether a call was refused because its access token was taken back.
+func tokenRevoked(err error) bool {
+	if status.Code(err) != codes.Unauthenticated {
+		return false
+	}
+	for _, d := range details(err) {
+		if info, ok := d.(*errdetails.ErrorInfo); ok {
+			return info.GetMetadata()["token"] == "revoked"
+		}
+	}
+	return false
+}
+
 func details(err error) []any {
 	st, ok := status.FromError(err)
 	if !ok || st == nil {

@@ -124,6 +124,7 @@ type clientCredentials struct {
 
 	mu    sync.Mutex
 	token string
+	from  time.Time
 	until time.Time
 }
 
@@ -141,8 +142,22 @@ func (c *clientCredentials) Token(ctx context.Context) (string, error) {
 		return "", err
 	}
 	// A token that ends on its way to the service would be refused.
-	c.token, c.until = token, c.now().Add(life-min(30*time.Second, life/4))
+	c.token, c.from = token, c.now()
+	c.until = c.from.Add(life - min(30*time.Second, life/4))
 	return token, nil
+}
+
+// freshFor is how long a token that was just got is not asked for again, so that many calls which were refused at once lead
+// to one new token.
+const freshFor = time.Second
+
+// Forget drops the present token: a service has said that it was taken back.
+func (c *clientCredentials) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now().Sub(c.from) >= freshFor {
+		c.token = ""
+	}
 }
 
 func (c *clientCredentials) ask(ctx context.Context) (string, time.Duration, error) {

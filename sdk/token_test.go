@@ -15,6 +15,10 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/jwt"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 )
 
 // endpoint is a token endpoint that checks the assertion against the key.
@@ -132,5 +136,45 @@ func TestAKeyIsMadeOnceAndOnlyItsOwnerCanReadIt(t *testing.T) {
 	}
 	if strings.Contains(a, `"d"`) {
 		t.Error("the public JWK has the private member")
+	}
+}
+
+func TestACallWhoseTokenWasTakenBackIsRepeatedOnceWithANewOne(t *testing.T) {
+	key, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	url, asked := endpoint(t, key)
+	source := ClientCredentials(url, "acme-backend", key).(*clientCredentials) //nolint:forcetypeassert // it is ours
+	now := time.Now()
+	source.now = func() time.Time { return now }
+	o := options{tokens: source}
+	refusal, err := status.New(codes.Unauthenticated, "revoked").WithDetails(&errdetails.ErrorInfo{Metadata: map[string]string{"token": "revoked"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var used []string
+	call := func(good string) error {
+		return o.withNewToken(t.Context(), "m", nil, nil, nil, func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+			token, err := source.Token(ctx)
+			if err != nil {
+				return err
+			}
+			if used = append(used, token); token != good {
+				return refusal.Err()
+			}
+			return nil
+		})
+	}
+	if err := call("token-1"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(time.Minute)
+	if err := call("token-2"); err != nil || len(asked()) != 2 {
+		t.Errorf("taken back: %v after %v", err, used)
+	}
+	// One that was got a moment ago and is refused all the same is not asked for again and again.
+	if err := call("none"); !tokenRevoked(err) || len(asked()) != 2 || len(used) != 5 {
+		t.Errorf("refused for good: %v after %v", err, used)
 	}
 }

@@ -15,8 +15,8 @@ import (
 )
 
 func (a *app) paymentsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "payments", Short: "Look at payments and at the books"}
-	c.AddCommand(a.paymentsList(), a.paymentsGet(), a.paymentsBooks())
+	c := &cobra.Command{Use: "payments", Short: "Look at payments and at the books, capture, refund and void"}
+	c.AddCommand(append(a.paymentsLife(), a.paymentsList(), a.paymentsGet(), a.paymentsBooks())...)
 	return c
 }
 

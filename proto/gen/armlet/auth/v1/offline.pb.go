@@ -81,7 +81,7 @@ func (OfflineVerdict) EnumDescriptor() ([]byte, []int) {
 	return file_armlet_auth_v1_offline_proto_rawDescGZIP(), []int{0}
 }
 
-// OfflineReason is why an offline tap was rejected, by the names and numbers of armlet.payments.v1.OfflineTapReason.
+// OfflineReason is why an offline tap was rejected, by the names of the device protocol.
 type OfflineReason int32
 
 const (

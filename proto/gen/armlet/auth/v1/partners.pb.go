@@ -142,7 +142,7 @@ const (
 	OperatorRole_OPERATOR_ROLE_UNSPECIFIED OperatorRole = 0
 	// Everything that is open to operators.
 	OperatorRole_OPERATOR_ROLE_ADMIN OperatorRole = 1
-	// Reads everything and helps wearers: revokes their sessions, reports their bands lost.
+	// Reads everything and helps wearers: revokes their sessions.
 	OperatorRole_OPERATOR_ROLE_SUPPORT OperatorRole = 2
 	// Only reads.
 	OperatorRole_OPERATOR_ROLE_AUDITOR OperatorRole = 3

@@ -29,7 +29,7 @@ type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `accounts/{account}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it can spend: all it has, less what payments have on hold. Below zero only by what offline taps overspent.
+	// What it can spend: all it has, less what payments have on hold.
 	Balance *v1.Money `protobuf:"bytes,2,opt,name=balance,proto3" json:"balance,omitempty"`
 	// When it was opened.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`

@@ -756,7 +756,7 @@ type PaymentFacts struct {
 	RefundedAmount *v1.Money `protobuf:"bytes,11,opt,name=refunded_amount,json=refundedAmount,proto3" json:"refunded_amount,omitempty"`
 	// `terminals/{16 hex digits}`; empty when no terminal made it.
 	Terminal string `protobuf:"bytes,12,opt,name=terminal,proto3" json:"terminal,omitempty"`
-	// True for a tap that a terminal took without a connection.
+	// True for a tap that a terminal took without a connection. No call makes such payments yet.
 	Offline       bool `protobuf:"varint,13,opt,name=offline,proto3" json:"offline,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -193,7 +193,7 @@ type Payment struct {
 	RefundedAmount *v1.Money `protobuf:"bytes,14,opt,name=refunded_amount,json=refundedAmount,proto3" json:"refunded_amount,omitempty"`
 	// When what is held lapses; unset while nothing is held.
 	AuthorizationExpireTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=authorization_expire_time,json=authorizationExpireTime,proto3" json:"authorization_expire_time,omitempty"`
-	// True for a tap that a terminal took without a connection.
+	// True for a tap that a terminal took without a connection. No call makes such payments yet.
 	Offline bool `protobuf:"varint,16,opt,name=offline,proto3" json:"offline,omitempty"`
 	// How strongly the wearer was authenticated, 0 to 3, as in armlet.auth.v1.Decision; 0 until the band approved.
 	AssuranceLevel int32 `protobuf:"varint,17,opt,name=assurance_level,json=assuranceLevel,proto3" json:"assurance_level,omitempty"`

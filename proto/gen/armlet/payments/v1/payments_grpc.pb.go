@@ -70,7 +70,7 @@ type PaymentsServiceClient interface {
 	CreateAccount(ctx context.Context, in *CreateAccountRequest, opts ...grpc.CallOption) (*Account, error)
 	// GetAccount reads an account and its balance. Callers: its wearer, operator. Safe to repeat. Reasons: ACCOUNT_NOT_FOUND.
 	GetAccount(ctx context.Context, in *GetAccountRequest, opts ...grpc.CallOption) (*Account, error)
-	// TopUpAccount moves money from the funding account to a wallet. What offline taps overspent is paid back first.
+	// TopUpAccount moves money from the funding account to a wallet.
 	// Callers: operator. Safe to repeat with the same request_id.
 	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, BALANCE_OVERFLOW, REQUEST_ID_REUSED.
 	TopUpAccount(ctx context.Context, in *TopUpAccountRequest, opts ...grpc.CallOption) (*TopUpAccountResponse, error)
@@ -566,7 +566,7 @@ type PaymentsServiceServer interface {
 	CreateAccount(context.Context, *CreateAccountRequest) (*Account, error)
 	// GetAccount reads an account and its balance. Callers: its wearer, operator. Safe to repeat. Reasons: ACCOUNT_NOT_FOUND.
 	GetAccount(context.Context, *GetAccountRequest) (*Account, error)
-	// TopUpAccount moves money from the funding account to a wallet. What offline taps overspent is paid back first.
+	// TopUpAccount moves money from the funding account to a wallet.
 	// Callers: operator. Safe to repeat with the same request_id.
 	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, BALANCE_OVERFLOW, REQUEST_ID_REUSED.
 	TopUpAccount(context.Context, *TopUpAccountRequest) (*TopUpAccountResponse, error)

@@ -101,9 +101,18 @@ check-arch: ## the tree follows the rules of ARCHITECTURE.md
 check-vuln: $(call tool,govulncheck) ## no known vulnerability is reachable, where the database can be had
 	@PATH="$(CURDIR)/$(TOOLS):$$PATH" tools/vuln.sh $(MODULES)
 
+RESULTS := test/bench/out/results.json
+
 .PHONY: bench
-bench: ## run every benchmark
-	@for m in $(MODULES); do (cd $$m && go test -run '^$$' -bench . -benchmem ./... | grep -v 'no test files') || bad=1; done; test -z "$$bad"
+bench: ## run every benchmark, print their figures as a table and leave them in test/bench/out/results.json
+	@tools/testdeps.sh
+	@rm -f $(RESULTS)
+	@export BENCH_RESULTS="$(CURDIR)/$(RESULTS)" PATH="$$(tools/testdeps.sh --postgres):$$PATH"; \
+		for m in $(MODULES); do \
+			(cd $$m && go test -run '^$$' -bench . -benchmem \
+				$$(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./...)) || bad=1; \
+		done; \
+		(cd tools && go run ./benchtable "../$(RESULTS)") && test -z "$$bad"
 
 ##@ Change
 

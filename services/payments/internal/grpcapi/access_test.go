@@ -65,6 +65,10 @@ func (a *api) calls() map[string]func(context.Context, client) error {
 			_, err := c.VerifyLedger(ctx, &paymentsv1.VerifyLedgerRequest{})
 			return err
 		},
+		"PostTransfers": func(ctx context.Context, c client) error {
+			_, err := c.PostTransfers(ctx, &paymentsv1.PostTransfersRequest{Transfers: []*paymentsv1.Transfer{move(uuid.NewString(), "funding/CNY", "suspense/CNY", 1)}})
+			return err
+		},
 		"GetTrialBalance": func(ctx context.Context, c client) error {
 			_, err := c.GetTrialBalance(ctx, &paymentsv1.GetTrialBalanceRequest{})
 			return err
@@ -94,6 +98,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		"CreateMerchant":  operatorOnly,
 		"CreateTerminal":  operatorOnly,
 		"GetTrialBalance": operatorOnly,
+		"PostTransfers":   operatorOnly,
 		"VerifyLedger":    operatorOnly,
 		"GetAccount":      {ok, ok, account, barred, barred, barred, barred, barred, barred, barred, barred, unknown},
 		"GetMerchant":     {ok, barred, barred, ok, merchant, ok, barred, barred, barred, barred, barred, unknown},

@@ -16,6 +16,7 @@ const defaultPageSize = 50
 // Books is what is read of the ledger as it stands.
 type Books interface {
 	payment.Books
+	payment.Poster
 	TrialBalance(ctx context.Context) (ledger.TrialBalance, error)
 	// Merchants lists merchants, newest first.
 	Merchants(ctx context.Context, after *payment.Cursor, limit int) ([]payment.Merchant, error)

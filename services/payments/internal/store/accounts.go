@@ -26,7 +26,7 @@ func (s *Store) CreateAccount(ctx context.Context, req payment.Request, a paymen
 		if !fresh {
 			return accountAnswer{}, fault.New(fault.AlreadyExists, "ACCOUNT_EXISTS", "there is an account %q already; choose another id", a.ID)
 		}
-		if err := s.openFunding(ctx, tx, a.Balance.Currency, a.CreateTime); err != nil {
+		if err := s.openOwn(ctx, tx, a.Balance.Currency, a.CreateTime); err != nil {
 			return accountAnswer{}, err
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO accounts (id, ledger_id, created_at) VALUES ($1, $2, $3)`,
@@ -36,11 +36,12 @@ func (s *Store) CreateAccount(ctx context.Context, req payment.Request, a paymen
 	return answer.account(), err
 }
 
-// openFunding makes the account that stands for the money outside, once for each currency.
-func (s *Store) openFunding(ctx context.Context, tx *sqldb.Tx, currency string, now time.Time) error {
-	_, err := s.open(ctx, tx, ledger.Open(ledger.Funding, currency, currency), now)
-	if err != nil {
-		return fmt.Errorf("open the funding account: %w", err)
+// openOwn makes the accounts that stand for the money outside and for what cannot be assigned yet, once for each currency.
+func (s *Store) openOwn(ctx context.Context, tx *sqldb.Tx, currency string, now time.Time) error {
+	for _, kind := range []ledger.Kind{ledger.Funding, ledger.Suspense} {
+		if _, err := s.open(ctx, tx, ledger.Open(kind, currency, currency), now); err != nil {
+			return fmt.Errorf("open the %s account: %w", kind, err)
+		}
 	}
 	return nil
 }

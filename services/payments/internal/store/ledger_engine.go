@@ -11,6 +11,7 @@ import (
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
+	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
 const (
@@ -108,6 +109,11 @@ func (e *engine) post(ctx context.Context, transactions ...ledger.Transaction) (
 	if len(transactions) == 0 {
 		return nil, fault.New(fault.Invalid, "POSTING_INVALID", "there is nothing to post")
 	}
+	return e.submit(newItem(ctx, transactions))
+}
+
+// newItem is the work of posting transactions.
+func newItem(ctx context.Context, transactions []ledger.Transaction) *item {
 	i := &item{ctx: ctx, wanted: transactions, done: make(chan struct{})}
 	for _, t := range transactions {
 		for _, p := range t.Postings {
@@ -116,7 +122,7 @@ func (e *engine) post(ctx context.Context, transactions ...ledger.Transaction) (
 		i.holds = append(i.holds, holdsOf(t)...)
 	}
 	i.decide = i.postWanted
-	return e.submit(i)
+	return i
 }
 
 // postWanted posts one transaction after the other, each on what the one before has left.
@@ -125,7 +131,7 @@ func (i *item) postWanted(books ledger.Books) ([]ledger.Posted, error) {
 	for n, t := range i.wanted {
 		var err error
 		if out[n], err = books.Post(t); err != nil {
-			return nil, err
+			return nil, i.about(t, err)
 		}
 		if n < len(i.wanted)-1 {
 			for _, a := range out[n].Accounts {
@@ -134,6 +140,14 @@ func (i *item) postWanted(books ledger.Books) ([]ledger.Posted, error) {
 		}
 	}
 	return out, nil
+}
+
+// about names the one of several transactions that was refused.
+func (i *item) about(t ledger.Transaction, err error) error {
+	if f, ok := fault.As(err); ok && len(i.wanted) > 1 {
+		return f.WithMeta(payment.MetaTransaction, t.ID)
+	}
+	return err
 }
 
 // submit queues an item and waits for its answer.
@@ -145,16 +159,21 @@ func (e *engine) submit(i *item) ([]ledger.Posted, error) {
 		return nil, err
 	}
 	e.queue = append(e.queue, i)
-	if e.active < e.lanes {
-		e.active++
-		go e.lane()
-	}
+	e.start()
 	e.mu.Unlock()
 	select {
 	case <-i.done:
 		return i.posted, i.err
 	case <-i.ctx.Done():
 		return nil, i.ctx.Err()
+	}
+}
+
+// start has a lane take what is queued, unless all lanes are at work. The engine is locked.
+func (e *engine) start() {
+	if e.active < e.lanes && len(e.queue) > 0 {
+		e.active++
+		go e.lane()
 	}
 }
 

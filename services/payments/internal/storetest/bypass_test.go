@@ -122,12 +122,13 @@ func TestTheTrialBalanceAddsUp(t *testing.T) {
 		for line, want := range map[string][2]int64{
 			"funding/CNY CNY": {1000, 0}, "wallet/alice CNY": {300, 1000}, "merchant/" + f.merchant.ID + " CNY": {0, 300},
 			"wallet/eve EUR": {0, 0}, "funding/EUR EUR": {0, 0}, "fee/CNY CNY": {0, 0},
+			"suspense/CNY CNY": {0, 0}, "suspense/EUR EUR": {0, 0},
 		} {
 			if got, ok := lines[line]; !ok || got != want {
 				t.Errorf("%s: %v, want %v", line, got, want)
 			}
 		}
-		if len(trial.Lines) != 6 || len(trial.Totals) != 2 || trial.Totals[0].Transactions != 2 || trial.Totals[1].Transactions != 0 {
+		if len(trial.Lines) != 8 || len(trial.Totals) != 2 || trial.Totals[0].Transactions != 2 || trial.Totals[1].Transactions != 0 {
 			t.Errorf("got %+v", trial)
 		}
 	})

@@ -1310,7 +1310,7 @@ var File_armlet_payments_v1_payments_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\n" +
-	"!armlet/payments/v1/payments.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/accounts.proto\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a#armlet/payments/v1/settlement.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x06\n" +
+	"!armlet/payments/v1/payments.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/accounts.proto\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a#armlet/payments/v1/settlement.proto\x1a\"armlet/payments/v1/transfers.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x06\n" +
 	"\aPayment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .armlet.payments.v1.PaymentStateR\x05state\x12-\n" +
@@ -1416,7 +1416,7 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\vCaptureMode\x12\x1c\n" +
 	"\x18CAPTURE_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CAPTURE_MODE_AUTOMATIC\x10\x01\x12\x17\n" +
-	"\x13CAPTURE_MODE_MANUAL\x10\x022\xcf\x1a\n" +
+	"\x13CAPTURE_MODE_MANUAL\x10\x022\xb5\x1b\n" +
 	"\x0fPaymentsService\x12V\n" +
 	"\rCreateAccount\x12(.armlet.payments.v1.CreateAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12P\n" +
 	"\n" +
@@ -1452,7 +1452,8 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\x11DeleteLimitPolicy\x12,.armlet.payments.v1.DeleteLimitPolicyRequest\x1a-.armlet.payments.v1.DeleteLimitPolicyResponse\x12j\n" +
 	"\x0fListSettlements\x12*.armlet.payments.v1.ListSettlementsRequest\x1a+.armlet.payments.v1.ListSettlementsResponse\x12Y\n" +
 	"\rGetSettlement\x12(.armlet.payments.v1.GetSettlementRequest\x1a\x1e.armlet.payments.v1.Settlement\x12\x81\x01\n" +
-	"\x16ExportSettlementReport\x121.armlet.payments.v1.ExportSettlementReportRequest\x1a2.armlet.payments.v1.ExportSettlementReportResponse0\x01\x12j\n" +
+	"\x16ExportSettlementReport\x121.armlet.payments.v1.ExportSettlementReportRequest\x1a2.armlet.payments.v1.ExportSettlementReportResponse0\x01\x12d\n" +
+	"\rPostTransfers\x12(.armlet.payments.v1.PostTransfersRequest\x1a).armlet.payments.v1.PostTransfersResponse\x12j\n" +
 	"\x0fGetTrialBalance\x12*.armlet.payments.v1.GetTrialBalanceRequest\x1a+.armlet.payments.v1.GetTrialBalanceResponse\x12a\n" +
 	"\fVerifyLedger\x12'.armlet.payments.v1.VerifyLedgerRequest\x1a(.armlet.payments.v1.VerifyLedgerResponseBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
 
@@ -1514,24 +1515,26 @@ var file_armlet_payments_v1_payments_proto_goTypes = []any{
 	(*ListSettlementsRequest)(nil),         // 40: armlet.payments.v1.ListSettlementsRequest
 	(*GetSettlementRequest)(nil),           // 41: armlet.payments.v1.GetSettlementRequest
 	(*ExportSettlementReportRequest)(nil),  // 42: armlet.payments.v1.ExportSettlementReportRequest
-	(*GetTrialBalanceRequest)(nil),         // 43: armlet.payments.v1.GetTrialBalanceRequest
-	(*VerifyLedgerRequest)(nil),            // 44: armlet.payments.v1.VerifyLedgerRequest
-	(*Account)(nil),                        // 45: armlet.payments.v1.Account
-	(*TopUpAccountResponse)(nil),           // 46: armlet.payments.v1.TopUpAccountResponse
-	(*WithdrawFromAccountResponse)(nil),    // 47: armlet.payments.v1.WithdrawFromAccountResponse
-	(*GetStatementResponse)(nil),           // 48: armlet.payments.v1.GetStatementResponse
-	(*Merchant)(nil),                       // 49: armlet.payments.v1.Merchant
-	(*ListMerchantsResponse)(nil),          // 50: armlet.payments.v1.ListMerchantsResponse
-	(*Terminal)(nil),                       // 51: armlet.payments.v1.Terminal
-	(*ListTerminalsResponse)(nil),          // 52: armlet.payments.v1.ListTerminalsResponse
-	(*LimitPolicy)(nil),                    // 53: armlet.payments.v1.LimitPolicy
-	(*ListLimitPoliciesResponse)(nil),      // 54: armlet.payments.v1.ListLimitPoliciesResponse
-	(*DeleteLimitPolicyResponse)(nil),      // 55: armlet.payments.v1.DeleteLimitPolicyResponse
-	(*ListSettlementsResponse)(nil),        // 56: armlet.payments.v1.ListSettlementsResponse
-	(*Settlement)(nil),                     // 57: armlet.payments.v1.Settlement
-	(*ExportSettlementReportResponse)(nil), // 58: armlet.payments.v1.ExportSettlementReportResponse
-	(*GetTrialBalanceResponse)(nil),        // 59: armlet.payments.v1.GetTrialBalanceResponse
-	(*VerifyLedgerResponse)(nil),           // 60: armlet.payments.v1.VerifyLedgerResponse
+	(*PostTransfersRequest)(nil),           // 43: armlet.payments.v1.PostTransfersRequest
+	(*GetTrialBalanceRequest)(nil),         // 44: armlet.payments.v1.GetTrialBalanceRequest
+	(*VerifyLedgerRequest)(nil),            // 45: armlet.payments.v1.VerifyLedgerRequest
+	(*Account)(nil),                        // 46: armlet.payments.v1.Account
+	(*TopUpAccountResponse)(nil),           // 47: armlet.payments.v1.TopUpAccountResponse
+	(*WithdrawFromAccountResponse)(nil),    // 48: armlet.payments.v1.WithdrawFromAccountResponse
+	(*GetStatementResponse)(nil),           // 49: armlet.payments.v1.GetStatementResponse
+	(*Merchant)(nil),                       // 50: armlet.payments.v1.Merchant
+	(*ListMerchantsResponse)(nil),          // 51: armlet.payments.v1.ListMerchantsResponse
+	(*Terminal)(nil),                       // 52: armlet.payments.v1.Terminal
+	(*ListTerminalsResponse)(nil),          // 53: armlet.payments.v1.ListTerminalsResponse
+	(*LimitPolicy)(nil),                    // 54: armlet.payments.v1.LimitPolicy
+	(*ListLimitPoliciesResponse)(nil),      // 55: armlet.payments.v1.ListLimitPoliciesResponse
+	(*DeleteLimitPolicyResponse)(nil),      // 56: armlet.payments.v1.DeleteLimitPolicyResponse
+	(*ListSettlementsResponse)(nil),        // 57: armlet.payments.v1.ListSettlementsResponse
+	(*Settlement)(nil),                     // 58: armlet.payments.v1.Settlement
+	(*ExportSettlementReportResponse)(nil), // 59: armlet.payments.v1.ExportSettlementReportResponse
+	(*PostTransfersResponse)(nil),          // 60: armlet.payments.v1.PostTransfersResponse
+	(*GetTrialBalanceResponse)(nil),        // 61: armlet.payments.v1.GetTrialBalanceResponse
+	(*VerifyLedgerResponse)(nil),           // 62: armlet.payments.v1.VerifyLedgerResponse
 }
 var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	0,  // 0: armlet.payments.v1.Payment.state:type_name -> armlet.payments.v1.PaymentState
@@ -1588,45 +1591,47 @@ var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	40, // 51: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
 	41, // 52: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
 	42, // 53: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
-	43, // 54: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
-	44, // 55: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
-	45, // 56: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
-	45, // 57: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
-	46, // 58: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
-	47, // 59: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
-	45, // 60: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
-	48, // 61: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
-	49, // 62: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
-	49, // 63: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
-	50, // 64: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
-	49, // 65: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
-	49, // 66: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
-	49, // 67: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
-	51, // 68: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
-	51, // 69: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
-	52, // 70: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
-	51, // 71: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
-	51, // 72: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
-	2,  // 73: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
-	6,  // 74: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
-	2,  // 75: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
-	9,  // 76: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
-	2,  // 77: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
-	12, // 78: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
-	2,  // 79: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
-	2,  // 80: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
-	16, // 81: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
-	53, // 82: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	53, // 83: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	54, // 84: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
-	55, // 85: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
-	56, // 86: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
-	57, // 87: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
-	58, // 88: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
-	59, // 89: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
-	60, // 90: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
-	56, // [56:91] is the sub-list for method output_type
-	21, // [21:56] is the sub-list for method input_type
+	43, // 54: armlet.payments.v1.PaymentsService.PostTransfers:input_type -> armlet.payments.v1.PostTransfersRequest
+	44, // 55: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
+	45, // 56: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
+	46, // 57: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
+	46, // 58: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
+	47, // 59: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
+	48, // 60: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
+	46, // 61: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
+	49, // 62: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
+	50, // 63: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
+	50, // 64: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
+	51, // 65: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
+	50, // 66: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
+	50, // 67: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
+	50, // 68: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
+	52, // 69: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
+	52, // 70: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
+	53, // 71: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
+	52, // 72: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
+	52, // 73: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
+	2,  // 74: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
+	6,  // 75: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
+	2,  // 76: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
+	9,  // 77: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
+	2,  // 78: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
+	12, // 79: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
+	2,  // 80: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
+	2,  // 81: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
+	16, // 82: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
+	54, // 83: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	54, // 84: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	55, // 85: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
+	56, // 86: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
+	57, // 87: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
+	58, // 88: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
+	59, // 89: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
+	60, // 90: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
+	61, // 91: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
+	62, // 92: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
+	57, // [57:93] is the sub-list for method output_type
+	21, // [21:57] is the sub-list for method input_type
 	21, // [21:21] is the sub-list for extension type_name
 	21, // [21:21] is the sub-list for extension extendee
 	0,  // [0:21] is the sub-list for field type_name
@@ -1641,6 +1646,7 @@ func file_armlet_payments_v1_payments_proto_init() {
 	file_armlet_payments_v1_limits_proto_init()
 	file_armlet_payments_v1_merchants_proto_init()
 	file_armlet_payments_v1_settlement_proto_init()
+	file_armlet_payments_v1_transfers_proto_init()
 	file_armlet_payments_v1_payments_proto_msgTypes[2].OneofWrappers = []any{
 		(*CreatePaymentRequest_DeviceUid)(nil),
 		(*CreatePaymentRequest_Account)(nil),

@@ -54,6 +54,7 @@ const (
 	PaymentsService_ListSettlements_FullMethodName        = "/armlet.payments.v1.PaymentsService/ListSettlements"
 	PaymentsService_GetSettlement_FullMethodName          = "/armlet.payments.v1.PaymentsService/GetSettlement"
 	PaymentsService_ExportSettlementReport_FullMethodName = "/armlet.payments.v1.PaymentsService/ExportSettlementReport"
+	PaymentsService_PostTransfers_FullMethodName          = "/armlet.payments.v1.PaymentsService/PostTransfers"
 	PaymentsService_GetTrialBalance_FullMethodName        = "/armlet.payments.v1.PaymentsService/GetTrialBalance"
 	PaymentsService_VerifyLedger_FullMethodName           = "/armlet.payments.v1.PaymentsService/VerifyLedger"
 )
@@ -170,6 +171,14 @@ type PaymentsServiceClient interface {
 	// fee (and for each payout of an earlier settlement that fell into the time), and the totals. Amounts are in minor units.
 	// Callers: terminals of its merchant, operator. Safe to repeat. Reasons: SETTLEMENT_NOT_FOUND.
 	ExportSettlementReport(ctx context.Context, in *ExportSettlementReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSettlementReportResponse], error)
+	// PostTransfers moves money between ledger accounts, for the operator's own bookkeeping: paying out what is on its way to merchants' banks,
+	// correcting, assigning what is in suspense. Each transfer is posted or refused for itself unless they are linked, and answers in results. A
+	// transfer to a merchant is settled like a capture, one from it like a refund. Callers: operator. Safe to repeat with the same transfer ids.
+	// Reasons in results: LEDGER_ACCOUNT_NOT_FOUND, LEDGER_ACCOUNT_CLOSED, LEDGER_ACCOUNT_FROZEN, INSUFFICIENT_FUNDS, CURRENCY_MISMATCH,
+	// AMOUNT_NOT_POSITIVE, BALANCE_OVERFLOW, POSTING_INVALID (an account with itself), REFERENCE_REUSED (the id was used with other content, or
+	// linked transfers of which only some were posted before), LINKED_TRANSFER_REFUSED (another one of those that are linked was refused).
+	// Reasons: CALLER_NOT_ALLOWED.
+	PostTransfers(ctx context.Context, in *PostTransfersRequest, opts ...grpc.CallOption) (*PostTransfersResponse, error)
 	// GetTrialBalance sums all postings by ledger account and currency; the total of each currency is zero when the books balance.
 	// Callers: operator. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	GetTrialBalance(ctx context.Context, in *GetTrialBalanceRequest, opts ...grpc.CallOption) (*GetTrialBalanceResponse, error)
@@ -534,6 +543,16 @@ func (c *paymentsServiceClient) ExportSettlementReport(ctx context.Context, in *
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PaymentsService_ExportSettlementReportClient = grpc.ServerStreamingClient[ExportSettlementReportResponse]
 
+func (c *paymentsServiceClient) PostTransfers(ctx context.Context, in *PostTransfersRequest, opts ...grpc.CallOption) (*PostTransfersResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PostTransfersResponse)
+	err := c.cc.Invoke(ctx, PaymentsService_PostTransfers_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *paymentsServiceClient) GetTrialBalance(ctx context.Context, in *GetTrialBalanceRequest, opts ...grpc.CallOption) (*GetTrialBalanceResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetTrialBalanceResponse)
@@ -666,6 +685,14 @@ type PaymentsServiceServer interface {
 	// fee (and for each payout of an earlier settlement that fell into the time), and the totals. Amounts are in minor units.
 	// Callers: terminals of its merchant, operator. Safe to repeat. Reasons: SETTLEMENT_NOT_FOUND.
 	ExportSettlementReport(*ExportSettlementReportRequest, grpc.ServerStreamingServer[ExportSettlementReportResponse]) error
+	// PostTransfers moves money between ledger accounts, for the operator's own bookkeeping: paying out what is on its way to merchants' banks,
+	// correcting, assigning what is in suspense. Each transfer is posted or refused for itself unless they are linked, and answers in results. A
+	// transfer to a merchant is settled like a capture, one from it like a refund. Callers: operator. Safe to repeat with the same transfer ids.
+	// Reasons in results: LEDGER_ACCOUNT_NOT_FOUND, LEDGER_ACCOUNT_CLOSED, LEDGER_ACCOUNT_FROZEN, INSUFFICIENT_FUNDS, CURRENCY_MISMATCH,
+	// AMOUNT_NOT_POSITIVE, BALANCE_OVERFLOW, POSTING_INVALID (an account with itself), REFERENCE_REUSED (the id was used with other content, or
+	// linked transfers of which only some were posted before), LINKED_TRANSFER_REFUSED (another one of those that are linked was refused).
+	// Reasons: CALLER_NOT_ALLOWED.
+	PostTransfers(context.Context, *PostTransfersRequest) (*PostTransfersResponse, error)
 	// GetTrialBalance sums all postings by ledger account and currency; the total of each currency is zero when the books balance.
 	// Callers: operator. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	GetTrialBalance(context.Context, *GetTrialBalanceRequest) (*GetTrialBalanceResponse, error)
@@ -780,6 +807,9 @@ func (UnimplementedPaymentsServiceServer) GetSettlement(context.Context, *GetSet
 }
 func (UnimplementedPaymentsServiceServer) ExportSettlementReport(*ExportSettlementReportRequest, grpc.ServerStreamingServer[ExportSettlementReportResponse]) error {
 	return status.Error(codes.Unimplemented, "method ExportSettlementReport not implemented")
+}
+func (UnimplementedPaymentsServiceServer) PostTransfers(context.Context, *PostTransfersRequest) (*PostTransfersResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PostTransfers not implemented")
 }
 func (UnimplementedPaymentsServiceServer) GetTrialBalance(context.Context, *GetTrialBalanceRequest) (*GetTrialBalanceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTrialBalance not implemented")
@@ -1388,6 +1418,24 @@ func _PaymentsService_ExportSettlementReport_Handler(srv interface{}, stream grp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type PaymentsService_ExportSettlementReportServer = grpc.ServerStreamingServer[ExportSettlementReportResponse]
 
+func _PaymentsService_PostTransfers_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PostTransfersRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentsServiceServer).PostTransfers(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentsService_PostTransfers_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentsServiceServer).PostTransfers(ctx, req.(*PostTransfersRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PaymentsService_GetTrialBalance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetTrialBalanceRequest)
 	if err := dec(in); err != nil {
@@ -1554,6 +1602,10 @@ var PaymentsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetSettlement",
 			Handler:    _PaymentsService_GetSettlement_Handler,
+		},
+		{
+			MethodName: "PostTransfers",
+			Handler:    _PaymentsService_PostTransfers_Handler,
 		},
 		{
 			MethodName: "GetTrialBalance",

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/platform/testkit"
 )
@@ -182,5 +184,31 @@ func TestAnAddressIsNobodyElsesUntilItsServerStarts(t *testing.T) {
 	}
 	if first, second := testkit.PortBlock(t), testkit.PortBlock(t); first == second {
 		t.Errorf("two blocks begin at %d", first)
+	}
+}
+
+func TestAKilledNATSProcessComesBackWithWhatItAcknowledged(t *testing.T) {
+	t.Parallel()
+	config, addr := testkit.PlainNATSConfig(t)
+	p := testkit.NewNATSProcess(t, config, addr)
+	js := testkit.JetStream(t, p.URL())
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "S", Subjects: []string{"s.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), "s.1", []byte("kept")); err != nil {
+		t.Fatal(err)
+	}
+	p.Kill()
+	if _, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+		t.Error("the killed server still accepts connections")
+	}
+	p.Start()
+	again := testkit.JetStream(t, p.URL())
+	s, err := again.Stream(t.Context(), "S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := s.CachedInfo().State.Msgs; n != 1 {
+		t.Errorf("the stream has %d messages, want 1", n)
 	}
 }

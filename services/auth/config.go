@@ -26,6 +26,7 @@ type Config struct {
 	CalloutURL      string        `conf:"nats-callout-url" help:"the same server with the user and password of account AUTH, where partners' connections are decided on; empty: they are not" secret:"true"`
 	CalloutSeed     string        `conf:"nats-callout-seed-file" help:"file of the account nkey seed (SA…) that signs those decisions, made when missing; empty: partners' connections are not decided on"`
 	RegistryAddr    string        `conf:"registry-addr" help:"gRPC address of the device registry, host:port; of replicas host:port,host:port or dns:///name:port"`
+	RegistryMode    string        `conf:"registry-mode" help:"strict: the registry is asked about a device each time; cached: answers are remembered while its watch lives, so that a device reported lost may pay for under a second more, and for up to 30s when the network keeps the news away"`
 	TokenIssuer     string        `conf:"token-issuer" help:"who issues access tokens and assertions, a URL"`
 	KeyFile         string        `conf:"key-file" help:"tink keyset that encrypts all keys in the database, made when missing; keep a copy apart from the database"`
 	OperatorJWK     string        `conf:"operator-jwk-file" help:"private JWK of the client named operator, made when missing; empty: no such client is registered"`
@@ -42,6 +43,12 @@ type Config struct {
 	Telemetry       telemetry.Config
 }
 
+// The values of registry-mode.
+const (
+	registryStrict = "strict"
+	registryCached = "cached"
+)
+
 // DefaultConfig is a service on one machine with its data in the working folder.
 func DefaultConfig() Config {
 	return Config{ //nolint:gosec // addresses, no credentials
@@ -50,6 +57,7 @@ func DefaultConfig() Config {
 		DBURL:           "sqlite:data/auth.db",
 		NATSURL:         "nats://127.0.0.1:4222",
 		RegistryAddr:    "127.0.0.1:7001",
+		RegistryMode:    registryStrict,
 		TokenIssuer:     "http://127.0.0.1:8002",
 		KeyFile:         "data/auth-keyset.json",
 		OperatorJWK:     "data/operator.jwk",
@@ -68,6 +76,8 @@ func (c Config) Validate() error {
 		return errors.New("db-url: is needed")
 	case c.KeyFile == "":
 		return errors.New("key-file: is needed")
+	case c.RegistryMode != registryStrict && c.RegistryMode != registryCached:
+		return fmt.Errorf("registry-mode: %q is neither strict nor cached", c.RegistryMode)
 	case c.Life < 5*time.Second || c.Life > 10*time.Minute:
 		return fmt.Errorf("challenge-life: %s is not between 5s and 10m", c.Life)
 	case c.MinWear < 0 || c.MinWear > 24*time.Hour:

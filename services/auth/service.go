@@ -41,9 +41,6 @@ const Name = "auth"
 // operatorClient is the id of the client whose key is in operator-jwk-file.
 const operatorClient = "operator"
 
-// denyEvery is how often the devices that hold offline grants are looked at.
-const denyEvery = 5 * time.Second
-
 // clonesEvery is how often the registry is told again of copies of bands that it has not confirmed.
 const clonesEvery = 5 * time.Second
 
@@ -170,17 +167,21 @@ func (b *builder) openPeers(context.Context) error {
 		return err
 	}
 	registry := peers.NewRegistry(conn)
+	var devices challenge.Devices = registry
+	var cache *peers.Cache
+	if b.cfg.RegistryMode == registryCached {
+		cache = peers.NewCache(registry, b.env.Now)
+		devices = cache
+	}
 	b.challenges = challenge.NewService(challenge.Config{
-		Devices: registry, Live: b.live, Store: b.store, Claims: b.store, Denials: b.store, Keys: b.ring,
+		Devices: devices, Live: b.live, Store: b.store, Claims: b.store, Denials: b.store, Keys: b.ring,
 		Issuer: b.cfg.TokenIssuer, Life: b.cfg.Life,
 		Policy: challenge.Policy{MaxRTT: b.cfg.MaxRTT, MinWear: b.cfg.MinWear, Offline: limits, OfflineLife: b.cfg.OfflineLife},
 	})
-	b.taps = offline.NewService(b.store, registry, b.ring, b.challenges, b.cfg.TokenIssuer)
+	b.taps = offline.NewService(b.store, devices, b.ring, b.challenges, b.cfg.TokenIssuer)
 	b.workers = append(b.workers, run.Worker{Name: "clones", Run: func(ctx context.Context) error {
 		return settleClones(ctx, b.challenges, b.env.Log, b.env.Now)
-	}}, run.Worker{Name: "deny-list", Run: func(ctx context.Context) error {
-		return denyBlocked(ctx, b.taps, b.env.Log, b.env.Now)
-	}})
+	}}, run.Worker{Name: "registry-watch", Run: peers.NewWatch(conn, cache, b.taps, b.env.Log, b.env.Now).Run})
 	return nil
 }
 
@@ -264,22 +265,6 @@ func (b *builder) close(context.Context) error {
 	}
 	b.closers = nil
 	return errors.Join(errs...)
-}
-
-// denyBlocked keeps the deny-list.
-func denyBlocked(ctx context.Context, taps *offline.Service, log *slog.Logger, now func() time.Time) error {
-	tick := time.NewTicker(denyEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-		if err := taps.DenyBlocked(ctx, now); err != nil && ctx.Err() == nil {
-			log.WarnContext(ctx, "the deny-list could not be brought up to date; it is tried again", "error", err)
-		}
-	}
 }
 
 // maintainKeys keeps the signing keys on schedule, and up to date with what other processes did.

@@ -60,6 +60,8 @@ type Binding struct {
 type Devices interface {
 	// ByUID fails with DEVICE_NOT_FOUND.
 	ByUID(ctx context.Context, uid wire.UID) (Device, error)
+	// Fresh is ByUID as the registry says now, and not a moment ago.
+	Fresh(ctx context.Context, uid wire.UID) (Device, error)
 	// ByAccount is the device that was bound to an account last. It fails with DEVICE_NOT_FOUND.
 	ByAccount(ctx context.Context, account string) (Device, error)
 	// BeginBinding fails with DEVICE_NOT_FOUND.

@@ -52,8 +52,10 @@ func (s *Service) Verify(ctx context.Context, caller Caller, nonce wire.Nonce, a
 		return Verdict{}, ErrExpired
 	}
 	var decision Decision
+	ask := s.devices.ByUID
 	for range changesStood {
-		decision, err = s.judge(ctx, c, response, authenticator, digest, now)
+		decision, err = s.judge(ctx, ask, c, response, authenticator, digest, now)
+		ask = s.devices.Fresh // the answer that was overtaken is not to be had again
 		if fault.ReasonOf(err) != ErrChanged.Reason {
 			break
 		}
@@ -72,8 +74,9 @@ const changesStood = 3
 
 // judge looks at an answer as far as the record. It fails with RESPONSE_REJECTED for one that is not authentic, and with
 // DEVICE_CHANGED when the registry's answer was overtaken.
-func (s *Service) judge(ctx context.Context, c Challenge, r wire.Response, authenticator []byte, digest [32]byte, now time.Time) (Decision, error) {
-	d, err := s.stillUsable(ctx, c)
+func (s *Service) judge(ctx context.Context, ask lookup, c Challenge, r wire.Response, authenticator []byte, digest [32]byte, now time.Time,
+) (Decision, error) {
+	d, err := c.stillUsable(ctx, ask)
 	if fault.KindOf(err) == fault.NotFound {
 		// Whoever asks about a device that is not there learns nothing, not even from the time it takes.
 		d, err = Device{Suite: c.Content.Suite, UID: c.UID}, s.pretend(c, r, authenticator)
@@ -195,9 +198,12 @@ func refusalOf(reason string) error {
 	return fmt.Errorf("challenge: unknown reason %q was recorded", reason)
 }
 
+// lookup is a way to ask the registry for a device.
+type lookup func(ctx context.Context, uid wire.UID) (Device, error)
+
 // stillUsable asks the registry again: much can have happened since the challenge was made.
-func (s *Service) stillUsable(ctx context.Context, c Challenge) (Device, error) {
-	d, err := s.devices.ByUID(ctx, c.UID)
+func (c Challenge) stillUsable(ctx context.Context, ask lookup) (Device, error) {
+	d, err := ask(ctx, c.UID)
 	if err != nil {
 		return Device{}, err
 	}

@@ -73,7 +73,7 @@ func (s *Server) StreamDenyList(in *authv1.StreamDenyListRequest, stream grpc.Se
 func pieceMessage(p offline.Piece) *authv1.StreamDenyListResponse {
 	out := &authv1.StreamDenyListResponse{FromNumber: p.From, UpToNumber: p.UpTo, SignedList: p.Signed}
 	for _, e := range p.Entries {
-		out.Entries = append(out.Entries, &authv1.DenyListEntry{Alias: e.Alias[:], ExpireTime: timestamppb.New(e.ExpiresAt)})
+		out.Entries = append(out.Entries, &authv1.DenyListEntry{Alias: e.Alias[:], ExpireTime: timestamppb.New(e.ExpiresAt), Allowed: e.Allowed})
 	}
 	return out
 }

@@ -121,7 +121,7 @@ func TestATerminalFollowsTheSignedDenyList(t *testing.T) {
 	d := f.registry.Get(b.UID)
 	d.Block = challenge.Suspended
 	f.registry.Put(d)
-	must(t, f.taps.DenyBlocked(t.Context(), f.clock.Now))
+	must(t, f.taps.Review(t.Context(), f.clock.Now))
 	next, err := stream.Recv()
 	must(t, err)
 	if len(next.GetEntries()) != 1 || !bytes.Equal(next.GetEntries()[0].GetAlias(), p.Alias[:]) || next.GetUpToNumber() != 1 {

@@ -17,7 +17,7 @@ const DenyListType = "armlet-denylist+jwt"
 const pageLen = 1000
 
 // Piece is a part of the deny-list: the entries with numbers after From up to UpTo. A terminal that holds the list up to
-// From holds it up to UpTo when it has added them. Entries are never taken back; they expire.
+// From holds it up to UpTo when it has put those on that are not allowed and taken off those that are.
 type Piece struct {
 	From, UpTo int64
 	Entries    []Entry
@@ -37,6 +37,7 @@ type claims struct {
 type entry struct {
 	Alias     string `json:"alias"` // 16 hex digits
 	ExpiresAt int64  `json:"exp"`   // Unix seconds
+	Allowed   bool   `json:"allowed,omitempty"`
 }
 
 // DenyList is the next piece of the list after a number, signed; without entries it says that there is nothing new at the
@@ -49,15 +50,22 @@ func (s *Service) DenyList(ctx context.Context, after int64, now time.Time) (p P
 	p = Piece{From: after, UpTo: max(upTo, after), Entries: entries, IssuedAt: now}
 	c := claims{Issuer: s.issuer, IssuedAt: now.Unix(), From: p.From, UpTo: p.UpTo, Entries: []entry{}}
 	for _, e := range entries {
-		c.Entries = append(c.Entries, entry{hex.EncodeToString(e.Alias[:]), e.ExpiresAt.Unix()})
+		c.Entries = append(c.Entries, entry{hex.EncodeToString(e.Alias[:]), e.ExpiresAt.Unix(), e.Allowed})
 	}
 	p.Signed, err = s.keys.Sign(DenyListType, c)
 	return p, len(entries) == pageLen, err
 }
 
-// DenyBlocked looks at every device that holds a grant and denies those that may not pay any more: reported lost,
-// suspended, retired, released. It fails when the registry cannot be asked; what was denied until then stays so.
-func (s *Service) DenyBlocked(ctx context.Context, now func() time.Time) error {
+// Notice brings the deny-list in line with what the registry says of a device: the grants of one that may not pay, and of
+// bindings that have ended, are on it; those of one that may pay again are not. An answer that is older than one which was
+// taken in, or decided on, is passed over, so nobody's slowness undoes what is newer.
+func (s *Service) Notice(ctx context.Context, d challenge.Device, now time.Time) error {
+	return s.store.Notice(ctx, Notice{UID: d.UID, AuthEpoch: d.AuthEpoch, MayPay: d.Block == challenge.NotBlocked, Binding: d.BindingID}, now)
+}
+
+// Review asks about every device that holds a grant, as after a time in which nothing was heard of changes. It fails when
+// the registry cannot be asked; what was noticed until then stays so.
+func (s *Service) Review(ctx context.Context, now func() time.Time) error {
 	var after wire.UID
 	for {
 		holders, err := s.store.Holders(ctx, after, now(), pageLen)
@@ -65,10 +73,12 @@ func (s *Service) DenyBlocked(ctx context.Context, now func() time.Time) error {
 			return err
 		}
 		for _, uid := range holders {
-			d, err := s.devices.ByUID(ctx, uid)
+			d, err := s.devices.Fresh(ctx, uid)
 			switch {
-			case fault.KindOf(err) == fault.NotFound, err == nil && d.Block != challenge.NotBlocked:
+			case fault.KindOf(err) == fault.NotFound:
 				err = s.store.Deny(ctx, uid, now())
+			case err == nil:
+				err = s.Notice(ctx, d, now())
 			}
 			if err != nil {
 				return err

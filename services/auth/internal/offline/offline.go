@@ -46,6 +46,36 @@ type Grant struct {
 	Device, Partner, Account string // resource names, but for the partner's id
 	UID                      wire.UID
 	DeniedAt                 time.Time // since when it is on the deny-list; zero when it is not
+	Lifted                   []Denial  // the times that it was on the deny-list before
+}
+
+// Denial is a time in which a grant was on the deny-list.
+type Denial struct{ From, Until time.Time }
+
+// denied says whether the grant was on the deny-list when a tap was made.
+func (g Grant) denied(at time.Time) bool {
+	for _, d := range g.Lifted {
+		if d.From.Before(at) && at.Before(d.Until) {
+			return true
+		}
+	}
+	return !g.DeniedAt.IsZero() && g.DeniedAt.Before(at)
+}
+
+// Notice is what the registry says of a device.
+type Notice struct {
+	UID       wire.UID
+	AuthEpoch int64
+	MayPay    bool
+	Binding   wire.BindingID // the present one
+}
+
+// Keeps is the binding whose grants are good; the zero one, which no grant is of, when none are.
+func (n Notice) Keeps() wire.BindingID {
+	if !n.MayPay {
+		return wire.BindingID{}
+	}
+	return n.Binding
 }
 
 // Tap is a tap that the band signed, with its verdict.
@@ -89,6 +119,7 @@ type Entry struct {
 	Number    int64
 	Alias     wire.Alias
 	ExpiresAt time.Time // when the grant would have ended by itself; terminals may forget the entry then
+	Allowed   bool      // it was taken off the list again
 }
 
 // Store remembers grants, taps and the deny-list.
@@ -101,16 +132,18 @@ type Store interface {
 	// DenyList reads at most limit entries after a number that have not expired, and the highest number that they and all
 	// before them reach.
 	DenyList(ctx context.Context, after int64, now time.Time, limit int) (entries []Entry, upTo int64, err error)
-	// Holders are at most limit devices behind a uid, in order, that hold a grant which is in its time and not denied.
+	// Holders are at most limit devices behind a uid, in order, that hold a grant which is in its time.
 	Holders(ctx context.Context, after wire.UID, now time.Time, limit int) ([]wire.UID, error)
+	// Notice puts a device's grants on the deny-list or takes them off, as n says, unless something newer is known of the device.
+	Notice(ctx context.Context, n Notice, at time.Time) error
 	// Deny puts a device's grants on the deny-list; see challenge.Denials.
 	Deny(ctx context.Context, uid wire.UID, at time.Time) error
 }
 
 // Devices is the device registry.
 type Devices interface {
-	// ByUID fails with DEVICE_NOT_FOUND.
-	ByUID(ctx context.Context, uid wire.UID) (challenge.Device, error)
+	// Fresh is what the registry says now. It fails with DEVICE_NOT_FOUND.
+	Fresh(ctx context.Context, uid wire.UID) (challenge.Device, error)
 }
 
 // Keys are the secrets the service works with.

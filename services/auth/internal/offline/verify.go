@@ -106,7 +106,7 @@ func check(g Grant, t wire.TerminalTap, o wire.OfflineTap, merchantMCC uint16) R
 		return OverTap
 	case o.Cumulative > g.CumulativeLimit || o.Cumulative < t.FareCap:
 		return OverCumulative
-	case !g.DeniedAt.IsZero() && g.DeniedAt.Before(at):
+	case g.denied(at):
 		return RevokedEarlier
 	}
 	return Accepted

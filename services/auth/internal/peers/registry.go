@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -29,20 +30,54 @@ func NewRegistry(conn grpc.ClientConnInterface) *Registry {
 
 // ByUID implements challenge.Devices.
 func (r *Registry) ByUID(ctx context.Context, uid wire.UID) (challenge.Device, error) {
-	return r.check(ctx, &devicesv1.CheckDeviceRequest{Subject: &devicesv1.CheckDeviceRequest_Uid{Uid: uid.String()}})
+	a, err := r.ask(ctx, byUID(uid))
+	return a.Device, err
+}
+
+// Fresh implements challenge.Devices.
+func (r *Registry) Fresh(ctx context.Context, uid wire.UID) (challenge.Device, error) {
+	return r.ByUID(ctx, uid)
 }
 
 // ByAccount implements challenge.Devices.
 func (r *Registry) ByAccount(ctx context.Context, account string) (challenge.Device, error) {
-	return r.check(ctx, &devicesv1.CheckDeviceRequest{Subject: &devicesv1.CheckDeviceRequest_Account{Account: account}})
+	a, err := r.ask(ctx, byAccount(account))
+	return a.Device, err
 }
 
-func (r *Registry) check(ctx context.Context, in *devicesv1.CheckDeviceRequest) (challenge.Device, error) {
+func byUID(uid wire.UID) *devicesv1.CheckDeviceRequest {
+	return &devicesv1.CheckDeviceRequest{Subject: &devicesv1.CheckDeviceRequest_Uid{Uid: uid.String()}}
+}
+
+func byAccount(account string) *devicesv1.CheckDeviceRequest {
+	return &devicesv1.CheckDeviceRequest{Subject: &devicesv1.CheckDeviceRequest_Account{Account: account}}
+}
+
+func (r *Registry) ask(ctx context.Context, in *devicesv1.CheckDeviceRequest) (answer, error) {
 	out, err := r.client.CheckDevice(ctx, in)
 	if err != nil {
-		return challenge.Device{}, passOn(err, challenge.ErrDeviceNotFound.Reason)
+		return answer{}, passOn(err, challenge.ErrDeviceNotFound.Reason)
 	}
-	return device(out)
+	return answerOf(out)
+}
+
+// answer is what the registry says of a device, with what tells when that no longer counts.
+type answer struct {
+	challenge.Device
+	lot, model string
+	recheck    time.Time // when it changes by itself; zero for never
+}
+
+func answerOf(in *devicesv1.CheckDeviceResponse) (answer, error) {
+	d, err := device(in)
+	if err != nil {
+		return answer{}, err
+	}
+	a := answer{Device: d, lot: in.GetDevice().GetLot(), model: in.GetDevice().GetModel()}
+	if at := in.GetRecheckTime(); at != nil {
+		a.recheck = at.AsTime()
+	}
+	return a, nil
 }
 
 // BeginBinding implements challenge.Devices.
@@ -60,30 +95,45 @@ func (r *Registry) BeginBinding(ctx context.Context, uid wire.UID, account, requ
 
 // ConfirmBinding implements challenge.Devices.
 func (r *Registry) ConfirmBinding(ctx context.Context, id wire.BindingID) error {
-	_, err := r.client.ConfirmBinding(ctx, &devicesv1.ConfirmBindingRequest{BindingId: id[:]})
-	return passOn(err, "BINDING_NOT_FOUND", "BINDING_SUPERSEDED", "ILLEGAL_TRANSITION",
+	_, err := r.confirmBinding(ctx, id)
+	return err
+}
+
+func (r *Registry) confirmBinding(ctx context.Context, id wire.BindingID) (*devicesv1.Binding, error) {
+	b, err := r.client.ConfirmBinding(ctx, &devicesv1.ConfirmBindingRequest{BindingId: id[:]})
+	return b, passOn(err, "BINDING_NOT_FOUND", "BINDING_SUPERSEDED", "ILLEGAL_TRANSITION",
 		challenge.ErrAlreadyBound.Reason, challenge.ErrSuspended.Reason, challenge.ErrDeviceLimit.Reason)
 }
 
 // CompleteTransfer implements challenge.Devices.
 func (r *Registry) CompleteTransfer(ctx context.Context, id wire.BindingID, code string) error {
-	_, err := r.client.CompleteTransfer(ctx, &devicesv1.CompleteTransferRequest{BindingId: id[:], TransferCode: code})
-	return passOn(err, "BINDING_NOT_FOUND", "BINDING_SUPERSEDED", "ILLEGAL_TRANSITION",
+	_, err := r.completeTransfer(ctx, id, code)
+	return err
+}
+
+func (r *Registry) completeTransfer(ctx context.Context, id wire.BindingID, code string) (*devicesv1.Binding, error) {
+	b, err := r.client.CompleteTransfer(ctx, &devicesv1.CompleteTransferRequest{BindingId: id[:], TransferCode: code})
+	return b, passOn(err, "BINDING_NOT_FOUND", "BINDING_SUPERSEDED", "ILLEGAL_TRANSITION",
 		challenge.ErrTransferCode.Reason, challenge.ErrSuspended.Reason, challenge.ErrDeviceLimit.Reason)
 }
 
 // ReleaseBinding implements challenge.Devices.
 func (r *Registry) ReleaseBinding(ctx context.Context, id wire.BindingID, account, proof string) error {
-	_, err := r.client.ReleaseBinding(ctx, &devicesv1.ReleaseBindingRequest{
+	_, err := r.releaseBinding(ctx, id, account, proof)
+	return err
+}
+
+func (r *Registry) releaseBinding(ctx context.Context, id wire.BindingID, account, proof string) (*devicesv1.Binding, error) {
+	b, err := r.client.ReleaseBinding(ctx, &devicesv1.ReleaseBindingRequest{
 		BindingId: id[:], Account: account, Proof: proof, RequestId: "release-" + proof,
 	})
 	switch fault.ReasonOf(err) {
 	case "BINDING_SUPERSEDED", "BINDING_NOT_FOUND":
-		return nil // it has ended already
+		return b, nil // it has ended already
 	case "ILLEGAL_TRANSITION":
-		return challenge.ErrSuspended.WithCause(err)
+		return b, challenge.ErrSuspended.WithCause(err)
 	}
-	return passOn(err, challenge.ErrSuspended.Reason)
+	return b, passOn(err, challenge.ErrSuspended.Reason)
 }
 
 // SuspendClone implements challenge.Devices.

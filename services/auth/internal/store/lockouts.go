@@ -2,8 +2,6 @@ package store
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/proto/wire"
@@ -39,23 +37,6 @@ func (s *Store) UpdateLockout(ctx context.Context, uid wire.UID, account string,
 		l = change(l)
 		_, err = tx.ExecContext(ctx, `UPDATE lockouts SET bad = $1, since = $2, locked_until = $3, level = $4 WHERE uid = $5 AND account = $6`,
 			l.Bad, l.Since.UnixMicro(), l.Until.UnixMicro(), l.Level, uid.String(), account)
-		return err
-	})
-}
-
-// RaiseEpoch remembers that the registry's answer about a device has come to an epoch, so that nothing is decided any more
-// on an answer that was looked up before.
-func (s *Store) RaiseEpoch(ctx context.Context, uid wire.UID, epoch int64) error {
-	var seen int64
-	err := s.db.QueryRowContext(ctx, `SELECT auth_epoch FROM counters WHERE uid = $1`, uid.String()).Scan(&seen)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) || err == nil && seen >= epoch {
-		return err
-	}
-	return s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		if _, err := lockMark(ctx, tx, uid); err != nil {
-			return err
-		}
-		_, err := tx.ExecContext(ctx, `UPDATE counters SET auth_epoch = $1 WHERE uid = $2 AND auth_epoch < $1`, epoch, uid.String())
 		return err
 	})
 }

@@ -63,6 +63,9 @@ func (s *Store) OfflineGrant(ctx context.Context, id uint32) (g offline.Grant, f
 	if errors.Is(err, sql.ErrNoRows) {
 		return g, false, nil
 	}
+	if err == nil {
+		g.Lifted, err = s.lifted(ctx, id)
+	}
 	return g, err == nil, err
 }
 
@@ -158,109 +161,4 @@ func missingTaps(ctx context.Context, q sqldb.Queryer, grant uint32) (n int64, e
 	err = q.QueryRowContext(ctx, `SELECT MAX(counter) - MIN(counter) + 1 - COUNT(DISTINCT counter) FROM offline_taps WHERE grant_id = $1`,
 		int64(grant)).Scan(&n)
 	return n, err
-}
-
-// Deny implements challenge.Denials.
-func (s *Store) Deny(ctx context.Context, uid wire.UID, at time.Time) error {
-	var open int
-	err := s.db.QueryRowContext(ctx, `SELECT COUNT(*) FROM offline_grants WHERE uid = $1 AND valid_until > $2 AND denied_at IS NULL`,
-		uid.String(), at.Unix()).Scan(&open)
-	if err != nil || open == 0 { // as it is for most devices
-		return err
-	}
-	return s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		denied, err := denyGrants(ctx, tx, uid, at)
-		if err != nil {
-			return err
-		}
-		for _, e := range denied {
-			number, err := next(ctx, tx, "deny_list")
-			if err != nil {
-				return err
-			}
-			_, err = tx.ExecContext(ctx, `INSERT INTO deny_list (number, alias, expires_at, created_at) VALUES ($1, $2, $3, $4)`,
-				number, hex.EncodeToString(e.Alias[:]), e.ExpiresAt.Unix(), at.UnixMicro())
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
-}
-
-func denyGrants(ctx context.Context, tx *sqldb.Tx, uid wire.UID, at time.Time) ([]offline.Entry, error) {
-	rows, err := tx.QueryContext(ctx, `UPDATE offline_grants SET denied_at = $1 WHERE uid = $2 AND valid_until > $3 AND denied_at IS NULL
-		RETURNING alias, valid_until`, at.UnixMicro(), uid.String(), at.Unix())
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var denied []offline.Entry
-	for rows.Next() {
-		var alias string
-		var end int64
-		if err := rows.Scan(&alias, &end); err != nil {
-			return nil, err
-		}
-		a, err := aliasOf(alias)
-		if err != nil {
-			return nil, err
-		}
-		denied = append(denied, offline.Entry{Alias: a, ExpiresAt: time.Unix(end, 0).UTC()})
-	}
-	return denied, rows.Err()
-}
-
-// Holders implements offline.Store.
-func (s *Store) Holders(ctx context.Context, after wire.UID, now time.Time, limit int) ([]wire.UID, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT DISTINCT uid FROM offline_grants WHERE uid > $1 AND valid_until > $2 AND denied_at IS NULL
-		ORDER BY uid LIMIT $3`, after.String(), now.Unix(), limit)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	var holders []wire.UID
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return nil, err
-		}
-		uid, err := wire.ParseUID(text)
-		if err != nil {
-			return nil, fmt.Errorf("store: offline grant of %s: %w", text, err)
-		}
-		holders = append(holders, uid)
-	}
-	return holders, rows.Err()
-}
-
-// DenyList implements offline.Store.
-func (s *Store) DenyList(ctx context.Context, after int64, now time.Time, limit int) (entries []offline.Entry, upTo int64, err error) {
-	// The end is read first: what is added meanwhile has higher numbers.
-	if err := s.db.QueryRowContext(ctx, `SELECT value FROM sequences WHERE name = 'deny_list'`).Scan(&upTo); err != nil {
-		return nil, 0, err
-	}
-	rows, err := s.db.QueryContext(ctx, `SELECT number, alias, expires_at FROM deny_list
-		WHERE number > $1 AND number <= $2 AND expires_at > $3 ORDER BY number LIMIT $4`, after, upTo, now.Unix(), limit)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var e offline.Entry
-		var alias string
-		var end int64
-		if err := rows.Scan(&e.Number, &alias, &end); err != nil {
-			return nil, 0, err
-		}
-		if e.Alias, err = aliasOf(alias); err != nil {
-			return nil, 0, err
-		}
-		e.ExpiresAt = time.Unix(end, 0).UTC()
-		entries = append(entries, e)
-	}
-	if len(entries) == limit {
-		upTo = entries[limit-1].Number
-	}
-	return entries, upTo, rows.Err()
 }

@@ -343,17 +343,17 @@ func TestALostBandsGrantsAreDenied(t *testing.T) {
 		lost, kept, gone := w.bound(wire.SuiteHMAC, "accounts/ann"), w.bound(wire.SuiteCMAC, "accounts/ann"), w.bound(wire.SuiteHMAC, "accounts/ann")
 		lostGrant, keptGrant := w.refilled(lost), w.refilled(kept)
 		w.refilled(gone)
-		must(t, w.taps.DenyBlocked(t.Context(), w.clock.Now))
+		must(t, w.taps.Review(t.Context(), w.clock.Now))
 		d := w.registry.Get(lost.UID)
 		d.Block = challenge.Suspended
 		w.registry.Put(d)
 		w.registry.Remove(gone.UID)
 		w.registry.SetDown(true)
-		if err := w.taps.DenyBlocked(t.Context(), w.clock.Now); err == nil {
+		if err := w.taps.Review(t.Context(), w.clock.Now); err == nil {
 			t.Error("nothing was said of the registry being away")
 		}
 		w.registry.SetDown(false)
-		must(t, w.taps.DenyBlocked(t.Context(), w.clock.Now))
+		must(t, w.taps.Review(t.Context(), w.clock.Now))
 		entries, _, err := w.store.DenyList(t.Context(), 0, w.clock.Now(), 10)
 		must(t, err)
 		if len(entries) != 2 {

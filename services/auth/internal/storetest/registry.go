@@ -79,6 +79,11 @@ func (r *Registry) ByUID(_ context.Context, uid wire.UID) (challenge.Device, err
 	return d, nil
 }
 
+// Fresh implements challenge.Devices.
+func (r *Registry) Fresh(ctx context.Context, uid wire.UID) (challenge.Device, error) {
+	return r.ByUID(ctx, uid)
+}
+
 // ByAccount implements challenge.Devices.
 func (r *Registry) ByAccount(_ context.Context, account string) (challenge.Device, error) {
 	r.mu.Lock()

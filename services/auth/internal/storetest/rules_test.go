@@ -224,14 +224,16 @@ func TestADecisionDoesNotRestOnAnOlderAnswerOfTheRegistry(t *testing.T) {
 		b := w.bound(wire.SuiteHMAC, "accounts/ann")
 		c := w.create(b, tea)
 		answer := w.answer(b, c.Frame)
-		must(t, w.store.RaiseEpoch(t.Context(), b.UID, 7))
-		must(t, w.store.RaiseEpoch(t.Context(), b.UID, 5)) // never lowers it
+		d := w.registry.Get(b.UID)
+		for _, epoch := range []int64{7, 5} { // what is older never lowers it
+			d.AuthEpoch = epoch
+			must(t, w.taps.Notice(t.Context(), d, w.clock.Now()))
+		}
 		_, err := w.verify(c, answer)
 		wantReason(t, err, "DEVICE_CHANGED")
 		if n := w.decisions(c); n != 0 {
 			t.Errorf("%d decisions", n)
 		}
-		d := w.registry.Get(b.UID)
 		d.AuthEpoch = 7
 		w.registry.Put(d)
 		_, err = w.verify(c, answer)

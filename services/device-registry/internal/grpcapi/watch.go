@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"google.golang.org/protobuf/types/known/timestamppb"
+
 	"github.com/armlet-pay/armlet/platform/fault"
 	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/binding"
@@ -15,8 +17,8 @@ import (
 const (
 	// watchPoll is how often a watcher looks for what other processes put into the log; its own process wakes it.
 	watchPoll = 20 * time.Millisecond
-	// watchQuiet is after how much silence a watcher is told that it knows all.
-	watchQuiet = 15 * time.Second
+	// watchBeat is how often a watcher is told that it knows all.
+	watchBeat = 5 * time.Second
 	// watchAtOnce is how many devices, or entries of the log, are read at once.
 	watchAtOnce = 500
 )
@@ -129,24 +131,21 @@ func (w *watch) snapshot(ctx context.Context) error {
 
 // tail follows the log for as long as the caller likes.
 func (w *watch) tail(ctx context.Context) error {
-	goal, err := w.end(ctx)
+	goal, asOf, err := w.end(ctx)
 	if err != nil {
 		return err
 	}
-	quiet := time.NewTimer(watchQuiet)
-	defer quiet.Stop()
+	beat := time.NewTicker(watchBeat)
+	defer beat.Stop()
 	for synced := false; ; {
 		grown := w.cfg.Feed.Grown()
 		sent, err := w.follow(ctx)
 		if err != nil {
 			return err
 		}
-		if sent > 0 {
-			quiet.Reset(watchQuiet)
-		}
 		if !synced && w.at.position >= goal {
 			synced = true
-			if err := w.sendSynced(); err != nil {
+			if err := w.sendSynced(asOf); err != nil {
 				return err
 			}
 		}
@@ -156,25 +155,25 @@ func (w *watch) tail(ctx context.Context) error {
 		select {
 		case <-grown:
 		case <-time.After(watchPoll):
-		case <-quiet.C:
-			if goal, err = w.end(ctx); err != nil {
+		case <-beat.C:
+			if goal, asOf, err = w.end(ctx); err != nil {
 				return err
 			}
 			synced = false
-			quiet.Reset(watchQuiet)
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 }
 
-// end is the end of the log with everything in it that was committed before the call.
-func (w *watch) end(ctx context.Context) (int64, error) {
+// end is the end of the log with everything in it that was committed before the moment that it also returns.
+func (w *watch) end(ctx context.Context) (goal int64, asOf time.Time, err error) {
+	asOf = w.now()
 	if err := w.cfg.Feed.Place(ctx); err != nil {
-		return 0, err
+		return 0, asOf, err
 	}
 	head, err := w.cfg.Feed.LogHead(ctx)
-	return head.Sequence, err
+	return head.Sequence, asOf, err
 }
 
 // follow sends what the next entries of the log changed and returns how many there were. A thing that changed several times is
@@ -248,8 +247,8 @@ func (w *watch) sendDevice(st binding.Standing) error {
 	})
 }
 
-func (w *watch) sendSynced() error {
+func (w *watch) sendSynced(asOf time.Time) error {
 	return w.send(&devicesv1.WatchDevicesResponse{
-		Cursor: w.watchToken(w.at), Change: &devicesv1.WatchDevicesResponse_Synced{Synced: &devicesv1.WatchSynced{}},
+		Cursor: w.watchToken(w.at), Change: &devicesv1.WatchDevicesResponse_Synced{Synced: &devicesv1.WatchSynced{AsOfTime: timestamppb.New(asOf)}},
 	})
 }

@@ -577,17 +577,17 @@ func (x *StreamDenyListRequest) GetAfterNumber() int64 {
 	return 0
 }
 
-// StreamDenyListResponse is a piece of the deny-list. Entries are only ever added, and forgotten when they expire.
+// StreamDenyListResponse is a piece of the deny-list. Entries are forgotten when they expire; one that is taken back before is named again.
 type StreamDenyListResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The piece is what comes after this number.
 	FromNumber int64 `protobuf:"varint,1,opt,name=from_number,json=fromNumber,proto3" json:"from_number,omitempty"`
 	// With the piece the caller has the list up to this number.
 	UpToNumber int64 `protobuf:"varint,2,opt,name=up_to_number,json=upToNumber,proto3" json:"up_to_number,omitempty"`
-	// The aliases to refuse.
+	// The aliases to refuse, and those to accept again. An alias is in a piece once, as it stands at up_to_number.
 	Entries []*DenyListEntry `protobuf:"bytes,3,rep,name=entries,proto3" json:"entries,omitempty"`
 	// All of this and when it was said, as a JWS (RFC 7515, EdDSA, typ "armlet-denylist+jwt") that the published keys verify: claims iss, iat, from,
-	// up_to and entries, each with alias (16 hex digits) and exp.
+	// up_to and entries, each with alias (16 hex digits), exp, and allowed where it is true.
 	SignedList    string `protobuf:"bytes,4,opt,name=signed_list,json=signedList,proto3" json:"signed_list,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -651,13 +651,16 @@ func (x *StreamDenyListResponse) GetSignedList() string {
 	return ""
 }
 
-// DenyListEntry is an alias that terminals refuse.
+// DenyListEntry is an alias that terminals refuse, or accept again.
 type DenyListEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The alias, 8 bytes.
 	Alias []byte `protobuf:"bytes,1,opt,name=alias,proto3" json:"alias,omitempty"`
 	// From when on it may be forgotten, since its grant has ended.
-	ExpireTime    *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	ExpireTime *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=expire_time,json=expireTime,proto3" json:"expire_time,omitempty"`
+	// True when the alias is good again, because the suspension that put it on the list was lifted: take it off. A terminal that does not
+	// know this field goes on refusing it.
+	Allowed       bool `protobuf:"varint,3,opt,name=allowed,proto3" json:"allowed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -704,6 +707,13 @@ func (x *DenyListEntry) GetExpireTime() *timestamppb.Timestamp {
 		return x.ExpireTime
 	}
 	return nil
+}
+
+func (x *DenyListEntry) GetAllowed() bool {
+	if x != nil {
+		return x.Allowed
+	}
+	return false
 }
 
 var File_armlet_auth_v1_offline_proto protoreflect.FileDescriptor
@@ -755,11 +765,12 @@ const file_armlet_auth_v1_offline_proto_rawDesc = "" +
 	"upToNumber\x127\n" +
 	"\aentries\x18\x03 \x03(\v2\x1d.armlet.auth.v1.DenyListEntryR\aentries\x12\x1f\n" +
 	"\vsigned_list\x18\x04 \x01(\tR\n" +
-	"signedList\"b\n" +
+	"signedList\"|\n" +
 	"\rDenyListEntry\x12\x14\n" +
 	"\x05alias\x18\x01 \x01(\fR\x05alias\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"expireTime*\x8c\x01\n" +
+	"expireTime\x12\x18\n" +
+	"\aallowed\x18\x03 \x01(\bR\aallowed*\x8c\x01\n" +
 	"\x0eOfflineVerdict\x12\x1f\n" +
 	"\x1bOFFLINE_VERDICT_UNSPECIFIED\x10\x00\x12\x1c\n" +
 	"\x18OFFLINE_VERDICT_ACCEPTED\x10\x01\x12\x1d\n" +

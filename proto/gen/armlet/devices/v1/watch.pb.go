@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -195,8 +196,8 @@ type WatchDevicesResponse_Model struct {
 }
 
 type WatchDevicesResponse_Synced struct {
-	// The watcher knows all there is. Sent when the snapshot and what changed meanwhile are through, and then every 15 s while nothing
-	// changes.
+	// The watcher knows all there is. Sent when the snapshot and what changed meanwhile are through, and then every 5 s, whether or not
+	// anything changes.
 	Synced *WatchSynced `protobuf:"bytes,4,opt,name=synced,proto3,oneof"`
 }
 
@@ -208,9 +209,11 @@ func (*WatchDevicesResponse_Model) isWatchDevicesResponse_Change() {}
 
 func (*WatchDevicesResponse_Synced) isWatchDevicesResponse_Change() {}
 
-// WatchSynced says that nothing is outstanding.
+// WatchSynced says that nothing is outstanding. Whoever remembers answers believes them for a while after it, and no longer.
 type WatchSynced struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The watcher has been sent everything that was committed before this moment of the registry's clock.
+	AsOfTime      *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=as_of_time,json=asOfTime,proto3" json:"as_of_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -245,11 +248,18 @@ func (*WatchSynced) Descriptor() ([]byte, []int) {
 	return file_armlet_devices_v1_watch_proto_rawDescGZIP(), []int{2}
 }
 
+func (x *WatchSynced) GetAsOfTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AsOfTime
+	}
+	return nil
+}
+
 var File_armlet_devices_v1_watch_proto protoreflect.FileDescriptor
 
 const file_armlet_devices_v1_watch_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/devices/v1/watch.proto\x12\x11armlet.devices.v1\x1a!armlet/devices/v1/resources.proto\x1a\x1bbuf/validate/validate.proto\"\\\n" +
+	"\x1darmlet/devices/v1/watch.proto\x12\x11armlet.devices.v1\x1a!armlet/devices/v1/resources.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\\\n" +
 	"\x13WatchDevicesRequest\x12 \n" +
 	"\x06cursor\x18\x01 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\x06cursor\x12#\n" +
 	"\rskip_snapshot\x18\x02 \x01(\bR\fskipSnapshot\"\x92\x02\n" +
@@ -259,8 +269,10 @@ const file_armlet_devices_v1_watch_proto_rawDesc = "" +
 	"\x05model\x18\x03 \x01(\v2\x18.armlet.devices.v1.ModelH\x00R\x05model\x128\n" +
 	"\x06synced\x18\x04 \x01(\v2\x1e.armlet.devices.v1.WatchSyncedH\x00R\x06synced\x12\x16\n" +
 	"\x06cursor\x18\x05 \x01(\tR\x06cursorB\b\n" +
-	"\x06change\"\r\n" +
-	"\vWatchSyncedBDZBgithub.com/armlet-pay/armlet/proto/gen/armlet/devices/v1;devicesv1b\x06proto3"
+	"\x06change\"G\n" +
+	"\vWatchSynced\x128\n" +
+	"\n" +
+	"as_of_time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\basOfTimeBDZBgithub.com/armlet-pay/armlet/proto/gen/armlet/devices/v1;devicesv1b\x06proto3"
 
 var (
 	file_armlet_devices_v1_watch_proto_rawDescOnce sync.Once
@@ -276,23 +288,25 @@ func file_armlet_devices_v1_watch_proto_rawDescGZIP() []byte {
 
 var file_armlet_devices_v1_watch_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_armlet_devices_v1_watch_proto_goTypes = []any{
-	(*WatchDevicesRequest)(nil),  // 0: armlet.devices.v1.WatchDevicesRequest
-	(*WatchDevicesResponse)(nil), // 1: armlet.devices.v1.WatchDevicesResponse
-	(*WatchSynced)(nil),          // 2: armlet.devices.v1.WatchSynced
-	(*CheckDeviceResponse)(nil),  // 3: armlet.devices.v1.CheckDeviceResponse
-	(*Lot)(nil),                  // 4: armlet.devices.v1.Lot
-	(*Model)(nil),                // 5: armlet.devices.v1.Model
+	(*WatchDevicesRequest)(nil),   // 0: armlet.devices.v1.WatchDevicesRequest
+	(*WatchDevicesResponse)(nil),  // 1: armlet.devices.v1.WatchDevicesResponse
+	(*WatchSynced)(nil),           // 2: armlet.devices.v1.WatchSynced
+	(*CheckDeviceResponse)(nil),   // 3: armlet.devices.v1.CheckDeviceResponse
+	(*Lot)(nil),                   // 4: armlet.devices.v1.Lot
+	(*Model)(nil),                 // 5: armlet.devices.v1.Model
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
 }
 var file_armlet_devices_v1_watch_proto_depIdxs = []int32{
 	3, // 0: armlet.devices.v1.WatchDevicesResponse.device:type_name -> armlet.devices.v1.CheckDeviceResponse
 	4, // 1: armlet.devices.v1.WatchDevicesResponse.lot:type_name -> armlet.devices.v1.Lot
 	5, // 2: armlet.devices.v1.WatchDevicesResponse.model:type_name -> armlet.devices.v1.Model
 	2, // 3: armlet.devices.v1.WatchDevicesResponse.synced:type_name -> armlet.devices.v1.WatchSynced
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	6, // 4: armlet.devices.v1.WatchSynced.as_of_time:type_name -> google.protobuf.Timestamp
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_armlet_devices_v1_watch_proto_init() }

@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go v1.36.12-20260825204119-511051f7f437.2
+	github.com/c2sp/wycheproof v0.0.0-20260105152342-fca0d3ba9f12
 	google.golang.org/grpc v1.85.0
 	google.golang.org/protobuf v1.36.12
 )

@@ -150,7 +150,8 @@ func (s *keySet) fetch(ctx context.Context) (map[string]ed25519.PublicKey, error
 	return parseKeys(body)
 }
 
-// parseKeys takes the Ed25519 signing keys and passes over the rest, as RFC 7517, section 5 asks.
+// parseKeys takes the Ed25519 signing keys and passes over the rest, as RFC 7517, section 5 asks. A set in which two of them
+// have one name is refused: it does not say which is meant.
 func parseKeys(body []byte) (map[string]ed25519.PublicKey, error) {
 	var doc struct {
 		Keys []json.RawMessage `json:"keys"`
@@ -166,6 +167,9 @@ func parseKeys(body []byte) (map[string]ed25519.PublicKey, error) {
 		}
 		pub, ok := k.Key.(ed25519.PublicKey)
 		if ok && k.KeyID != "" && (k.Use == "" || k.Use == "sig") && (k.Algorithm == "" || k.Algorithm == string(jose.EdDSA)) {
+			if _, twice := keys[k.KeyID]; twice {
+				return nil, errors.New("key set: two keys have one kid")
+			}
 			keys[k.KeyID] = pub
 		}
 	}

@@ -168,6 +168,9 @@ func (v *JWTVerifier) verify(ctx context.Context, token, typ string) (payload []
 	if got, ok := header.ExtraHeaders[jose.HeaderType].(string); !ok || !sameType(got, typ) || header.KeyID == "" {
 		return nil, "", errTokenInvalid
 	}
+	if _, critical := header.ExtraHeaders["crit"]; critical { // no extension is known here
+		return nil, "", errTokenInvalid
+	}
 	key, err := v.keys.find(ctx, header.KeyID)
 	if err != nil {
 		return nil, "", err

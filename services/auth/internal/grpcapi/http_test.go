@@ -2,6 +2,7 @@ package grpcapi_test
 
 import (
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
@@ -18,6 +19,7 @@ import (
 	"github.com/armlet-pay/armlet/platform/fault"
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
 	"github.com/armlet-pay/armlet/services/auth/internal/grpcapi"
+	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 )
 
 func payloadOf(t *testing.T, token string) map[string]any {
@@ -123,6 +125,16 @@ func TestAnAssertionThatIsNotExactlyRightIsRefusedAlike(t *testing.T) {
 		"an empty jti":            c.assertion(f, map[string]any{"jti": " "}),
 		"a huge jti":              c.assertion(f, map[string]any{"jti": strings.Repeat("x", 129)}),
 		"an end that is a text":   c.assertion(f, map[string]any{"exp": "tomorrow"}),
+		"another type":            raw(t, c, `{"alg":"EdDSA","typ":"at+jwt"}`, string(payload)),
+		"a type that is no text":  raw(t, c, `{"alg":"EdDSA","typ":7}`, string(payload)),
+		"the kid of another":      raw(t, c, `{"alg":"EdDSA","kid":"`+f.operator.private.KeyID+`"}`, string(payload)),
+		"an extension":            raw(t, c, `{"alg":"EdDSA","crit":["exp"],"exp":1}`, string(payload)),
+		"an unencoded payload":    raw(t, c, `{"alg":"EdDSA","crit":["b64"],"b64":true}`, string(payload)),
+		"alg twice":               raw(t, c, `{"alg":"EdDSA","alg":"none"}`, string(payload)),
+		"a claim twice":           raw(t, c, `{"alg":"EdDSA"}`, strings.Replace(string(payload), `{`, `{"sub":"operator",`, 1)),
+		"a claim in capitals":     raw(t, c, `{"alg":"EdDSA"}`, strings.Replace(string(payload), `"aud"`, `"AUD"`, 1)),
+		"its own access token":    f.tokenOf(c),
+		"another's assertion":     f.operator.assertion(f, map[string]any{"iss": c.id, "sub": c.id}),
 		"nonsense":                "nonsense",
 		"too large":               c.assertion(f, map[string]any{"pad": strings.Repeat("x", 9000)}),
 	} {
@@ -134,6 +146,35 @@ func TestAnAssertionThatIsNotExactlyRightIsRefusedAlike(t *testing.T) {
 	wrong.Set("client_id", "operator")
 	if a := f.post(wrong); a.Error != "invalid_client" {
 		t.Errorf("another client_id in the form: %+v", a)
+	}
+}
+
+// raw is a JWS of a client over a header and a payload as they stand.
+func raw(t *testing.T, c *client, header, payload string) string {
+	t.Helper()
+	private, ok := c.private.Key.(ed25519.PrivateKey)
+	if !ok {
+		t.Fatalf("the client's key is %T", c.private.Key)
+	}
+	encode := base64.RawURLEncoding.EncodeToString
+	text := encode([]byte(header)) + "." + encode([]byte(payload))
+	return text + "." + encode(ed25519.Sign(private, []byte(text)))
+}
+
+func TestAnAssertionMayNameItsKeyAndItsType(t *testing.T) {
+	f := newFixture(t)
+	c := f.partner("acme")
+	thumb, err := keys.Thumbprint(c.public(t))
+	must(t, err)
+	for _, header := range []string{
+		`{"alg":"EdDSA"}`, `{"alg":"EdDSA","kid":"` + c.private.KeyID + `"}`, `{"alg":"EdDSA","kid":"` + thumb + `","typ":"JWT"}`,
+		`{"alg":"EdDSA","typ":"client-authentication+jwt"}`, `{"alg":"EdDSA","typ":"application/client-authentication+jwt"}`,
+	} {
+		payload, err := json.Marshal(c.claims(f, nil))
+		must(t, err)
+		if a := f.post(form(raw(t, c, header, string(payload)))); a.Status != 200 {
+			t.Errorf("%s: %+v", header, a)
+		}
 	}
 }
 

@@ -49,6 +49,13 @@ func (s *Server) ExportMasterKey(ctx context.Context, in *authv1.ExportMasterKey
 	if ownOnly(ctx, owner) != nil {
 		return nil, keys.ErrNotFound
 	}
+	if in.GetWrap() == authv1.KeyWrap_KEY_WRAP_AES_KWP {
+		w, err := s.ring.ExportKWP(ctx, owner, int(in.GetKeyEpoch()), in.GetRecipientJwk())
+		if err != nil {
+			return nil, err
+		}
+		return &authv1.ExportMasterKeyResponse{AesKwp: &authv1.KwpKey{EphemeralPoint: w.Ephemeral, WrappedKey: w.Key}}, nil
+	}
 	jwe, err := s.ring.Export(ctx, owner, int(in.GetKeyEpoch()), in.GetRecipientJwk())
 	if err != nil {
 		return nil, err
@@ -71,7 +78,11 @@ func (s *Server) ImportMasterKey(ctx context.Context, in *authv1.ImportMasterKey
 	if err != nil {
 		return nil, err
 	}
-	return masterOr(s.keys.ImportMaster(ctx, req, id(in.GetParent()), in.GetJwe(), s.now()))
+	from := keys.Incoming{JWE: in.GetJwe()}
+	if w := in.GetAesKwp(); w != nil {
+		from.KWP = &keys.Wrapped{Ephemeral: w.GetEphemeralPoint(), Key: w.GetWrappedKey()}
+	}
+	return masterOr(s.keys.ImportMaster(ctx, req, id(in.GetParent()), from, s.now()))
 }
 
 // GetImportKey implements authv1.AuthServiceServer.

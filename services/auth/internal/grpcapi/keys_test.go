@@ -79,7 +79,7 @@ func TestAMasterKeyIsImported(t *testing.T) {
 		return text
 	}
 	secret := strings.Repeat("k", keys.MasterLen)
-	m, err := op.ImportMasterKey(ctx, &authv1.ImportMasterKeyRequest{Parent: "partners/acme", Jwe: wrap(secret), RequestId: f.requestID()})
+	m, err := op.ImportMasterKey(ctx, &authv1.ImportMasterKeyRequest{Parent: "partners/acme", Key: &authv1.ImportMasterKeyRequest_Jwe{Jwe: wrap(secret)}, RequestId: f.requestID()})
 	must(t, err)
 	got, err := f.ring.Master(ctx, "acme", 2)
 	must(t, err)
@@ -87,7 +87,7 @@ func TestAMasterKeyIsImported(t *testing.T) {
 		t.Errorf("imported %v", m)
 	}
 	for _, jwe := range []string{"x", wrap("short")} {
-		_, err = op.ImportMasterKey(ctx, &authv1.ImportMasterKeyRequest{Parent: "partners/acme", Jwe: jwe, RequestId: f.requestID()})
+		_, err = op.ImportMasterKey(ctx, &authv1.ImportMasterKeyRequest{Parent: "partners/acme", Key: &authv1.ImportMasterKeyRequest_Jwe{Jwe: jwe}, RequestId: f.requestID()})
 		want(t, err, fault.Invalid, "KEY_INVALID")
 	}
 }

@@ -82,6 +82,15 @@ func TestAClientIsRegisteredByItsPublicKey(t *testing.T) {
 		"a point off the curve": {func(in *authv1.CreateClientRequest) {
 			in.PublicJwk = `{"kty":"EC","crv":"P-256","x":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE","y":"AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE"}`
 		}, fault.Invalid, "KEY_INVALID"},
+		"a key for encryption": {func(in *authv1.CreateClientRequest) {
+			in.PublicJwk = strings.Replace(c.public(t), `"use":"sig"`, `"use":"enc"`, 1)
+		}, fault.Invalid, "KEY_INVALID"},
+		"a key that only signs": {func(in *authv1.CreateClientRequest) {
+			in.PublicJwk = strings.Replace(c.public(t), `{`, `{"key_ops":["sign"],`, 1)
+		}, fault.Invalid, "KEY_INVALID"},
+		"a key of another algorithm": {func(in *authv1.CreateClientRequest) {
+			in.PublicJwk = strings.Replace(c.public(t), `"alg":"EdDSA"`, `"alg":"ES256"`, 1)
+		}, fault.Invalid, "KEY_INVALID"},
 		"an unknown partner":    {func(in *authv1.CreateClientRequest) { in.Partner = "partners/nobody" }, fault.NotFound, "PARTNER_NOT_FOUND"},
 		"a partner's without":   {func(in *authv1.CreateClientRequest) { in.Partner = "" }, fault.Invalid, "INVALID_FIELD"},
 		"an operator's with":    {func(in *authv1.CreateClientRequest) { in.Role = authv1.ClientRole_CLIENT_ROLE_OPERATOR }, fault.Invalid, "INVALID_FIELD"},

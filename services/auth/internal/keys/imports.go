@@ -34,9 +34,22 @@ func (r *Ring) ImportKey() (string, error) {
 	return string(text), err
 }
 
-// openImport decrypts a key. It fails with KEY_INVALID.
-func (r *Ring) openImport(text string) ([]byte, error) {
-	jwe, err := jose.ParseEncryptedCompact(text, []jose.KeyAlgorithm{jose.ECDH_ES_A256KW}, []jose.ContentEncryption{jose.A256GCM})
+// Incoming is a master key on its way in, in one of two wrappings.
+type Incoming struct {
+	JWE string
+	KWP *Wrapped
+}
+
+// openImport unwraps a key for the partner. It fails with KEY_INVALID.
+func (r *Ring) openImport(partner string, in Incoming) ([]byte, error) {
+	if in.KWP != nil {
+		secret, err := unwrapKWP(*in.KWP, r.imports, partner, importEpoch)
+		if err != nil || len(secret) != MasterLen {
+			return nil, errKWP
+		}
+		return secret, nil
+	}
+	jwe, err := jose.ParseEncryptedCompact(in.JWE, []jose.KeyAlgorithm{jose.ECDH_ES_A256KW}, []jose.ContentEncryption{jose.A256GCM})
 	if err != nil {
 		return nil, errImport
 	}

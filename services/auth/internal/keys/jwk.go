@@ -8,8 +8,10 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"fmt"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 )
@@ -22,21 +24,30 @@ var errPublicJWK = fault.New(fault.Invalid, "KEY_INVALID",
 	"the key is not a public JWK of type OKP/Ed25519 or EC/P-256; give the public half alone").WithField("public_jwk")
 
 // ParsePublic reads a client's public key and the one algorithm that goes with it. It refuses private and symmetric
-// keys and every other curve with KEY_INVALID.
+// keys, every other curve, and a key that says it is for something else than verifying that algorithm, with KEY_INVALID.
 func ParsePublic(text string) (jose.JSONWebKey, jose.SignatureAlgorithm, error) {
 	var jwk jose.JSONWebKey
 	if err := jwk.UnmarshalJSON([]byte(text)); err != nil || !jwk.IsPublic() || !jwk.Valid() {
 		return jose.JSONWebKey{}, "", errPublicJWK
 	}
+	var alg jose.SignatureAlgorithm
 	switch key := jwk.Key.(type) {
 	case ed25519.PublicKey:
-		return jwk, jose.EdDSA, nil
+		alg = jose.EdDSA
 	case *ecdsa.PublicKey:
 		if key.Curve == elliptic.P256() {
-			return jwk, jose.ES256, nil
+			alg = jose.ES256
 		}
 	}
-	return jose.JSONWebKey{}, "", errPublicJWK
+	var says struct {
+		Operations []string `json:"key_ops"`
+	}
+	if err := json.Unmarshal([]byte(text), &says); err != nil || alg == "" ||
+		jwk.Algorithm != "" && jwk.Algorithm != string(alg) || jwk.Use != "" && jwk.Use != "sig" ||
+		says.Operations != nil && !slices.Contains(says.Operations, "verify") {
+		return jose.JSONWebKey{}, "", errPublicJWK
+	}
+	return jwk, alg, nil
 }
 
 // CanonicalPublic is the JWK of a public key with the members that matter and in a fixed order.

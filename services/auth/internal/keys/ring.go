@@ -209,16 +209,31 @@ func (r *Ring) Master(ctx context.Context, partner string, epoch int) ([]byte, e
 var errRecipient = fault.New(fault.Invalid, "KEY_INVALID",
 	"the recipient's key is not a public EC JWK on P-256").WithField("recipient_jwk")
 
-// Export is the partner's master key as a JWE in compact form (RFC 7516) for the holder of a P-256 key. It fails with
-// MASTER_KEY_NOT_FOUND and KEY_INVALID.
-func (r *Ring) Export(ctx context.Context, partner string, epoch int, recipientJWK string) (string, error) {
+// recipientKey is the public key of whom a master key is for.
+type recipientKey struct {
+	Key *ecdsa.PublicKey
+	ID  string // as its owner calls it; may be empty
+}
+
+// recipient reads a P-256 JWK. It fails with KEY_INVALID.
+func recipient(text string) (recipientKey, error) {
 	var to jose.JSONWebKey
-	if err := to.UnmarshalJSON([]byte(recipientJWK)); err != nil || !to.IsPublic() || !to.Valid() {
-		return "", errRecipient
+	if err := to.UnmarshalJSON([]byte(text)); err != nil || !to.IsPublic() || !to.Valid() {
+		return recipientKey{}, errRecipient
 	}
 	point, ok := to.Key.(*ecdsa.PublicKey)
 	if !ok || point.Curve != elliptic.P256() {
-		return "", errRecipient
+		return recipientKey{}, errRecipient
+	}
+	return recipientKey{point, to.KeyID}, nil
+}
+
+// Export is the partner's master key as a JWE in compact form (RFC 7516) for the holder of a P-256 key. It fails with
+// MASTER_KEY_NOT_FOUND and KEY_INVALID.
+func (r *Ring) Export(ctx context.Context, partner string, epoch int, recipientJWK string) (string, error) {
+	to, err := recipient(recipientJWK)
+	if err != nil {
+		return "", err
 	}
 	secret, err := r.Master(ctx, partner, epoch)
 	if err != nil {
@@ -227,7 +242,7 @@ func (r *Ring) Export(ctx context.Context, partner string, epoch int, recipientJ
 	options := (&jose.EncrypterOptions{}).WithContentType("application/octet-stream").
 		WithHeader("partner", partner).WithHeader("key_epoch", epoch)
 	encrypter, err := jose.NewEncrypter(jose.A256GCM,
-		jose.Recipient{Algorithm: jose.ECDH_ES_A256KW, Key: point, KeyID: to.KeyID}, options)
+		jose.Recipient{Algorithm: jose.ECDH_ES_A256KW, Key: to.Key, KeyID: to.ID}, options)
 	if err != nil {
 		return "", fmt.Errorf("keys: export: %w", err)
 	}

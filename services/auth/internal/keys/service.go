@@ -78,8 +78,8 @@ func (s *Service) CreateMaster(ctx context.Context, req request.ID, partner stri
 }
 
 // ImportMaster takes a key that was made elsewhere as that of the next epoch. It fails with KEY_INVALID.
-func (s *Service) ImportMaster(ctx context.Context, req request.ID, partner, jwe string, now time.Time) (Info, error) {
-	secret, err := s.ring.openImport(jwe)
+func (s *Service) ImportMaster(ctx context.Context, req request.ID, partner string, in Incoming, now time.Time) (Info, error) {
+	secret, err := s.ring.openImport(partner, in)
 	if err != nil {
 		return Info{}, err
 	}

@@ -164,13 +164,9 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 
 // byAssertion proves the client by a signed assertion (RFC 7523, section 3).
 func (e *Endpoint) byAssertion(ctx context.Context, req Request, now time.Time) (partner.Client, error) {
-	if len(req.Assertion) > maxAssertion {
-		return partner.Client{}, ErrClient
-	}
-	// The algorithms are named here and fixed per key below: "none" and every MAC are refused by the parser.
-	jws, err := jose.ParseSignedCompact(req.Assertion, []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256})
+	jws, err := parse(req.Assertion)
 	if err != nil {
-		return partner.Client{}, ErrClient
+		return partner.Client{}, err
 	}
 	var unproven assertion
 	if json.Unmarshal(jws.UnsafePayloadWithoutVerification(), &unproven) != nil {
@@ -202,17 +198,43 @@ func (e *Endpoint) byAssertion(ctx context.Context, req Request, now time.Time) 
 	return c, nil
 }
 
-// verify gives the payload if one of the keys made the signature; the key fixes the algorithm.
-func verify(jws *jose.JSONWebSignature, clientKeys []partner.Key) ([]byte, error) {
-	if len(jws.Signatures) != 1 {
+// assertionTypes are the header types of a client's assertion, where it has one: that of any JWT, and the one of
+// draft-ietf-oauth-rfc7523bis. What the same key signed for another use, such as a DPoP proof, has another.
+var assertionTypes = []string{"jwt", "client-authentication+jwt"}
+
+// parse reads a JWS in compact form. The algorithms are named here and fixed per key in verify: "none" and every MAC are
+// refused by the parser. Extensions that must be understood ("crit") are not known here.
+func parse(text string) (*jose.JSONWebSignature, error) {
+	if len(text) > maxAssertion {
 		return nil, ErrClient
 	}
+	jws, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256})
+	if err != nil || len(jws.Signatures) != 1 {
+		return nil, ErrClient
+	}
+	header := jws.Signatures[0].Protected.ExtraHeaders
+	if _, critical := header["crit"]; critical {
+		return nil, ErrClient
+	}
+	if typ, ok := header[jose.HeaderType]; ok {
+		name, _ := typ.(string)
+		if !slices.Contains(assertionTypes, strings.TrimPrefix(strings.ToLower(name), "application/")) {
+			return nil, ErrClient
+		}
+	}
+	return jws, nil
+}
+
+// verify gives the payload if one of the keys made the signature. The key fixes the algorithm, and a header that names a
+// key, by its own kid or by its thumbprint, names the one that is tried.
+func verify(jws *jose.JSONWebSignature, clientKeys []partner.Key) ([]byte, error) {
+	header := jws.Signatures[0].Protected
 	for _, k := range clientKeys {
 		key, alg, err := keys.ParsePublic(k.JWK)
 		if err != nil {
 			return nil, err
 		}
-		if jws.Signatures[0].Protected.Algorithm != string(alg) {
+		if header.Algorithm != string(alg) || header.KeyID != "" && header.KeyID != key.KeyID && header.KeyID != k.ID {
 			continue
 		}
 		if payload, err := jws.Verify(key.Key); err == nil {

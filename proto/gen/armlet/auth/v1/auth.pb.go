@@ -221,7 +221,9 @@ type ExportMasterKeyRequest struct {
 	// The epoch, 1 to 65535.
 	KeyEpoch uint32 `protobuf:"varint,2,opt,name=key_epoch,json=keyEpoch,proto3" json:"key_epoch,omitempty"`
 	// The factory's public key, an EC/P-256 JWK.
-	RecipientJwk  string `protobuf:"bytes,3,opt,name=recipient_jwk,json=recipientJwk,proto3" json:"recipient_jwk,omitempty"`
+	RecipientJwk string `protobuf:"bytes,3,opt,name=recipient_jwk,json=recipientJwk,proto3" json:"recipient_jwk,omitempty"`
+	// How to wrap the key; unset is JWE.
+	Wrap          KeyWrap `protobuf:"varint,4,opt,name=wrap,proto3,enum=armlet.auth.v1.KeyWrap" json:"wrap,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -277,11 +279,20 @@ func (x *ExportMasterKeyRequest) GetRecipientJwk() string {
 	return ""
 }
 
+func (x *ExportMasterKeyRequest) GetWrap() KeyWrap {
+	if x != nil {
+		return x.Wrap
+	}
+	return KeyWrap_KEY_WRAP_UNSPECIFIED
+}
+
 // ExportMasterKeyResponse holds a wrapped master key.
 type ExportMasterKeyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The 32 key bytes, encrypted: JWE compact serialization.
-	Jwe           string `protobuf:"bytes,1,opt,name=jwe,proto3" json:"jwe,omitempty"`
+	// The 32 key bytes, encrypted: JWE compact serialization. Empty when AES-KWP was asked for.
+	Jwe string `protobuf:"bytes,1,opt,name=jwe,proto3" json:"jwe,omitempty"`
+	// The 32 key bytes, wrapped with AES-KWP, when that was asked for.
+	AesKwp        *KwpKey `protobuf:"bytes,2,opt,name=aes_kwp,json=aesKwp,proto3" json:"aes_kwp,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -321,6 +332,13 @@ func (x *ExportMasterKeyResponse) GetJwe() string {
 		return x.Jwe
 	}
 	return ""
+}
+
+func (x *ExportMasterKeyResponse) GetAesKwp() *KwpKey {
+	if x != nil {
+		return x.AesKwp
+	}
+	return nil
 }
 
 // BeginClaimRequest names the band that was scanned.
@@ -1009,14 +1027,16 @@ var File_armlet_auth_v1_auth_proto protoreflect.FileDescriptor
 
 const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\n" +
-	"\x19armlet/auth/v1/auth.proto\x12\x0earmlet.auth.v1\x1a\x1aarmlet/auth/v1/audit.proto\x1a\x19armlet/auth/v1/keys.proto\x1a\x1carmlet/auth/v1/offline.proto\x1a\x1darmlet/auth/v1/partners.proto\x1a\x1darmlet/auth/v1/sessions.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb8\x01\n" +
+	"\x19armlet/auth/v1/auth.proto\x12\x0earmlet.auth.v1\x1a\x1aarmlet/auth/v1/audit.proto\x1a\x19armlet/auth/v1/keys.proto\x1a\x1carmlet/auth/v1/offline.proto\x1a\x1darmlet/auth/v1/partners.proto\x1a\x1darmlet/auth/v1/sessions.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x01\n" +
 	"\x16ExportMasterKeyRequest\x12C\n" +
 	"\apartner\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\apartner\x12(\n" +
 	"\tkey_epoch\x18\x02 \x01(\rB\v\xbaH\b*\x06\x18\xff\xff\x03(\x01R\bkeyEpoch\x12/\n" +
 	"\rrecipient_jwk\x18\x03 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x02\x18\x80\x10R\frecipientJwk\"+\n" +
+	"\xbaH\ar\x05\x10\x02\x18\x80\x10R\frecipientJwk\x125\n" +
+	"\x04wrap\x18\x04 \x01(\x0e2\x17.armlet.auth.v1.KeyWrapB\b\xbaH\x05\x82\x01\x02\x10\x01R\x04wrap\"\\\n" +
 	"\x17ExportMasterKeyResponse\x12\x10\n" +
-	"\x03jwe\x18\x01 \x01(\tR\x03jwe\"o\n" +
+	"\x03jwe\x18\x01 \x01(\tR\x03jwe\x12/\n" +
+	"\aaes_kwp\x18\x02 \x01(\v2\x16.armlet.auth.v1.KwpKeyR\x06aesKwp\"o\n" +
 	"\x11BeginClaimRequest\x12\x1b\n" +
 	"\x03uid\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x1a\x18\x1bR\x03uid\x12=\n" +
 	"\n" +
@@ -1168,158 +1188,162 @@ var file_armlet_auth_v1_auth_proto_goTypes = []any{
 	(*Challenge)(nil),                    // 10: armlet.auth.v1.Challenge
 	(*VerifyResponseRequest)(nil),        // 11: armlet.auth.v1.VerifyResponseRequest
 	(*Decision)(nil),                     // 12: armlet.auth.v1.Decision
-	(*timestamppb.Timestamp)(nil),        // 13: google.protobuf.Timestamp
-	(*v1.Money)(nil),                     // 14: armlet.type.v1.Money
-	(*OfflineGrant)(nil),                 // 15: armlet.auth.v1.OfflineGrant
-	(*CreatePartnerRequest)(nil),         // 16: armlet.auth.v1.CreatePartnerRequest
-	(*GetPartnerRequest)(nil),            // 17: armlet.auth.v1.GetPartnerRequest
-	(*ListPartnersRequest)(nil),          // 18: armlet.auth.v1.ListPartnersRequest
-	(*SuspendPartnerRequest)(nil),        // 19: armlet.auth.v1.SuspendPartnerRequest
-	(*ResumePartnerRequest)(nil),         // 20: armlet.auth.v1.ResumePartnerRequest
-	(*CreateClientRequest)(nil),          // 21: armlet.auth.v1.CreateClientRequest
-	(*GetClientRequest)(nil),             // 22: armlet.auth.v1.GetClientRequest
-	(*ListClientsRequest)(nil),           // 23: armlet.auth.v1.ListClientsRequest
-	(*AddClientKeyRequest)(nil),          // 24: armlet.auth.v1.AddClientKeyRequest
-	(*RemoveClientKeyRequest)(nil),       // 25: armlet.auth.v1.RemoveClientKeyRequest
-	(*SuspendClientRequest)(nil),         // 26: armlet.auth.v1.SuspendClientRequest
-	(*ResumeClientRequest)(nil),          // 27: armlet.auth.v1.ResumeClientRequest
-	(*RevokeClientRequest)(nil),          // 28: armlet.auth.v1.RevokeClientRequest
-	(*CreateGrantRequest)(nil),           // 29: armlet.auth.v1.CreateGrantRequest
-	(*GetGrantRequest)(nil),              // 30: armlet.auth.v1.GetGrantRequest
-	(*ApproveGrantRequest)(nil),          // 31: armlet.auth.v1.ApproveGrantRequest
-	(*SuspendGrantRequest)(nil),          // 32: armlet.auth.v1.SuspendGrantRequest
-	(*RevokeGrantRequest)(nil),           // 33: armlet.auth.v1.RevokeGrantRequest
-	(*ListGrantsRequest)(nil),            // 34: armlet.auth.v1.ListGrantsRequest
-	(*ListAuditEntriesRequest)(nil),      // 35: armlet.auth.v1.ListAuditEntriesRequest
-	(*VerifyAuditRequest)(nil),           // 36: armlet.auth.v1.VerifyAuditRequest
-	(*CreateMasterKeyRequest)(nil),       // 37: armlet.auth.v1.CreateMasterKeyRequest
-	(*ImportMasterKeyRequest)(nil),       // 38: armlet.auth.v1.ImportMasterKeyRequest
-	(*GetImportKeyRequest)(nil),          // 39: armlet.auth.v1.GetImportKeyRequest
-	(*ListMasterKeysRequest)(nil),        // 40: armlet.auth.v1.ListMasterKeysRequest
-	(*ActivateMasterKeyRequest)(nil),     // 41: armlet.auth.v1.ActivateMasterKeyRequest
-	(*TaintMasterKeyRequest)(nil),        // 42: armlet.auth.v1.TaintMasterKeyRequest
-	(*DestroyMasterKeyRequest)(nil),      // 43: armlet.auth.v1.DestroyMasterKeyRequest
-	(*ListSigningKeysRequest)(nil),       // 44: armlet.auth.v1.ListSigningKeysRequest
-	(*RotateSigningKeyRequest)(nil),      // 45: armlet.auth.v1.RotateSigningKeyRequest
-	(*TaintSigningKeyRequest)(nil),       // 46: armlet.auth.v1.TaintSigningKeyRequest
-	(*CreateWearerSessionRequest)(nil),   // 47: armlet.auth.v1.CreateWearerSessionRequest
-	(*CreateTerminalSessionRequest)(nil), // 48: armlet.auth.v1.CreateTerminalSessionRequest
-	(*RevokeSessionsRequest)(nil),        // 49: armlet.auth.v1.RevokeSessionsRequest
-	(*VerifyOfflineTapsRequest)(nil),     // 50: armlet.auth.v1.VerifyOfflineTapsRequest
-	(*StreamDenyListRequest)(nil),        // 51: armlet.auth.v1.StreamDenyListRequest
-	(*Partner)(nil),                      // 52: armlet.auth.v1.Partner
-	(*ListPartnersResponse)(nil),         // 53: armlet.auth.v1.ListPartnersResponse
-	(*Client)(nil),                       // 54: armlet.auth.v1.Client
-	(*ListClientsResponse)(nil),          // 55: armlet.auth.v1.ListClientsResponse
-	(*Grant)(nil),                        // 56: armlet.auth.v1.Grant
-	(*ListGrantsResponse)(nil),           // 57: armlet.auth.v1.ListGrantsResponse
-	(*ListAuditEntriesResponse)(nil),     // 58: armlet.auth.v1.ListAuditEntriesResponse
-	(*VerifyAuditResponse)(nil),          // 59: armlet.auth.v1.VerifyAuditResponse
-	(*MasterKey)(nil),                    // 60: armlet.auth.v1.MasterKey
-	(*GetImportKeyResponse)(nil),         // 61: armlet.auth.v1.GetImportKeyResponse
-	(*ListMasterKeysResponse)(nil),       // 62: armlet.auth.v1.ListMasterKeysResponse
-	(*ListSigningKeysResponse)(nil),      // 63: armlet.auth.v1.ListSigningKeysResponse
-	(*SigningKey)(nil),                   // 64: armlet.auth.v1.SigningKey
-	(*Session)(nil),                      // 65: armlet.auth.v1.Session
-	(*RevokeSessionsResponse)(nil),       // 66: armlet.auth.v1.RevokeSessionsResponse
-	(*VerifyOfflineTapsResponse)(nil),    // 67: armlet.auth.v1.VerifyOfflineTapsResponse
-	(*StreamDenyListResponse)(nil),       // 68: armlet.auth.v1.StreamDenyListResponse
+	(KeyWrap)(0),                         // 13: armlet.auth.v1.KeyWrap
+	(*KwpKey)(nil),                       // 14: armlet.auth.v1.KwpKey
+	(*timestamppb.Timestamp)(nil),        // 15: google.protobuf.Timestamp
+	(*v1.Money)(nil),                     // 16: armlet.type.v1.Money
+	(*OfflineGrant)(nil),                 // 17: armlet.auth.v1.OfflineGrant
+	(*CreatePartnerRequest)(nil),         // 18: armlet.auth.v1.CreatePartnerRequest
+	(*GetPartnerRequest)(nil),            // 19: armlet.auth.v1.GetPartnerRequest
+	(*ListPartnersRequest)(nil),          // 20: armlet.auth.v1.ListPartnersRequest
+	(*SuspendPartnerRequest)(nil),        // 21: armlet.auth.v1.SuspendPartnerRequest
+	(*ResumePartnerRequest)(nil),         // 22: armlet.auth.v1.ResumePartnerRequest
+	(*CreateClientRequest)(nil),          // 23: armlet.auth.v1.CreateClientRequest
+	(*GetClientRequest)(nil),             // 24: armlet.auth.v1.GetClientRequest
+	(*ListClientsRequest)(nil),           // 25: armlet.auth.v1.ListClientsRequest
+	(*AddClientKeyRequest)(nil),          // 26: armlet.auth.v1.AddClientKeyRequest
+	(*RemoveClientKeyRequest)(nil),       // 27: armlet.auth.v1.RemoveClientKeyRequest
+	(*SuspendClientRequest)(nil),         // 28: armlet.auth.v1.SuspendClientRequest
+	(*ResumeClientRequest)(nil),          // 29: armlet.auth.v1.ResumeClientRequest
+	(*RevokeClientRequest)(nil),          // 30: armlet.auth.v1.RevokeClientRequest
+	(*CreateGrantRequest)(nil),           // 31: armlet.auth.v1.CreateGrantRequest
+	(*GetGrantRequest)(nil),              // 32: armlet.auth.v1.GetGrantRequest
+	(*ApproveGrantRequest)(nil),          // 33: armlet.auth.v1.ApproveGrantRequest
+	(*SuspendGrantRequest)(nil),          // 34: armlet.auth.v1.SuspendGrantRequest
+	(*RevokeGrantRequest)(nil),           // 35: armlet.auth.v1.RevokeGrantRequest
+	(*ListGrantsRequest)(nil),            // 36: armlet.auth.v1.ListGrantsRequest
+	(*ListAuditEntriesRequest)(nil),      // 37: armlet.auth.v1.ListAuditEntriesRequest
+	(*VerifyAuditRequest)(nil),           // 38: armlet.auth.v1.VerifyAuditRequest
+	(*CreateMasterKeyRequest)(nil),       // 39: armlet.auth.v1.CreateMasterKeyRequest
+	(*ImportMasterKeyRequest)(nil),       // 40: armlet.auth.v1.ImportMasterKeyRequest
+	(*GetImportKeyRequest)(nil),          // 41: armlet.auth.v1.GetImportKeyRequest
+	(*ListMasterKeysRequest)(nil),        // 42: armlet.auth.v1.ListMasterKeysRequest
+	(*ActivateMasterKeyRequest)(nil),     // 43: armlet.auth.v1.ActivateMasterKeyRequest
+	(*TaintMasterKeyRequest)(nil),        // 44: armlet.auth.v1.TaintMasterKeyRequest
+	(*DestroyMasterKeyRequest)(nil),      // 45: armlet.auth.v1.DestroyMasterKeyRequest
+	(*ListSigningKeysRequest)(nil),       // 46: armlet.auth.v1.ListSigningKeysRequest
+	(*RotateSigningKeyRequest)(nil),      // 47: armlet.auth.v1.RotateSigningKeyRequest
+	(*TaintSigningKeyRequest)(nil),       // 48: armlet.auth.v1.TaintSigningKeyRequest
+	(*CreateWearerSessionRequest)(nil),   // 49: armlet.auth.v1.CreateWearerSessionRequest
+	(*CreateTerminalSessionRequest)(nil), // 50: armlet.auth.v1.CreateTerminalSessionRequest
+	(*RevokeSessionsRequest)(nil),        // 51: armlet.auth.v1.RevokeSessionsRequest
+	(*VerifyOfflineTapsRequest)(nil),     // 52: armlet.auth.v1.VerifyOfflineTapsRequest
+	(*StreamDenyListRequest)(nil),        // 53: armlet.auth.v1.StreamDenyListRequest
+	(*Partner)(nil),                      // 54: armlet.auth.v1.Partner
+	(*ListPartnersResponse)(nil),         // 55: armlet.auth.v1.ListPartnersResponse
+	(*Client)(nil),                       // 56: armlet.auth.v1.Client
+	(*ListClientsResponse)(nil),          // 57: armlet.auth.v1.ListClientsResponse
+	(*Grant)(nil),                        // 58: armlet.auth.v1.Grant
+	(*ListGrantsResponse)(nil),           // 59: armlet.auth.v1.ListGrantsResponse
+	(*ListAuditEntriesResponse)(nil),     // 60: armlet.auth.v1.ListAuditEntriesResponse
+	(*VerifyAuditResponse)(nil),          // 61: armlet.auth.v1.VerifyAuditResponse
+	(*MasterKey)(nil),                    // 62: armlet.auth.v1.MasterKey
+	(*GetImportKeyResponse)(nil),         // 63: armlet.auth.v1.GetImportKeyResponse
+	(*ListMasterKeysResponse)(nil),       // 64: armlet.auth.v1.ListMasterKeysResponse
+	(*ListSigningKeysResponse)(nil),      // 65: armlet.auth.v1.ListSigningKeysResponse
+	(*SigningKey)(nil),                   // 66: armlet.auth.v1.SigningKey
+	(*Session)(nil),                      // 67: armlet.auth.v1.Session
+	(*RevokeSessionsResponse)(nil),       // 68: armlet.auth.v1.RevokeSessionsResponse
+	(*VerifyOfflineTapsResponse)(nil),    // 69: armlet.auth.v1.VerifyOfflineTapsResponse
+	(*StreamDenyListResponse)(nil),       // 70: armlet.auth.v1.StreamDenyListResponse
 }
 var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
-	13, // 0: armlet.auth.v1.Claim.expire_time:type_name -> google.protobuf.Timestamp
-	0,  // 1: armlet.auth.v1.CreateChallengeRequest.purpose:type_name -> armlet.auth.v1.Purpose
-	14, // 2: armlet.auth.v1.CreateChallengeRequest.amount:type_name -> armlet.type.v1.Money
-	13, // 3: armlet.auth.v1.Challenge.expire_time:type_name -> google.protobuf.Timestamp
-	1,  // 4: armlet.auth.v1.Challenge.requirements:type_name -> armlet.auth.v1.Requirement
-	2,  // 5: armlet.auth.v1.Decision.risk_flags:type_name -> armlet.auth.v1.RiskFlag
-	15, // 6: armlet.auth.v1.Decision.offline_grant:type_name -> armlet.auth.v1.OfflineGrant
-	16, // 7: armlet.auth.v1.AuthService.CreatePartner:input_type -> armlet.auth.v1.CreatePartnerRequest
-	17, // 8: armlet.auth.v1.AuthService.GetPartner:input_type -> armlet.auth.v1.GetPartnerRequest
-	18, // 9: armlet.auth.v1.AuthService.ListPartners:input_type -> armlet.auth.v1.ListPartnersRequest
-	19, // 10: armlet.auth.v1.AuthService.SuspendPartner:input_type -> armlet.auth.v1.SuspendPartnerRequest
-	20, // 11: armlet.auth.v1.AuthService.ResumePartner:input_type -> armlet.auth.v1.ResumePartnerRequest
-	21, // 12: armlet.auth.v1.AuthService.CreateClient:input_type -> armlet.auth.v1.CreateClientRequest
-	22, // 13: armlet.auth.v1.AuthService.GetClient:input_type -> armlet.auth.v1.GetClientRequest
-	23, // 14: armlet.auth.v1.AuthService.ListClients:input_type -> armlet.auth.v1.ListClientsRequest
-	24, // 15: armlet.auth.v1.AuthService.AddClientKey:input_type -> armlet.auth.v1.AddClientKeyRequest
-	25, // 16: armlet.auth.v1.AuthService.RemoveClientKey:input_type -> armlet.auth.v1.RemoveClientKeyRequest
-	26, // 17: armlet.auth.v1.AuthService.SuspendClient:input_type -> armlet.auth.v1.SuspendClientRequest
-	27, // 18: armlet.auth.v1.AuthService.ResumeClient:input_type -> armlet.auth.v1.ResumeClientRequest
-	28, // 19: armlet.auth.v1.AuthService.RevokeClient:input_type -> armlet.auth.v1.RevokeClientRequest
-	29, // 20: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
-	30, // 21: armlet.auth.v1.AuthService.GetGrant:input_type -> armlet.auth.v1.GetGrantRequest
-	31, // 22: armlet.auth.v1.AuthService.ApproveGrant:input_type -> armlet.auth.v1.ApproveGrantRequest
-	32, // 23: armlet.auth.v1.AuthService.SuspendGrant:input_type -> armlet.auth.v1.SuspendGrantRequest
-	33, // 24: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
-	34, // 25: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
-	35, // 26: armlet.auth.v1.AuthService.ListAuditEntries:input_type -> armlet.auth.v1.ListAuditEntriesRequest
-	36, // 27: armlet.auth.v1.AuthService.VerifyAudit:input_type -> armlet.auth.v1.VerifyAuditRequest
-	3,  // 28: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
-	37, // 29: armlet.auth.v1.AuthService.CreateMasterKey:input_type -> armlet.auth.v1.CreateMasterKeyRequest
-	38, // 30: armlet.auth.v1.AuthService.ImportMasterKey:input_type -> armlet.auth.v1.ImportMasterKeyRequest
-	39, // 31: armlet.auth.v1.AuthService.GetImportKey:input_type -> armlet.auth.v1.GetImportKeyRequest
-	40, // 32: armlet.auth.v1.AuthService.ListMasterKeys:input_type -> armlet.auth.v1.ListMasterKeysRequest
-	41, // 33: armlet.auth.v1.AuthService.ActivateMasterKey:input_type -> armlet.auth.v1.ActivateMasterKeyRequest
-	42, // 34: armlet.auth.v1.AuthService.TaintMasterKey:input_type -> armlet.auth.v1.TaintMasterKeyRequest
-	43, // 35: armlet.auth.v1.AuthService.DestroyMasterKey:input_type -> armlet.auth.v1.DestroyMasterKeyRequest
-	44, // 36: armlet.auth.v1.AuthService.ListSigningKeys:input_type -> armlet.auth.v1.ListSigningKeysRequest
-	45, // 37: armlet.auth.v1.AuthService.RotateSigningKey:input_type -> armlet.auth.v1.RotateSigningKeyRequest
-	46, // 38: armlet.auth.v1.AuthService.TaintSigningKey:input_type -> armlet.auth.v1.TaintSigningKeyRequest
-	47, // 39: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
-	48, // 40: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
-	49, // 41: armlet.auth.v1.AuthService.RevokeSessions:input_type -> armlet.auth.v1.RevokeSessionsRequest
-	5,  // 42: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
-	7,  // 43: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
-	9,  // 44: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
-	11, // 45: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
-	50, // 46: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
-	51, // 47: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
-	52, // 48: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
-	52, // 49: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
-	53, // 50: armlet.auth.v1.AuthService.ListPartners:output_type -> armlet.auth.v1.ListPartnersResponse
-	52, // 51: armlet.auth.v1.AuthService.SuspendPartner:output_type -> armlet.auth.v1.Partner
-	52, // 52: armlet.auth.v1.AuthService.ResumePartner:output_type -> armlet.auth.v1.Partner
-	54, // 53: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
-	54, // 54: armlet.auth.v1.AuthService.GetClient:output_type -> armlet.auth.v1.Client
-	55, // 55: armlet.auth.v1.AuthService.ListClients:output_type -> armlet.auth.v1.ListClientsResponse
-	54, // 56: armlet.auth.v1.AuthService.AddClientKey:output_type -> armlet.auth.v1.Client
-	54, // 57: armlet.auth.v1.AuthService.RemoveClientKey:output_type -> armlet.auth.v1.Client
-	54, // 58: armlet.auth.v1.AuthService.SuspendClient:output_type -> armlet.auth.v1.Client
-	54, // 59: armlet.auth.v1.AuthService.ResumeClient:output_type -> armlet.auth.v1.Client
-	54, // 60: armlet.auth.v1.AuthService.RevokeClient:output_type -> armlet.auth.v1.Client
-	56, // 61: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
-	56, // 62: armlet.auth.v1.AuthService.GetGrant:output_type -> armlet.auth.v1.Grant
-	56, // 63: armlet.auth.v1.AuthService.ApproveGrant:output_type -> armlet.auth.v1.Grant
-	56, // 64: armlet.auth.v1.AuthService.SuspendGrant:output_type -> armlet.auth.v1.Grant
-	56, // 65: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
-	57, // 66: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
-	58, // 67: armlet.auth.v1.AuthService.ListAuditEntries:output_type -> armlet.auth.v1.ListAuditEntriesResponse
-	59, // 68: armlet.auth.v1.AuthService.VerifyAudit:output_type -> armlet.auth.v1.VerifyAuditResponse
-	4,  // 69: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
-	60, // 70: armlet.auth.v1.AuthService.CreateMasterKey:output_type -> armlet.auth.v1.MasterKey
-	60, // 71: armlet.auth.v1.AuthService.ImportMasterKey:output_type -> armlet.auth.v1.MasterKey
-	61, // 72: armlet.auth.v1.AuthService.GetImportKey:output_type -> armlet.auth.v1.GetImportKeyResponse
-	62, // 73: armlet.auth.v1.AuthService.ListMasterKeys:output_type -> armlet.auth.v1.ListMasterKeysResponse
-	60, // 74: armlet.auth.v1.AuthService.ActivateMasterKey:output_type -> armlet.auth.v1.MasterKey
-	60, // 75: armlet.auth.v1.AuthService.TaintMasterKey:output_type -> armlet.auth.v1.MasterKey
-	60, // 76: armlet.auth.v1.AuthService.DestroyMasterKey:output_type -> armlet.auth.v1.MasterKey
-	63, // 77: armlet.auth.v1.AuthService.ListSigningKeys:output_type -> armlet.auth.v1.ListSigningKeysResponse
-	64, // 78: armlet.auth.v1.AuthService.RotateSigningKey:output_type -> armlet.auth.v1.SigningKey
-	64, // 79: armlet.auth.v1.AuthService.TaintSigningKey:output_type -> armlet.auth.v1.SigningKey
-	65, // 80: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
-	65, // 81: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
-	66, // 82: armlet.auth.v1.AuthService.RevokeSessions:output_type -> armlet.auth.v1.RevokeSessionsResponse
-	6,  // 83: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
-	8,  // 84: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
-	10, // 85: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
-	12, // 86: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
-	67, // 87: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
-	68, // 88: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
-	48, // [48:89] is the sub-list for method output_type
-	7,  // [7:48] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	13, // 0: armlet.auth.v1.ExportMasterKeyRequest.wrap:type_name -> armlet.auth.v1.KeyWrap
+	14, // 1: armlet.auth.v1.ExportMasterKeyResponse.aes_kwp:type_name -> armlet.auth.v1.KwpKey
+	15, // 2: armlet.auth.v1.Claim.expire_time:type_name -> google.protobuf.Timestamp
+	0,  // 3: armlet.auth.v1.CreateChallengeRequest.purpose:type_name -> armlet.auth.v1.Purpose
+	16, // 4: armlet.auth.v1.CreateChallengeRequest.amount:type_name -> armlet.type.v1.Money
+	15, // 5: armlet.auth.v1.Challenge.expire_time:type_name -> google.protobuf.Timestamp
+	1,  // 6: armlet.auth.v1.Challenge.requirements:type_name -> armlet.auth.v1.Requirement
+	2,  // 7: armlet.auth.v1.Decision.risk_flags:type_name -> armlet.auth.v1.RiskFlag
+	17, // 8: armlet.auth.v1.Decision.offline_grant:type_name -> armlet.auth.v1.OfflineGrant
+	18, // 9: armlet.auth.v1.AuthService.CreatePartner:input_type -> armlet.auth.v1.CreatePartnerRequest
+	19, // 10: armlet.auth.v1.AuthService.GetPartner:input_type -> armlet.auth.v1.GetPartnerRequest
+	20, // 11: armlet.auth.v1.AuthService.ListPartners:input_type -> armlet.auth.v1.ListPartnersRequest
+	21, // 12: armlet.auth.v1.AuthService.SuspendPartner:input_type -> armlet.auth.v1.SuspendPartnerRequest
+	22, // 13: armlet.auth.v1.AuthService.ResumePartner:input_type -> armlet.auth.v1.ResumePartnerRequest
+	23, // 14: armlet.auth.v1.AuthService.CreateClient:input_type -> armlet.auth.v1.CreateClientRequest
+	24, // 15: armlet.auth.v1.AuthService.GetClient:input_type -> armlet.auth.v1.GetClientRequest
+	25, // 16: armlet.auth.v1.AuthService.ListClients:input_type -> armlet.auth.v1.ListClientsRequest
+	26, // 17: armlet.auth.v1.AuthService.AddClientKey:input_type -> armlet.auth.v1.AddClientKeyRequest
+	27, // 18: armlet.auth.v1.AuthService.RemoveClientKey:input_type -> armlet.auth.v1.RemoveClientKeyRequest
+	28, // 19: armlet.auth.v1.AuthService.SuspendClient:input_type -> armlet.auth.v1.SuspendClientRequest
+	29, // 20: armlet.auth.v1.AuthService.ResumeClient:input_type -> armlet.auth.v1.ResumeClientRequest
+	30, // 21: armlet.auth.v1.AuthService.RevokeClient:input_type -> armlet.auth.v1.RevokeClientRequest
+	31, // 22: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
+	32, // 23: armlet.auth.v1.AuthService.GetGrant:input_type -> armlet.auth.v1.GetGrantRequest
+	33, // 24: armlet.auth.v1.AuthService.ApproveGrant:input_type -> armlet.auth.v1.ApproveGrantRequest
+	34, // 25: armlet.auth.v1.AuthService.SuspendGrant:input_type -> armlet.auth.v1.SuspendGrantRequest
+	35, // 26: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
+	36, // 27: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
+	37, // 28: armlet.auth.v1.AuthService.ListAuditEntries:input_type -> armlet.auth.v1.ListAuditEntriesRequest
+	38, // 29: armlet.auth.v1.AuthService.VerifyAudit:input_type -> armlet.auth.v1.VerifyAuditRequest
+	3,  // 30: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
+	39, // 31: armlet.auth.v1.AuthService.CreateMasterKey:input_type -> armlet.auth.v1.CreateMasterKeyRequest
+	40, // 32: armlet.auth.v1.AuthService.ImportMasterKey:input_type -> armlet.auth.v1.ImportMasterKeyRequest
+	41, // 33: armlet.auth.v1.AuthService.GetImportKey:input_type -> armlet.auth.v1.GetImportKeyRequest
+	42, // 34: armlet.auth.v1.AuthService.ListMasterKeys:input_type -> armlet.auth.v1.ListMasterKeysRequest
+	43, // 35: armlet.auth.v1.AuthService.ActivateMasterKey:input_type -> armlet.auth.v1.ActivateMasterKeyRequest
+	44, // 36: armlet.auth.v1.AuthService.TaintMasterKey:input_type -> armlet.auth.v1.TaintMasterKeyRequest
+	45, // 37: armlet.auth.v1.AuthService.DestroyMasterKey:input_type -> armlet.auth.v1.DestroyMasterKeyRequest
+	46, // 38: armlet.auth.v1.AuthService.ListSigningKeys:input_type -> armlet.auth.v1.ListSigningKeysRequest
+	47, // 39: armlet.auth.v1.AuthService.RotateSigningKey:input_type -> armlet.auth.v1.RotateSigningKeyRequest
+	48, // 40: armlet.auth.v1.AuthService.TaintSigningKey:input_type -> armlet.auth.v1.TaintSigningKeyRequest
+	49, // 41: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
+	50, // 42: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
+	51, // 43: armlet.auth.v1.AuthService.RevokeSessions:input_type -> armlet.auth.v1.RevokeSessionsRequest
+	5,  // 44: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
+	7,  // 45: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
+	9,  // 46: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
+	11, // 47: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
+	52, // 48: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
+	53, // 49: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
+	54, // 50: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
+	54, // 51: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
+	55, // 52: armlet.auth.v1.AuthService.ListPartners:output_type -> armlet.auth.v1.ListPartnersResponse
+	54, // 53: armlet.auth.v1.AuthService.SuspendPartner:output_type -> armlet.auth.v1.Partner
+	54, // 54: armlet.auth.v1.AuthService.ResumePartner:output_type -> armlet.auth.v1.Partner
+	56, // 55: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
+	56, // 56: armlet.auth.v1.AuthService.GetClient:output_type -> armlet.auth.v1.Client
+	57, // 57: armlet.auth.v1.AuthService.ListClients:output_type -> armlet.auth.v1.ListClientsResponse
+	56, // 58: armlet.auth.v1.AuthService.AddClientKey:output_type -> armlet.auth.v1.Client
+	56, // 59: armlet.auth.v1.AuthService.RemoveClientKey:output_type -> armlet.auth.v1.Client
+	56, // 60: armlet.auth.v1.AuthService.SuspendClient:output_type -> armlet.auth.v1.Client
+	56, // 61: armlet.auth.v1.AuthService.ResumeClient:output_type -> armlet.auth.v1.Client
+	56, // 62: armlet.auth.v1.AuthService.RevokeClient:output_type -> armlet.auth.v1.Client
+	58, // 63: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
+	58, // 64: armlet.auth.v1.AuthService.GetGrant:output_type -> armlet.auth.v1.Grant
+	58, // 65: armlet.auth.v1.AuthService.ApproveGrant:output_type -> armlet.auth.v1.Grant
+	58, // 66: armlet.auth.v1.AuthService.SuspendGrant:output_type -> armlet.auth.v1.Grant
+	58, // 67: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
+	59, // 68: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
+	60, // 69: armlet.auth.v1.AuthService.ListAuditEntries:output_type -> armlet.auth.v1.ListAuditEntriesResponse
+	61, // 70: armlet.auth.v1.AuthService.VerifyAudit:output_type -> armlet.auth.v1.VerifyAuditResponse
+	4,  // 71: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
+	62, // 72: armlet.auth.v1.AuthService.CreateMasterKey:output_type -> armlet.auth.v1.MasterKey
+	62, // 73: armlet.auth.v1.AuthService.ImportMasterKey:output_type -> armlet.auth.v1.MasterKey
+	63, // 74: armlet.auth.v1.AuthService.GetImportKey:output_type -> armlet.auth.v1.GetImportKeyResponse
+	64, // 75: armlet.auth.v1.AuthService.ListMasterKeys:output_type -> armlet.auth.v1.ListMasterKeysResponse
+	62, // 76: armlet.auth.v1.AuthService.ActivateMasterKey:output_type -> armlet.auth.v1.MasterKey
+	62, // 77: armlet.auth.v1.AuthService.TaintMasterKey:output_type -> armlet.auth.v1.MasterKey
+	62, // 78: armlet.auth.v1.AuthService.DestroyMasterKey:output_type -> armlet.auth.v1.MasterKey
+	65, // 79: armlet.auth.v1.AuthService.ListSigningKeys:output_type -> armlet.auth.v1.ListSigningKeysResponse
+	66, // 80: armlet.auth.v1.AuthService.RotateSigningKey:output_type -> armlet.auth.v1.SigningKey
+	66, // 81: armlet.auth.v1.AuthService.TaintSigningKey:output_type -> armlet.auth.v1.SigningKey
+	67, // 82: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
+	67, // 83: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
+	68, // 84: armlet.auth.v1.AuthService.RevokeSessions:output_type -> armlet.auth.v1.RevokeSessionsResponse
+	6,  // 85: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
+	8,  // 86: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
+	10, // 87: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
+	12, // 88: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
+	69, // 89: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
+	70, // 90: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
+	50, // [50:91] is the sub-list for method output_type
+	9,  // [9:50] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_auth_proto_init() }

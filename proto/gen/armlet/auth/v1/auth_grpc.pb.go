@@ -130,16 +130,17 @@ type AuthServiceClient interface {
 	ListAuditEntries(ctx context.Context, in *ListAuditEntriesRequest, opts ...grpc.CallOption) (*ListAuditEntriesResponse, error)
 	// VerifyAudit recomputes the hashes of the audit. Callers: operator. Safe to repeat. Reasons: none of its own.
 	VerifyAudit(ctx context.Context, in *VerifyAuditRequest, opts ...grpc.CallOption) (*VerifyAuditResponse, error)
-	// ExportMasterKey gives a partner's factory its master key of one epoch as a JWE (RFC 7516: ECDH-ES+A256KW, A256GCM) for the P-256 key it names.
+	// ExportMasterKey gives a partner's factory its master key of one epoch, wrapped for the P-256 key it names: as a JWE (RFC 7516:
+	// ECDH-ES+A256KW, A256GCM), or with AES-KWP (RFC 5649) so that an HSM can unwrap it without showing it to anybody.
 	// Callers: the partner itself with scope devices.provision. Safe to repeat. Reasons: MASTER_KEY_NOT_FOUND, KEY_EPOCH_TAINTED, KEY_INVALID.
 	ExportMasterKey(ctx context.Context, in *ExportMasterKeyRequest, opts ...grpc.CallOption) (*ExportMasterKeyResponse, error)
 	// CreateMasterKey makes a partner's key of the next epoch, PREPARED: its factory can have it before devices with it count.
 	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
 	CreateMasterKey(ctx context.Context, in *CreateMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error)
-	// ImportMasterKey brings a key that was made elsewhere as the one of the next epoch, PREPARED.
+	// ImportMasterKey brings a key that was made elsewhere as the one of the next epoch, PREPARED, wrapped in either way that ExportMasterKey knows.
 	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, KEY_INVALID, REQUEST_ID_REUSED.
 	ImportMasterKey(ctx context.Context, in *ImportMasterKeyRequest, opts ...grpc.CallOption) (*MasterKey, error)
-	// GetImportKey tells the public key that ImportMasterKey wants keys encrypted for. Callers: operator. Safe to repeat. Reasons: none of its own.
+	// GetImportKey tells the public key that ImportMasterKey wants keys wrapped for. Callers: operator. Safe to repeat. Reasons: none of its own.
 	GetImportKey(ctx context.Context, in *GetImportKeyRequest, opts ...grpc.CallOption) (*GetImportKeyResponse, error)
 	// ListMasterKeys lists a partner's epochs. Callers: the partner itself, operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
 	ListMasterKeys(ctx context.Context, in *ListMasterKeysRequest, opts ...grpc.CallOption) (*ListMasterKeysResponse, error)
@@ -697,16 +698,17 @@ type AuthServiceServer interface {
 	ListAuditEntries(context.Context, *ListAuditEntriesRequest) (*ListAuditEntriesResponse, error)
 	// VerifyAudit recomputes the hashes of the audit. Callers: operator. Safe to repeat. Reasons: none of its own.
 	VerifyAudit(context.Context, *VerifyAuditRequest) (*VerifyAuditResponse, error)
-	// ExportMasterKey gives a partner's factory its master key of one epoch as a JWE (RFC 7516: ECDH-ES+A256KW, A256GCM) for the P-256 key it names.
+	// ExportMasterKey gives a partner's factory its master key of one epoch, wrapped for the P-256 key it names: as a JWE (RFC 7516:
+	// ECDH-ES+A256KW, A256GCM), or with AES-KWP (RFC 5649) so that an HSM can unwrap it without showing it to anybody.
 	// Callers: the partner itself with scope devices.provision. Safe to repeat. Reasons: MASTER_KEY_NOT_FOUND, KEY_EPOCH_TAINTED, KEY_INVALID.
 	ExportMasterKey(context.Context, *ExportMasterKeyRequest) (*ExportMasterKeyResponse, error)
 	// CreateMasterKey makes a partner's key of the next epoch, PREPARED: its factory can have it before devices with it count.
 	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
 	CreateMasterKey(context.Context, *CreateMasterKeyRequest) (*MasterKey, error)
-	// ImportMasterKey brings a key that was made elsewhere as the one of the next epoch, PREPARED.
+	// ImportMasterKey brings a key that was made elsewhere as the one of the next epoch, PREPARED, wrapped in either way that ExportMasterKey knows.
 	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, KEY_INVALID, REQUEST_ID_REUSED.
 	ImportMasterKey(context.Context, *ImportMasterKeyRequest) (*MasterKey, error)
-	// GetImportKey tells the public key that ImportMasterKey wants keys encrypted for. Callers: operator. Safe to repeat. Reasons: none of its own.
+	// GetImportKey tells the public key that ImportMasterKey wants keys wrapped for. Callers: operator. Safe to repeat. Reasons: none of its own.
 	GetImportKey(context.Context, *GetImportKeyRequest) (*GetImportKeyResponse, error)
 	// ListMasterKeys lists a partner's epochs. Callers: the partner itself, operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
 	ListMasterKeys(context.Context, *ListMasterKeysRequest) (*ListMasterKeysResponse, error)

@@ -88,6 +88,59 @@ func (KeyState) EnumDescriptor() ([]byte, []int) {
 	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{0}
 }
 
+// KeyWrap is a way to wrap a master key.
+type KeyWrap int32
+
+const (
+	// JWE.
+	KeyWrap_KEY_WRAP_UNSPECIFIED KeyWrap = 0
+	// RFC 7516: ECDH-ES+A256KW, A256GCM.
+	KeyWrap_KEY_WRAP_JWE KeyWrap = 1
+	// RFC 5649 under a key from ECDH, see KwpKey.
+	KeyWrap_KEY_WRAP_AES_KWP KeyWrap = 2
+)
+
+// Enum value maps for KeyWrap.
+var (
+	KeyWrap_name = map[int32]string{
+		0: "KEY_WRAP_UNSPECIFIED",
+		1: "KEY_WRAP_JWE",
+		2: "KEY_WRAP_AES_KWP",
+	}
+	KeyWrap_value = map[string]int32{
+		"KEY_WRAP_UNSPECIFIED": 0,
+		"KEY_WRAP_JWE":         1,
+		"KEY_WRAP_AES_KWP":     2,
+	}
+)
+
+func (x KeyWrap) Enum() *KeyWrap {
+	p := new(KeyWrap)
+	*p = x
+	return p
+}
+
+func (x KeyWrap) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (KeyWrap) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_auth_v1_keys_proto_enumTypes[1].Descriptor()
+}
+
+func (KeyWrap) Type() protoreflect.EnumType {
+	return &file_armlet_auth_v1_keys_proto_enumTypes[1]
+}
+
+func (x KeyWrap) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use KeyWrap.Descriptor instead.
+func (KeyWrap) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{1}
+}
+
 // MasterKey is a partner's master key of one epoch. The key itself leaves only by ExportMasterKey.
 type MasterKey struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -312,8 +365,13 @@ type ImportMasterKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `partners/{partner}`.
 	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
-	// The 32 bytes, encrypted for the key of GetImportKey: JWE compact serialization (ECDH-ES+A256KW, A256GCM).
-	Jwe string `protobuf:"bytes,2,opt,name=jwe,proto3" json:"jwe,omitempty"`
+	// The 32 bytes, wrapped for the key of GetImportKey.
+	//
+	// Types that are valid to be assigned to Key:
+	//
+	//	*ImportMasterKeyRequest_Jwe
+	//	*ImportMasterKeyRequest_AesKwp
+	Key isImportMasterKeyRequest_Key `protobuf_oneof:"key"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -357,11 +415,29 @@ func (x *ImportMasterKeyRequest) GetParent() string {
 	return ""
 }
 
+func (x *ImportMasterKeyRequest) GetKey() isImportMasterKeyRequest_Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
 func (x *ImportMasterKeyRequest) GetJwe() string {
 	if x != nil {
-		return x.Jwe
+		if x, ok := x.Key.(*ImportMasterKeyRequest_Jwe); ok {
+			return x.Jwe
+		}
 	}
 	return ""
+}
+
+func (x *ImportMasterKeyRequest) GetAesKwp() *KwpKey {
+	if x != nil {
+		if x, ok := x.Key.(*ImportMasterKeyRequest_AesKwp); ok {
+			return x.AesKwp
+		}
+	}
+	return nil
 }
 
 func (x *ImportMasterKeyRequest) GetRequestId() string {
@@ -369,6 +445,84 @@ func (x *ImportMasterKeyRequest) GetRequestId() string {
 		return x.RequestId
 	}
 	return ""
+}
+
+type isImportMasterKeyRequest_Key interface {
+	isImportMasterKeyRequest_Key()
+}
+
+type ImportMasterKeyRequest_Jwe struct {
+	// JWE compact serialization (ECDH-ES+A256KW, A256GCM).
+	Jwe string `protobuf:"bytes,2,opt,name=jwe,proto3,oneof"`
+}
+
+type ImportMasterKeyRequest_AesKwp struct {
+	// AES-KWP; the key_epoch of its shared info is 0.
+	AesKwp *KwpKey `protobuf:"bytes,4,opt,name=aes_kwp,json=aesKwp,proto3,oneof"`
+}
+
+func (*ImportMasterKeyRequest_Jwe) isImportMasterKeyRequest_Key() {}
+
+func (*ImportMasterKeyRequest_AesKwp) isImportMasterKeyRequest_Key() {}
+
+// KwpKey is a key wrapped with AES-KWP (RFC 5649, NIST SP 800-38F) under a 256-bit key that sender and recipient agree on. It needs
+// nothing of a recipient but what every PKCS #11 token with P-256 offers: CKM_ECDH1_DERIVE with CKD_SHA256_KDF, then CKM_AES_KEY_WRAP_KWP.
+//
+//	Z           = x coordinate of ECDH(P-256) between the sender's ephemeral key and the recipient's key
+//	shared info = "ARML1/KWP" 0x00 | key_epoch u16 big-endian, 0 for an import | ephemeral_point | partner id in ASCII
+//	wrapping key= SHA-256(Z | 0x00000001 | shared info), which is the KDF of ANSI X9.63 for 32 bytes
+type KwpKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The sender's ephemeral public key: 65 bytes, an uncompressed point of P-256 (SEC 1).
+	EphemeralPoint []byte `protobuf:"bytes,1,opt,name=ephemeral_point,json=ephemeralPoint,proto3" json:"ephemeral_point,omitempty"`
+	// The wrapped 32 bytes: 40 bytes.
+	WrappedKey    []byte `protobuf:"bytes,2,opt,name=wrapped_key,json=wrappedKey,proto3" json:"wrapped_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KwpKey) Reset() {
+	*x = KwpKey{}
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KwpKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KwpKey) ProtoMessage() {}
+
+func (x *KwpKey) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KwpKey.ProtoReflect.Descriptor instead.
+func (*KwpKey) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *KwpKey) GetEphemeralPoint() []byte {
+	if x != nil {
+		return x.EphemeralPoint
+	}
+	return nil
+}
+
+func (x *KwpKey) GetWrappedKey() []byte {
+	if x != nil {
+		return x.WrappedKey
+	}
+	return nil
 }
 
 // GetImportKeyRequest asks for the key that imports are encrypted for.
@@ -380,7 +534,7 @@ type GetImportKeyRequest struct {
 
 func (x *GetImportKeyRequest) Reset() {
 	*x = GetImportKeyRequest{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[4]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -392,7 +546,7 @@ func (x *GetImportKeyRequest) String() string {
 func (*GetImportKeyRequest) ProtoMessage() {}
 
 func (x *GetImportKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[4]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -405,7 +559,7 @@ func (x *GetImportKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImportKeyRequest.ProtoReflect.Descriptor instead.
 func (*GetImportKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{4}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{5}
 }
 
 // GetImportKeyResponse holds a public key.
@@ -419,7 +573,7 @@ type GetImportKeyResponse struct {
 
 func (x *GetImportKeyResponse) Reset() {
 	*x = GetImportKeyResponse{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[5]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -431,7 +585,7 @@ func (x *GetImportKeyResponse) String() string {
 func (*GetImportKeyResponse) ProtoMessage() {}
 
 func (x *GetImportKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[5]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -444,7 +598,7 @@ func (x *GetImportKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetImportKeyResponse.ProtoReflect.Descriptor instead.
 func (*GetImportKeyResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{5}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetImportKeyResponse) GetPublicJwk() string {
@@ -465,7 +619,7 @@ type ListMasterKeysRequest struct {
 
 func (x *ListMasterKeysRequest) Reset() {
 	*x = ListMasterKeysRequest{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[6]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -477,7 +631,7 @@ func (x *ListMasterKeysRequest) String() string {
 func (*ListMasterKeysRequest) ProtoMessage() {}
 
 func (x *ListMasterKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[6]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -490,7 +644,7 @@ func (x *ListMasterKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMasterKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListMasterKeysRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{6}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListMasterKeysRequest) GetParent() string {
@@ -511,7 +665,7 @@ type ListMasterKeysResponse struct {
 
 func (x *ListMasterKeysResponse) Reset() {
 	*x = ListMasterKeysResponse{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[7]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -523,7 +677,7 @@ func (x *ListMasterKeysResponse) String() string {
 func (*ListMasterKeysResponse) ProtoMessage() {}
 
 func (x *ListMasterKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[7]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -536,7 +690,7 @@ func (x *ListMasterKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListMasterKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListMasterKeysResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{7}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListMasterKeysResponse) GetMasterKeys() []*MasterKey {
@@ -559,7 +713,7 @@ type ActivateMasterKeyRequest struct {
 
 func (x *ActivateMasterKeyRequest) Reset() {
 	*x = ActivateMasterKeyRequest{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[8]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -571,7 +725,7 @@ func (x *ActivateMasterKeyRequest) String() string {
 func (*ActivateMasterKeyRequest) ProtoMessage() {}
 
 func (x *ActivateMasterKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[8]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -584,7 +738,7 @@ func (x *ActivateMasterKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateMasterKeyRequest.ProtoReflect.Descriptor instead.
 func (*ActivateMasterKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{8}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ActivateMasterKeyRequest) GetName() string {
@@ -614,7 +768,7 @@ type TaintMasterKeyRequest struct {
 
 func (x *TaintMasterKeyRequest) Reset() {
 	*x = TaintMasterKeyRequest{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[9]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +780,7 @@ func (x *TaintMasterKeyRequest) String() string {
 func (*TaintMasterKeyRequest) ProtoMessage() {}
 
 func (x *TaintMasterKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[9]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +793,7 @@ func (x *TaintMasterKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaintMasterKeyRequest.ProtoReflect.Descriptor instead.
 func (*TaintMasterKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{9}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *TaintMasterKeyRequest) GetName() string {
@@ -669,7 +823,7 @@ type DestroyMasterKeyRequest struct {
 
 func (x *DestroyMasterKeyRequest) Reset() {
 	*x = DestroyMasterKeyRequest{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[10]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -681,7 +835,7 @@ func (x *DestroyMasterKeyRequest) String() string {
 func (*DestroyMasterKeyRequest) ProtoMessage() {}
 
 func (x *DestroyMasterKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[10]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -694,7 +848,7 @@ func (x *DestroyMasterKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DestroyMasterKeyRequest.ProtoReflect.Descriptor instead.
 func (*DestroyMasterKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{10}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *DestroyMasterKeyRequest) GetName() string {
@@ -720,7 +874,7 @@ type ListSigningKeysRequest struct {
 
 func (x *ListSigningKeysRequest) Reset() {
 	*x = ListSigningKeysRequest{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[11]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -732,7 +886,7 @@ func (x *ListSigningKeysRequest) String() string {
 func (*ListSigningKeysRequest) ProtoMessage() {}
 
 func (x *ListSigningKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[11]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -745,7 +899,7 @@ func (x *ListSigningKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSigningKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListSigningKeysRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{11}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{12}
 }
 
 // ListSigningKeysResponse holds the signing keys.
@@ -759,7 +913,7 @@ type ListSigningKeysResponse struct {
 
 func (x *ListSigningKeysResponse) Reset() {
 	*x = ListSigningKeysResponse{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[12]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -771,7 +925,7 @@ func (x *ListSigningKeysResponse) String() string {
 func (*ListSigningKeysResponse) ProtoMessage() {}
 
 func (x *ListSigningKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[12]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -784,7 +938,7 @@ func (x *ListSigningKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListSigningKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListSigningKeysResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{12}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ListSigningKeysResponse) GetSigningKeys() []*SigningKey {
@@ -807,7 +961,7 @@ type RotateSigningKeyRequest struct {
 
 func (x *RotateSigningKeyRequest) Reset() {
 	*x = RotateSigningKeyRequest{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[13]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -819,7 +973,7 @@ func (x *RotateSigningKeyRequest) String() string {
 func (*RotateSigningKeyRequest) ProtoMessage() {}
 
 func (x *RotateSigningKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[13]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -832,7 +986,7 @@ func (x *RotateSigningKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateSigningKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateSigningKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{13}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *RotateSigningKeyRequest) GetForce() bool {
@@ -862,7 +1016,7 @@ type TaintSigningKeyRequest struct {
 
 func (x *TaintSigningKeyRequest) Reset() {
 	*x = TaintSigningKeyRequest{}
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[14]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -874,7 +1028,7 @@ func (x *TaintSigningKeyRequest) String() string {
 func (*TaintSigningKeyRequest) ProtoMessage() {}
 
 func (x *TaintSigningKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_keys_proto_msgTypes[14]
+	mi := &file_armlet_auth_v1_keys_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -887,7 +1041,7 @@ func (x *TaintSigningKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TaintSigningKeyRequest.ProtoReflect.Descriptor instead.
 func (*TaintSigningKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{14}
+	return file_armlet_auth_v1_keys_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *TaintSigningKeyRequest) GetName() string {
@@ -929,13 +1083,19 @@ const file_armlet_auth_v1_keys_proto_rawDesc = "" +
 	"\x16CreateMasterKeyRequest\x12A\n" +
 	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12=\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xb8\x01\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xfb\x01\n" +
 	"\x16ImportMasterKeyRequest\x12A\n" +
-	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12\x1c\n" +
+	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12\x1e\n" +
 	"\x03jwe\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\x80 R\x03jwe\x12=\n" +
+	"\xbaH\ar\x05\x10\x01\x18\x80 H\x00R\x03jwe\x121\n" +
+	"\aaes_kwp\x18\x04 \x01(\v2\x16.armlet.auth.v1.KwpKeyH\x00R\x06aesKwp\x12=\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x15\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestIdB\f\n" +
+	"\x03key\x12\x05\xbaH\x02\b\x01\"d\n" +
+	"\x06KwpKey\x120\n" +
+	"\x0fephemeral_point\x18\x01 \x01(\fB\a\xbaH\x04z\x02hAR\x0eephemeralPoint\x12(\n" +
+	"\vwrapped_key\x18\x02 \x01(\fB\a\xbaH\x04z\x02h(R\n" +
+	"wrappedKey\"\x15\n" +
 	"\x13GetImportKeyRequest\"5\n" +
 	"\x14GetImportKeyResponse\x12\x1d\n" +
 	"\n" +
@@ -974,7 +1134,11 @@ const file_armlet_auth_v1_keys_proto_rawDesc = "" +
 	"\x10KEY_STATE_ACTIVE\x10\x02\x12\x16\n" +
 	"\x12KEY_STATE_RETIRING\x10\x03\x12\x15\n" +
 	"\x11KEY_STATE_TAINTED\x10\x04\x12\x17\n" +
-	"\x13KEY_STATE_DESTROYED\x10\x05B>Z<github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1;authv1b\x06proto3"
+	"\x13KEY_STATE_DESTROYED\x10\x05*K\n" +
+	"\aKeyWrap\x12\x18\n" +
+	"\x14KEY_WRAP_UNSPECIFIED\x10\x00\x12\x10\n" +
+	"\fKEY_WRAP_JWE\x10\x01\x12\x14\n" +
+	"\x10KEY_WRAP_AES_KWP\x10\x02B>Z<github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1;authv1b\x06proto3"
 
 var (
 	file_armlet_auth_v1_keys_proto_rawDescOnce sync.Once
@@ -988,41 +1152,44 @@ func file_armlet_auth_v1_keys_proto_rawDescGZIP() []byte {
 	return file_armlet_auth_v1_keys_proto_rawDescData
 }
 
-var file_armlet_auth_v1_keys_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_armlet_auth_v1_keys_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_armlet_auth_v1_keys_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_armlet_auth_v1_keys_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_armlet_auth_v1_keys_proto_goTypes = []any{
 	(KeyState)(0),                    // 0: armlet.auth.v1.KeyState
-	(*MasterKey)(nil),                // 1: armlet.auth.v1.MasterKey
-	(*SigningKey)(nil),               // 2: armlet.auth.v1.SigningKey
-	(*CreateMasterKeyRequest)(nil),   // 3: armlet.auth.v1.CreateMasterKeyRequest
-	(*ImportMasterKeyRequest)(nil),   // 4: armlet.auth.v1.ImportMasterKeyRequest
-	(*GetImportKeyRequest)(nil),      // 5: armlet.auth.v1.GetImportKeyRequest
-	(*GetImportKeyResponse)(nil),     // 6: armlet.auth.v1.GetImportKeyResponse
-	(*ListMasterKeysRequest)(nil),    // 7: armlet.auth.v1.ListMasterKeysRequest
-	(*ListMasterKeysResponse)(nil),   // 8: armlet.auth.v1.ListMasterKeysResponse
-	(*ActivateMasterKeyRequest)(nil), // 9: armlet.auth.v1.ActivateMasterKeyRequest
-	(*TaintMasterKeyRequest)(nil),    // 10: armlet.auth.v1.TaintMasterKeyRequest
-	(*DestroyMasterKeyRequest)(nil),  // 11: armlet.auth.v1.DestroyMasterKeyRequest
-	(*ListSigningKeysRequest)(nil),   // 12: armlet.auth.v1.ListSigningKeysRequest
-	(*ListSigningKeysResponse)(nil),  // 13: armlet.auth.v1.ListSigningKeysResponse
-	(*RotateSigningKeyRequest)(nil),  // 14: armlet.auth.v1.RotateSigningKeyRequest
-	(*TaintSigningKeyRequest)(nil),   // 15: armlet.auth.v1.TaintSigningKeyRequest
-	(*timestamppb.Timestamp)(nil),    // 16: google.protobuf.Timestamp
+	(KeyWrap)(0),                     // 1: armlet.auth.v1.KeyWrap
+	(*MasterKey)(nil),                // 2: armlet.auth.v1.MasterKey
+	(*SigningKey)(nil),               // 3: armlet.auth.v1.SigningKey
+	(*CreateMasterKeyRequest)(nil),   // 4: armlet.auth.v1.CreateMasterKeyRequest
+	(*ImportMasterKeyRequest)(nil),   // 5: armlet.auth.v1.ImportMasterKeyRequest
+	(*KwpKey)(nil),                   // 6: armlet.auth.v1.KwpKey
+	(*GetImportKeyRequest)(nil),      // 7: armlet.auth.v1.GetImportKeyRequest
+	(*GetImportKeyResponse)(nil),     // 8: armlet.auth.v1.GetImportKeyResponse
+	(*ListMasterKeysRequest)(nil),    // 9: armlet.auth.v1.ListMasterKeysRequest
+	(*ListMasterKeysResponse)(nil),   // 10: armlet.auth.v1.ListMasterKeysResponse
+	(*ActivateMasterKeyRequest)(nil), // 11: armlet.auth.v1.ActivateMasterKeyRequest
+	(*TaintMasterKeyRequest)(nil),    // 12: armlet.auth.v1.TaintMasterKeyRequest
+	(*DestroyMasterKeyRequest)(nil),  // 13: armlet.auth.v1.DestroyMasterKeyRequest
+	(*ListSigningKeysRequest)(nil),   // 14: armlet.auth.v1.ListSigningKeysRequest
+	(*ListSigningKeysResponse)(nil),  // 15: armlet.auth.v1.ListSigningKeysResponse
+	(*RotateSigningKeyRequest)(nil),  // 16: armlet.auth.v1.RotateSigningKeyRequest
+	(*TaintSigningKeyRequest)(nil),   // 17: armlet.auth.v1.TaintSigningKeyRequest
+	(*timestamppb.Timestamp)(nil),    // 18: google.protobuf.Timestamp
 }
 var file_armlet_auth_v1_keys_proto_depIdxs = []int32{
 	0,  // 0: armlet.auth.v1.MasterKey.state:type_name -> armlet.auth.v1.KeyState
-	16, // 1: armlet.auth.v1.MasterKey.create_time:type_name -> google.protobuf.Timestamp
-	16, // 2: armlet.auth.v1.MasterKey.state_time:type_name -> google.protobuf.Timestamp
+	18, // 1: armlet.auth.v1.MasterKey.create_time:type_name -> google.protobuf.Timestamp
+	18, // 2: armlet.auth.v1.MasterKey.state_time:type_name -> google.protobuf.Timestamp
 	0,  // 3: armlet.auth.v1.SigningKey.state:type_name -> armlet.auth.v1.KeyState
-	16, // 4: armlet.auth.v1.SigningKey.create_time:type_name -> google.protobuf.Timestamp
-	16, // 5: armlet.auth.v1.SigningKey.state_time:type_name -> google.protobuf.Timestamp
-	1,  // 6: armlet.auth.v1.ListMasterKeysResponse.master_keys:type_name -> armlet.auth.v1.MasterKey
-	2,  // 7: armlet.auth.v1.ListSigningKeysResponse.signing_keys:type_name -> armlet.auth.v1.SigningKey
-	8,  // [8:8] is the sub-list for method output_type
-	8,  // [8:8] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	18, // 4: armlet.auth.v1.SigningKey.create_time:type_name -> google.protobuf.Timestamp
+	18, // 5: armlet.auth.v1.SigningKey.state_time:type_name -> google.protobuf.Timestamp
+	6,  // 6: armlet.auth.v1.ImportMasterKeyRequest.aes_kwp:type_name -> armlet.auth.v1.KwpKey
+	2,  // 7: armlet.auth.v1.ListMasterKeysResponse.master_keys:type_name -> armlet.auth.v1.MasterKey
+	3,  // 8: armlet.auth.v1.ListSigningKeysResponse.signing_keys:type_name -> armlet.auth.v1.SigningKey
+	9,  // [9:9] is the sub-list for method output_type
+	9,  // [9:9] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_keys_proto_init() }
@@ -1030,13 +1197,17 @@ func file_armlet_auth_v1_keys_proto_init() {
 	if File_armlet_auth_v1_keys_proto != nil {
 		return
 	}
+	file_armlet_auth_v1_keys_proto_msgTypes[3].OneofWrappers = []any{
+		(*ImportMasterKeyRequest_Jwe)(nil),
+		(*ImportMasterKeyRequest_AesKwp)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_auth_v1_keys_proto_rawDesc), len(file_armlet_auth_v1_keys_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   15,
+			NumEnums:      2,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -92,6 +92,14 @@ func encodeOther(ctx context.Context, e payment.Event) (events.Event, error) {
 		return ofAccount(ctx, "withdrawn", e.Account, e.Time, &paymentsv1.AccountWithdrawn{
 			Account: "accounts/" + e.Account, Amount: money(e.Amount), Transaction: "transactions/" + e.Transaction,
 		})
+	case payment.OverdrawnEvent:
+		return ofAccount(ctx, "overdrawn", e.Account, e.Time, &paymentsv1.AccountOverdrawn{
+			Account: "accounts/" + e.Account, Owed: money(e.Owed), Payment: "payments/" + e.Payment,
+		})
+	case payment.CollectedEvent:
+		return ofAccount(ctx, "debt_collected", e.Account, e.Time, &paymentsv1.AccountDebtCollected{
+			Account: "accounts/" + e.Account, Amount: money(e.Amount), Owed: money(e.Owed), Transaction: "transactions/" + e.Transaction,
+		})
 	case payment.ClosedEvent:
 		return ofAccount(ctx, "closed", e.Account, e.Time, &paymentsv1.AccountClosed{Account: "accounts/" + e.Account})
 	case payment.MerchantEvent:
@@ -124,6 +132,9 @@ func facts(p payment.Payment, amount payment.Money) *paymentsv1.PaymentFacts {
 		OccurTime: timestamppb.New(p.UpdateTime), PaymentAmount: money(p.Amount), CapturedAmount: money(p.CapturedAmount()),
 		RefundedAmount: money(p.RefundedAmount()), Offline: p.Offline,
 		State: paymentsv1.PaymentState(paymentsv1.PaymentState_value["PAYMENT_STATE_"+string(p.State)]),
+	}
+	if p.Offline {
+		out.TapTime = timestamppb.New(p.TapTime)
 	}
 	if p.Terminal != "" {
 		out.Terminal = "terminals/" + p.Terminal

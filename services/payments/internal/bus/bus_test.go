@@ -35,6 +35,10 @@ func TestEachFactHasItsEvent(t *testing.T) {
 		PaymentAmount: &typev1.Money{MinorUnits: 1200, CurrencyCode: "CNY"}, CapturedAmount: &typev1.Money{CurrencyCode: "CNY"},
 		RefundedAmount: &typev1.Money{CurrencyCode: "CNY"},
 	}
+	held, offline := p, p
+	held.AuthorizationExpireTime, offline.Offline, offline.TapTime = noon, true, noon
+	offlineFacts := proto.CloneOf(facts)
+	offlineFacts.Offline, offlineFacts.TapTime = true, timestamppb.New(noon)
 	for name, c := range map[string]struct {
 		fact    payment.Event
 		subject string
@@ -52,6 +56,47 @@ func TestEachFactHasItsEvent(t *testing.T) {
 			payment.ToppedUpEvent{Account: "al.ice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Transaction: "x2", Time: noon},
 			"evt.v1.live.payments.account.topped_up._.al~ice", "accounts/al.ice",
 			&paymentsv1.AccountToppedUp{Account: "accounts/al.ice", Amount: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Transaction: "transactions/x2"},
+		},
+		"overdrawn": {
+			payment.OverdrawnEvent{Account: "alice", Owed: payment.Money{Minor: 5, Currency: "JPY"}, Payment: "p1", Time: noon},
+			"evt.v1.live.payments.account.overdrawn._.alice", "accounts/alice",
+			&paymentsv1.AccountOverdrawn{Account: "accounts/alice", Owed: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Payment: "payments/p1"},
+		},
+		"collected": {
+			payment.CollectedEvent{Account: "alice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Owed: payment.Money{Minor: 2, Currency: "JPY"}, Transaction: "x2", Time: noon},
+			"evt.v1.live.payments.account.debt_collected._.alice", "accounts/alice",
+			&paymentsv1.AccountDebtCollected{
+				Account: "accounts/alice", Amount: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Owed: &typev1.Money{MinorUnits: 2, CurrencyCode: "JPY"},
+				Transaction: "transactions/x2",
+			},
+		},
+		"withdrawn": {
+			payment.WithdrawnEvent{Account: "alice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Transaction: "x2", Time: noon},
+			"evt.v1.live.payments.account.withdrawn._.alice", "accounts/alice",
+			&paymentsv1.AccountWithdrawn{Account: "accounts/alice", Amount: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Transaction: "transactions/x2"},
+		},
+		"closed": {
+			payment.ClosedEvent{Account: "alice", Time: noon}, "evt.v1.live.payments.account.closed._.alice", "accounts/alice",
+			&paymentsv1.AccountClosed{Account: "accounts/alice"},
+		},
+		"merchant": {
+			payment.MerchantEvent{Merchant: payment.Merchant{ID: "m1", Suspended: true}, Time: noon}, "evt.v1.live.payments.merchant.changed._.m1", "merchants/m1",
+			&paymentsv1.MerchantChanged{Merchant: "merchants/m1", Suspended: true},
+		},
+		"settled": {
+			payment.SettledEvent{ID: "s1", Merchant: "m1", PaidOut: payment.Money{Minor: 5, Currency: "JPY"}, EndTime: noon, Time: noon},
+			"evt.v1.live.payments.settlement.created._.s1", "settlements/s1",
+			&paymentsv1.SettlementCreated{
+				Settlement: "settlements/s1", Merchant: "merchants/m1", PaidOut: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, EndTime: timestamppb.New(noon),
+			},
+		},
+		"authorized": {
+			payment.AuthorizedEvent{Payment: held}, "evt.v1.live.payments.payment.authorized.acme.p1", "payments/p1",
+			&paymentsv1.PaymentAuthorized{Payment: facts, ExpireTime: timestamppb.New(noon)},
+		},
+		"tapped offline": {
+			payment.CapturedEvent{Payment: offline, Amount: p.Amount, Transaction: "x1"}, "evt.v1.live.payments.payment.captured.acme.p1", "payments/p1",
+			&paymentsv1.PaymentCaptured{Payment: offlineFacts, Transaction: "transactions/x1"},
 		},
 	} {
 		ev, err := bus.Encode(t.Context(), c.fact)

@@ -43,7 +43,11 @@ func (s *Server) TopUpAccount(ctx context.Context, in *paymentsv1.TopUpAccountRe
 	if err != nil {
 		return nil, err
 	}
-	return &paymentsv1.TopUpAccountResponse{Account: account(m.Account), Transaction: "transactions/" + m.Transaction}, nil
+	out := &paymentsv1.TopUpAccountResponse{Account: account(m.Account), Transaction: "transactions/" + m.Transaction}
+	if m.Collected.Minor > 0 {
+		out.CollectedAmount = money(m.Collected)
+	}
+	return out, nil
 }
 
 // WithdrawFromAccount pays money out of a wallet.

@@ -108,6 +108,12 @@ func view(c payment.Caller, p payment.Payment) *paymentsv1.Payment {
 	if !p.AuthorizationExpireTime.IsZero() {
 		out.AuthorizationExpireTime = timestamppb.New(p.AuthorizationExpireTime)
 	}
+	if p.Offline {
+		out.TapTime = timestamppb.New(p.TapTime)
+	}
+	if !c.SeesDevice(p) {
+		out.Device = ""
+	}
 	if p.Terminal != "" {
 		out.Terminal = "terminals/" + p.Terminal
 	}

@@ -51,7 +51,7 @@ type api struct {
 
 	operator, alice, bob, till, otherTill, strayTill paymentsv1.PaymentsServiceClient
 	acme, acmeReader, acmeTest, rival, twin, nobody  paymentsv1.PaymentsServiceClient
-	service                                          paymentsv1.PaymentsServiceClient
+	service, acmeClear, rivalClear                   paymentsv1.PaymentsServiceClient
 
 	merchant, otherMerchant, terminal string
 }
@@ -88,9 +88,12 @@ func newAPI(t *testing.T) *api {
 	a.bob = client("bob", rpc.Caller{Role: rpc.RoleWearer, ID: "bob", Account: "bob"})
 	a.acme = client("acme", rpc.Caller{Role: rpc.RolePartner, ID: "acme-1", Partner: "acme", PartnerNo: partnerNo, Scopes: scopes, Mode: "live"})
 	a.acmeReader = client("acme reader", rpc.Caller{Role: rpc.RolePartner, ID: "acme-2", Partner: "acme", PartnerNo: partnerNo, Scopes: scopes[1:]})
-	a.acmeTest = client("acme test", rpc.Caller{Role: rpc.RolePartner, ID: "acme-3", Partner: "acme", PartnerNo: partnerNo, Scopes: scopes, Mode: "test"})
+	a.acmeTest = client("acme test", rpc.Caller{Role: rpc.RolePartner, ID: "acme-3", Partner: "acme", PartnerNo: partnerNo, Scopes: append(scopes, "offline.clear"), Mode: "test"})
 	a.rival = client("rival", rpc.Caller{Role: rpc.RolePartner, ID: "rival-1", Partner: "rival", PartnerNo: 8, Scopes: scopes})
 	a.twin = client("twin", rpc.Caller{Role: rpc.RolePartner, ID: "twin-1", Partner: "twin", PartnerNo: partnerNo, Scopes: scopes})
+	clear := []string{"offline.clear"}
+	a.acmeClear = client("acme clears", rpc.Caller{Role: rpc.RolePartner, ID: "acme-4", Partner: "acme", PartnerNo: partnerNo, Scopes: clear})
+	a.rivalClear = client("rival clears", rpc.Caller{Role: rpc.RolePartner, ID: "rival-2", Partner: "rival", PartnerNo: 8, Scopes: clear})
 	a.nobody = paymentsv1.NewPaymentsServiceClient(testkit.ClientWithToken(t, srv, "made up"))
 	a.service = paymentsv1.NewPaymentsServiceClient(testkit.Client(t, srv, "notify"))
 	a.wallet(t, "alice", "CNY", 5000)
@@ -175,6 +178,9 @@ type signer struct {
 	typ   string
 	// verified counts the decisions asked for.
 	verified int
+	// reject, when set, is the verdict on offline taps; taps are those that were seen.
+	reject string
+	taps   map[string]bool
 }
 
 func newSigner(t *testing.T, now func() time.Time) *signer {

@@ -8,6 +8,7 @@ import (
 const (
 	scopeInitiate = "payments.initiate"
 	scopeRead     = "payments.read"
+	scopeClear    = "offline.clear"
 )
 
 // Policy is who may call what. What each caller may see and do there is the domain's business.
@@ -47,6 +48,9 @@ func Policy() rpc.Policy {
 		paymentsv1.PaymentsService_GetPayment_FullMethodName:       read,
 		paymentsv1.PaymentsService_WatchPayment_FullMethodName:     read,
 		paymentsv1.PaymentsService_ListPayments_FullMethodName:     read,
+		paymentsv1.PaymentsService_SubmitOfflineTaps_FullMethodName: {
+			Roles: []rpc.Role{rpc.RoleTerminal, rpc.RolePartner, rpc.RoleOperator}, Scope: scopeClear,
+		},
 
 		paymentsv1.PaymentsService_SetLimitPolicy_FullMethodName:    operator,
 		paymentsv1.PaymentsService_GetLimitPolicy_FullMethodName:    operator,

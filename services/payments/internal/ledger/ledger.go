@@ -92,6 +92,9 @@ func (a Account) Balance() int64 { return a.PostedCredits - a.PostedDebits }
 // Available is the balance less what holds set aside.
 func (a Account) Available() int64 { return a.Balance() - a.PendingDebits }
 
+// Owed is how far the balance is below zero.
+func (a Account) Owed() int64 { return max(0, -a.Balance()) }
+
 // Step says what a posting does to the money.
 type Step string
 
@@ -197,6 +200,28 @@ type Posted struct {
 	Accounts    []Account
 	// Entries are what the accounts' statements say of each posting, in the order of the postings.
 	Entries []Entry
+}
+
+// Owed is how far an account is below zero after the transaction.
+func (p Posted) Owed(id string) int64 {
+	for _, a := range p.Accounts {
+		if a.ID == id {
+			return a.Owed()
+		}
+	}
+	return 0
+}
+
+// Collect splits a transaction of one posting in two: the first brings what its account owes, the second the rest.
+func (t Transaction) Collect(owed int64) Transaction {
+	first, rest := t.Postings[0], t.Postings[0]
+	first.Amount = min(owed, first.Amount)
+	rest.Amount -= first.Amount
+	t.Postings = []Posting{first}
+	if rest.Amount > 0 {
+		t.Postings = append(t.Postings, rest)
+	}
+	return t
 }
 
 // Entry is one posting as its two accounts see it.

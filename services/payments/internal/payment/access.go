@@ -66,6 +66,9 @@ func (c Caller) Sees(p Payment) bool {
 // SeesAccount says whether the caller may know whose money it is.
 func (c Caller) SeesAccount() bool { return c.Role == Operator || c.Role == Wearer }
 
+// SeesDevice says whether the caller may know which band it was: terminals do not learn it of taps without a connection.
+func (c Caller) SeesDevice(p Payment) bool { return c.Role != Terminal || !p.Offline }
+
 // SeesTap says whether the caller gets the challenge: only who created the payment, while it waits.
 func (c Caller) SeesTap(p Payment) bool {
 	return p.State == AwaitingTap && c.Key() == p.Creator
@@ -99,6 +102,8 @@ type Filter struct {
 	Currency string
 	// From is inclusive, To exclusive, by when they were created; zero is without end.
 	From, To time.Time
+	// NotOffline leaves out taps without a connection.
+	NotOffline bool
 }
 
 // Filter narrows what the caller asks for to what it sees, as Sees does one by one. It returns CALLER_NOT_ALLOWED for a
@@ -121,6 +126,8 @@ func (c Caller) Filter(want Filter) (Filter, error) {
 		if want.Account != "" {
 			return Filter{}, notAllowed("a terminal does not learn whose account it is; ask by device")
 		}
+		// Offline taps name the band by an alias, so that a terminal does not know it again.
+		want.NotOffline = want.Device != ""
 		mine, own = &want.Merchant, c.Merchant
 	default:
 		return Filter{}, notAllowed("this caller has no payments to see")

@@ -26,6 +26,8 @@ type Moved struct {
 	// Account holds the balance after it.
 	Account     Account
 	Transaction string
+	// Collected is how much of a top-up paid what the account owed.
+	Collected Money
 }
 
 // Request makes a call safe to repeat: the same id of the same caller and method with the same fingerprint gives the
@@ -56,6 +58,9 @@ type Wallets interface {
 	CloseAccount(ctx context.Context, id string, event Event) (Account, error)
 	// Account returns ACCOUNT_NOT_FOUND.
 	Account(ctx context.Context, id string) (Account, error)
+	// AllowDebt lets the account fall by that much below what it has now, or zero if it has something, for those who may take
+	// it below zero at all.
+	AllowDebt(ctx context.Context, id string, more int64) error
 	// LastDevice is the resource name of the device that paid from the account last; empty when none did.
 	LastDevice(ctx context.Context, account string) (string, error)
 }
@@ -96,7 +101,7 @@ func (s *Service) CloseAccount(ctx context.Context, id string, now time.Time) (A
 	return s.directory.CloseAccount(ctx, id, ClosedEvent{Account: id, Time: now})
 }
 
-// TopUp moves money from outside into a wallet.
+// TopUp moves money from outside into a wallet. What the wallet owes is paid first, by a posting of its own.
 func (s *Service) TopUp(ctx context.Context, req Request, account string, amount Money, now time.Time) (Moved, error) {
 	return s.move(ctx, req, account, amount, now, true)
 }
@@ -133,14 +138,26 @@ func (s *Service) move(ctx context.Context, req Request, account string, amount 
 		if f.Books[wallet].Status == ledger.StatusClosed {
 			return Change{}, accountClosed()
 		}
-		change := Change{Events: []Event{event}}
+		change, t := Change{Events: []Event{event}}, t
+		owed := f.Books[wallet].Owed()
+		collected := min(owed, amount.Minor)
+		if in && collected > 0 {
+			t = t.Collect(collected)
+		}
 		if err := change.post(f, t); err != nil {
 			return Change{}, err
 		}
 		change.Answer.Account = a.after(change.Posted[0])
+		if in && collected > 0 {
+			change.Answer.Collected = collected
+			money := func(minor int64) Money { return Money{Minor: minor, Currency: amount.Currency} }
+			change.Events = append(change.Events, CollectedEvent{
+				Account: account, Amount: money(collected), Owed: money(owed - collected), Transaction: t.ID, Time: now,
+			})
+		}
 		return change, nil
 	})
-	return Moved{Account: out.Account, Transaction: out.Transaction}, err
+	return Moved{Account: out.Account, Transaction: out.Transaction, Collected: Money{Minor: out.Collected, Currency: amount.Currency}}, err
 }
 
 // after is the wallet as a transaction leaves it.

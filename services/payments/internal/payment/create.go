@@ -132,7 +132,7 @@ func (s *Service) admit(ctx context.Context, c Caller, o Order) (Merchant, error
 		return Merchant{}, err
 	}
 	if merchant.Suspended {
-		return Merchant{}, fault.New(fault.FailedPrecondition, "MERCHANT_SUSPENDED", "the merchant takes no payments until the operator resumes it")
+		return Merchant{}, merchantSuspended()
 	}
 	if merchant.Currency != o.Amount.Currency {
 		return Merchant{}, currencyMismatch("merchant", merchant.Currency, o.Amount.Currency)

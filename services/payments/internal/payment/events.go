@@ -52,6 +52,21 @@ type (
 		Transaction string
 		Time        time.Time
 	}
+	// OverdrawnEvent says that an offline tap took more than the wallet held.
+	OverdrawnEvent struct {
+		Account string
+		Owed    Money
+		// Payment is the tap's.
+		Payment string
+		Time    time.Time
+	}
+	// CollectedEvent says that a top-up paid what a wallet owed, or a part of it.
+	CollectedEvent struct {
+		Account      string
+		Amount, Owed Money
+		Transaction  string
+		Time         time.Time
+	}
 	// ClosedEvent says that a wallet was closed.
 	ClosedEvent struct {
 		Account string
@@ -74,5 +89,7 @@ func (ExpiredEvent) isEvent()    {}
 func (VoidedEvent) isEvent()     {}
 func (ToppedUpEvent) isEvent()   {}
 func (WithdrawnEvent) isEvent()  {}
+func (OverdrawnEvent) isEvent()  {}
+func (CollectedEvent) isEvent()  {}
 func (ClosedEvent) isEvent()     {}
 func (MerchantEvent) isEvent()   {}

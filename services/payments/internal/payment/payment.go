@@ -116,14 +116,16 @@ type Payment struct {
 	Captures, Refunds int
 	// AuthorizationExpireTime is when what is held lapses; zero while nothing is held.
 	AuthorizationExpireTime time.Time
-	// Offline says that a terminal took the tap without a connection.
+	// Offline says that a terminal took the tap without a connection, TapTime when, by its clock.
 	Offline bool
+	TapTime time.Time
 	// Assurance is how strongly the wearer was authenticated, 0 until the band approved; Need is what the tap had to show.
 	Assurance int
 	Need      limit.Need
 	// Reserved is what it holds of the limits.
 	Reserved limit.Reservation
-	// ResponseDigest is the SHA-256 of the response that decided, ResultFrame the answer for the band; both serve repeats.
+	// ResponseDigest is the SHA-256 of the response that decided, ResultFrame the answer for the band; both serve repeats. Of an
+	// offline tap the digest is what names it.
 	ResponseDigest []byte
 	ResultFrame    []byte
 	CreateTime     time.Time

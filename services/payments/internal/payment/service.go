@@ -31,6 +31,8 @@ type Auth interface {
 	// OpenAssertion checks an assertion's signature and its times (see [Assertion.CheckTimes]) and reads it. It returns
 	// ASSERTION_MISMATCH.
 	OpenAssertion(ctx context.Context, token string) (Assertion, error)
+	// VerifyTaps gives a verdict on each offline tap, in their order. The same tap gets the same verdict, marked as a duplicate.
+	VerifyTaps(ctx context.Context, taps []TapSubmission) ([]TapVerdict, error)
 }
 
 // ChallengeRequest says what the band is to sign.

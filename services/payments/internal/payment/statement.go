@@ -79,7 +79,7 @@ func (s *Service) Statement(ctx context.Context, c Caller, books Books, account 
 				return out, nil
 			}
 			out.Entries = append(out.Entries, Entry{
-				Number: l.Number, Transaction: l.Transaction, Purpose: string(l.Purpose), Payment: paymentOf(l),
+				Number: l.Number, Transaction: l.Transaction, Purpose: purposeOf(l), Payment: paymentOf(l),
 				Amount: money(l.Amount), Balance: money(l.Balance), Time: l.Time,
 			})
 			out.Closing = money(l.Balance)
@@ -88,6 +88,14 @@ func (s *Service) Statement(ctx context.Context, c Caller, books Books, account 
 			return out, nil
 		}
 	}
+}
+
+// purposeOf tells the part of a top-up that paid what was owed from the rest: it leaves no more than nothing.
+func purposeOf(l ledger.StatementLine) string {
+	if l.Purpose == ledger.TopUp && l.Balance <= 0 {
+		return "collection"
+	}
+	return string(l.Purpose)
 }
 
 // paymentOf is the payment that a line belongs to: the beginning of its reference.

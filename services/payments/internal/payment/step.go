@@ -55,8 +55,9 @@ type Answer struct {
 	ID string
 	// Transaction is what it posted.
 	Transaction string
-	// Account is a wallet after it.
-	Account Account
+	// Account is a wallet after it, Collected what a top-up has paid of what it owed.
+	Account   Account
+	Collected int64
 }
 
 // post decides a ledger transaction on the books.

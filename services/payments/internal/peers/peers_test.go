@@ -32,6 +32,8 @@ type authServer struct {
 	verifyRequest    *authv1.VerifyResponseRequest
 	challenge        *authv1.Challenge
 	err              error
+	taps             []*authv1.VerifyOfflineTapsRequest
+	verdicts         []*authv1.VerifyOfflineTapsResponse
 }
 
 func (a *authServer) CreateChallenge(_ context.Context, in *authv1.CreateChallengeRequest) (*authv1.Challenge, error) {

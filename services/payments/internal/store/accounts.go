@@ -91,6 +91,13 @@ func account(ctx context.Context, q sqldb.Queryer, id string) (payment.Account, 
 	return out, nil
 }
 
+// AllowDebt implements payment.Wallets.
+func (s *Store) AllowDebt(ctx context.Context, id string, more int64) error {
+	return s.ChangeAccount(ctx, ledger.ID(ledger.Wallet, id), func(a *ledger.Account) {
+		a.Overdraft = max(a.Overdraft, more+max(0, -a.Available()))
+	})
+}
+
 // LastDevice implements payment.Wallets.
 func (s *Store) LastDevice(ctx context.Context, account string) (string, error) {
 	var device string

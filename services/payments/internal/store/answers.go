@@ -11,6 +11,7 @@ import (
 type remembered struct {
 	ID          string         `json:"id,omitempty"`
 	Transaction string         `json:"transaction,omitempty"`
+	Collected   int64          `json:"collected,omitempty"`
 	Account     *accountAnswer `json:"account,omitempty"`
 	Payment     *paymentAnswer `json:"payment,omitempty"`
 }
@@ -35,7 +36,7 @@ type paymentAnswer struct {
 }
 
 func closeAnswer(a payment.Answer) remembered {
-	out := remembered{ID: a.ID, Transaction: a.Transaction}
+	out := remembered{ID: a.ID, Transaction: a.Transaction, Collected: a.Collected}
 	if a.Account.ID != "" {
 		out.Account = &accountAnswer{
 			ID: a.Account.ID, Currency: a.Account.Balance.Currency, Balance: a.Account.Balance.Minor, Held: a.Account.Held.Minor,
@@ -57,7 +58,7 @@ func openAnswer(stored []byte, p payment.Payment) (payment.Answer, error) {
 	if err := json.Unmarshal(stored, &a); err != nil {
 		return payment.Answer{}, err
 	}
-	out := payment.Answer{ID: a.ID, Transaction: a.Transaction, Payment: p}
+	out := payment.Answer{ID: a.ID, Transaction: a.Transaction, Collected: a.Collected, Payment: p}
 	if a.Account != nil {
 		out.Account = a.Account.account()
 	}

@@ -18,7 +18,7 @@ var errPaymentNotFound = fault.New(fault.NotFound, "PAYMENT_NOT_FOUND", "there i
 // written is the columns that are written once, with the payment.
 const written = "id text, amount bigint, currency text, merchant text, merchant_name text, terminal text, device text, partner text, " +
 	"account text, mode text, creator text, category_code bigint, capture_mode text, offline bigint, challenge text, " +
-	"challenge_frame bytea, tap_expires_at bigint, requirements text, need_level bigint, need_reason text, created_at bigint"
+	"challenge_frame bytea, tap_expires_at bigint, requirements text, need_level bigint, need_reason text, tapped_at bigint?, created_at bigint"
 
 // changing is the columns that the payment's steps change.
 const changing = "state text, pong_key bytea?, decline_reason text, transaction_id text?, response_digest bytea?, result_frame bytea?, " +
@@ -124,6 +124,9 @@ func (s *Store) List(ctx context.Context, f payment.Filter, after *payment.Curso
 		}
 		add("state IN (?"+strings.Repeat(", ?", len(states)-1)+")", states...)
 	}
+	if f.NotOffline {
+		add("offline = 0")
+	}
 	if !f.From.IsZero() {
 		add("created_at >= ?", micros(f.From))
 	}
@@ -147,10 +150,14 @@ func values(p payment.Payment) []any {
 	if p.Offline {
 		offline = 1
 	}
+	var tapped any
+	if !p.TapTime.IsZero() {
+		tapped = micros(p.TapTime)
+	}
 	return append([]any{
 		p.ID, p.Amount.Minor, p.Amount.Currency, p.Merchant, p.MerchantDisplayName, p.Terminal, p.Device, p.Partner, p.Account,
 		string(p.Mode), p.Creator, int64(p.CategoryCode), string(p.CaptureMode), offline, p.Tap.Challenge, notNull(p.Tap.Frame),
-		orZero(p.Tap.ExpireTime), strings.Join(p.Tap.Requirements, ","), int64(p.Need.Level), p.Need.Reason, micros(p.CreateTime),
+		orZero(p.Tap.ExpireTime), strings.Join(p.Tap.Requirements, ","), int64(p.Need.Level), p.Need.Reason, tapped, micros(p.CreateTime),
 	}, changes(p)[1:]...)
 }
 
@@ -191,10 +198,10 @@ func read(row interface{ Scan(dest ...any) error }) (payment.Payment, error) {
 	var tapExpires, created, updated int64
 	var requirements, reserved string
 	var transaction sql.NullString
-	var holdExpires sql.NullInt64
+	var holdExpires, tapped sql.NullInt64
 	err := row.Scan(&p.ID, &p.Amount.Minor, &p.Amount.Currency, &p.Merchant, &p.MerchantDisplayName, &p.Terminal, &p.Device, &p.Partner,
 		&p.Account, &p.Mode, &p.Creator, &p.CategoryCode, &p.CaptureMode, &p.Offline, &p.Tap.Challenge, &p.Tap.Frame, &tapExpires,
-		&requirements, &p.Need.Level, &p.Need.Reason, &created,
+		&requirements, &p.Need.Level, &p.Need.Reason, &tapped, &created,
 		&p.State, &p.Tap.PongKey, &p.DeclineReason, &transaction, &p.ResponseDigest, &p.ResultFrame, &p.CapturedMinor, &p.ReleasedMinor,
 		&p.RefundedMinor, &p.FeeMinor, &p.FeeBackMinor, &p.Captures, &p.Refunds, &holdExpires, &p.Assurance, &reserved, &updated, &p.Revision)
 	if err != nil {
@@ -210,6 +217,9 @@ func read(row interface{ Scan(dest ...any) error }) (payment.Payment, error) {
 	}
 	if holdExpires.Valid {
 		p.AuthorizationExpireTime = fromMicros(holdExpires.Int64)
+	}
+	if tapped.Valid {
+		p.TapTime = fromMicros(tapped.Int64)
 	}
 	if tapExpires != 0 {
 		p.Tap.ExpireTime = fromMicros(tapExpires)

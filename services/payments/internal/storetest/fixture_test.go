@@ -118,6 +118,9 @@ func (f *fixture) balanced(t testing.TB) int64 {
 type approver struct {
 	mu      sync.Mutex
 	intents map[string]payment.ChallengeRequest
+	// judge gives the verdicts on offline taps, seen are those it gave.
+	judge func(payment.TapSubmission) payment.TapVerdict
+	seen  map[string]bool
 	// jti overrides the id of assertions, which is otherwise the payment's own.
 	jti string
 }
@@ -150,6 +153,21 @@ func (a *approver) OpenAssertion(_ context.Context, id string) (payment.Assertio
 		ID: jti, Issuer: issuer, Audience: "payments", Purpose: "PAY", Account: req.Payer.Account, Device: device, Partner: "acme",
 		Merchant: req.Merchant.ID, Payment: id, Amount: req.Amount,
 	}, nil
+}
+
+func (a *approver) VerifyTaps(_ context.Context, taps []payment.TapSubmission) ([]payment.TapVerdict, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.seen == nil {
+		a.seen = map[string]bool{}
+	}
+	out := make([]payment.TapVerdict, len(taps))
+	for i, t := range taps {
+		out[i] = a.judge(t)
+		out[i].Duplicate = a.seen[string(t.TapFrame)]
+		a.seen[string(t.TapFrame)] = len(out[i].Digest) > 0 // nothing is kept of what proves nothing
+	}
+	return out, nil
 }
 
 func request(method string) payment.Request {

@@ -29,7 +29,8 @@ type Account struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `accounts/{account}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// What it can spend: all it has, less what payments have on hold.
+	// What it can spend: all it has, less what payments have on hold. Negative when taps without a connection took more than it held; the next
+	// top-up pays that first.
 	Balance *v1.Money `protobuf:"bytes,2,opt,name=balance,proto3" json:"balance,omitempty"`
 	// When it was opened.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
@@ -286,9 +287,11 @@ type TopUpAccountResponse struct {
 	// The account, with its balance after this top-up.
 	Account *Account `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
 	// The ledger transaction, `transactions/{uuid}`.
-	Transaction   string `protobuf:"bytes,2,opt,name=transaction,proto3" json:"transaction,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Transaction string `protobuf:"bytes,2,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	// How much of it paid what taps without a connection had overspent; unset when nothing was owed.
+	CollectedAmount *v1.Money `protobuf:"bytes,3,opt,name=collected_amount,json=collectedAmount,proto3" json:"collected_amount,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *TopUpAccountResponse) Reset() {
@@ -333,6 +336,13 @@ func (x *TopUpAccountResponse) GetTransaction() string {
 		return x.Transaction
 	}
 	return ""
+}
+
+func (x *TopUpAccountResponse) GetCollectedAmount() *v1.Money {
+	if x != nil {
+		return x.CollectedAmount
+	}
+	return nil
 }
 
 // WithdrawFromAccountRequest asks for money to be paid out of an account.
@@ -587,7 +597,7 @@ type StatementEntry struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The ledger transaction, `transactions/{uuid}`.
 	Transaction string `protobuf:"bytes,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
-	// What for, such as "topup", "withdrawal", "capture" or "refund".
+	// What for, such as "topup", "collection" (the part of a top-up that paid what was owed), "withdrawal", "capture", "refund" or "transfer".
 	Purpose string `protobuf:"bytes,2,opt,name=purpose,proto3" json:"purpose,omitempty"`
 	// `payments/{uuid}` where it belongs to one, else empty.
 	Payment string `protobuf:"bytes,3,opt,name=payment,proto3" json:"payment,omitempty"`
@@ -1146,10 +1156,11 @@ const file_armlet_payments_v1_accounts_proto_rawDesc = "" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x125\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06amount\x12=\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"o\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xb1\x01\n" +
 	"\x14TopUpAccountResponse\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.armlet.payments.v1.AccountR\aaccount\x12 \n" +
-	"\vtransaction\x18\x02 \x01(\tR\vtransaction\"\xd3\x01\n" +
+	"\vtransaction\x18\x02 \x01(\tR\vtransaction\x12@\n" +
+	"\x10collected_amount\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\x0fcollectedAmount\"\xd3\x01\n" +
 	"\x1aWithdrawFromAccountRequest\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x125\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06amount\x12=\n" +
@@ -1248,23 +1259,24 @@ var file_armlet_payments_v1_accounts_proto_depIdxs = []int32{
 	17, // 2: armlet.payments.v1.Account.held:type_name -> armlet.type.v1.Money
 	17, // 3: armlet.payments.v1.TopUpAccountRequest.amount:type_name -> armlet.type.v1.Money
 	0,  // 4: armlet.payments.v1.TopUpAccountResponse.account:type_name -> armlet.payments.v1.Account
-	17, // 5: armlet.payments.v1.WithdrawFromAccountRequest.amount:type_name -> armlet.type.v1.Money
-	0,  // 6: armlet.payments.v1.WithdrawFromAccountResponse.account:type_name -> armlet.payments.v1.Account
-	18, // 7: armlet.payments.v1.GetStatementRequest.start_time:type_name -> google.protobuf.Timestamp
-	18, // 8: armlet.payments.v1.GetStatementRequest.end_time:type_name -> google.protobuf.Timestamp
-	17, // 9: armlet.payments.v1.StatementEntry.amount:type_name -> armlet.type.v1.Money
-	17, // 10: armlet.payments.v1.StatementEntry.balance:type_name -> armlet.type.v1.Money
-	18, // 11: armlet.payments.v1.StatementEntry.post_time:type_name -> google.protobuf.Timestamp
-	17, // 12: armlet.payments.v1.GetStatementResponse.opening_balance:type_name -> armlet.type.v1.Money
-	17, // 13: armlet.payments.v1.GetStatementResponse.closing_balance:type_name -> armlet.type.v1.Money
-	9,  // 14: armlet.payments.v1.GetStatementResponse.entries:type_name -> armlet.payments.v1.StatementEntry
-	12, // 15: armlet.payments.v1.GetTrialBalanceResponse.lines:type_name -> armlet.payments.v1.TrialBalanceLine
-	13, // 16: armlet.payments.v1.GetTrialBalanceResponse.totals:type_name -> armlet.payments.v1.TrialBalanceTotal
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	17, // 5: armlet.payments.v1.TopUpAccountResponse.collected_amount:type_name -> armlet.type.v1.Money
+	17, // 6: armlet.payments.v1.WithdrawFromAccountRequest.amount:type_name -> armlet.type.v1.Money
+	0,  // 7: armlet.payments.v1.WithdrawFromAccountResponse.account:type_name -> armlet.payments.v1.Account
+	18, // 8: armlet.payments.v1.GetStatementRequest.start_time:type_name -> google.protobuf.Timestamp
+	18, // 9: armlet.payments.v1.GetStatementRequest.end_time:type_name -> google.protobuf.Timestamp
+	17, // 10: armlet.payments.v1.StatementEntry.amount:type_name -> armlet.type.v1.Money
+	17, // 11: armlet.payments.v1.StatementEntry.balance:type_name -> armlet.type.v1.Money
+	18, // 12: armlet.payments.v1.StatementEntry.post_time:type_name -> google.protobuf.Timestamp
+	17, // 13: armlet.payments.v1.GetStatementResponse.opening_balance:type_name -> armlet.type.v1.Money
+	17, // 14: armlet.payments.v1.GetStatementResponse.closing_balance:type_name -> armlet.type.v1.Money
+	9,  // 15: armlet.payments.v1.GetStatementResponse.entries:type_name -> armlet.payments.v1.StatementEntry
+	12, // 16: armlet.payments.v1.GetTrialBalanceResponse.lines:type_name -> armlet.payments.v1.TrialBalanceLine
+	13, // 17: armlet.payments.v1.GetTrialBalanceResponse.totals:type_name -> armlet.payments.v1.TrialBalanceTotal
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_armlet_payments_v1_accounts_proto_init() }

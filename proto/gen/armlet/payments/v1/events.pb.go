@@ -555,6 +555,144 @@ func (x *AccountWithdrawn) GetTransaction() string {
 	return ""
 }
 
+// AccountOverdrawn is published when a tap without a connection took more than the account held: subject entity "account", verb "overdrawn".
+type AccountOverdrawn struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// What it owes now, positive. The next top-up pays that first.
+	Owed *v1.Money `protobuf:"bytes,2,opt,name=owed,proto3" json:"owed,omitempty"`
+	// The tap's payment, `payments/{uuid}`.
+	Payment       string `protobuf:"bytes,3,opt,name=payment,proto3" json:"payment,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountOverdrawn) Reset() {
+	*x = AccountOverdrawn{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountOverdrawn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountOverdrawn) ProtoMessage() {}
+
+func (x *AccountOverdrawn) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountOverdrawn.ProtoReflect.Descriptor instead.
+func (*AccountOverdrawn) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *AccountOverdrawn) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccountOverdrawn) GetOwed() *v1.Money {
+	if x != nil {
+		return x.Owed
+	}
+	return nil
+}
+
+func (x *AccountOverdrawn) GetPayment() string {
+	if x != nil {
+		return x.Payment
+	}
+	return ""
+}
+
+// AccountDebtCollected is published when a top-up paid what an account owed, with its AccountToppedUp: subject entity "account", verb
+// "debt_collected".
+type AccountDebtCollected struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// How much of the top-up went there.
+	Amount *v1.Money `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
+	// What is still owed.
+	Owed *v1.Money `protobuf:"bytes,3,opt,name=owed,proto3" json:"owed,omitempty"`
+	// The ledger transaction, which is the top-up's, `transactions/{uuid}`.
+	Transaction   string `protobuf:"bytes,4,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountDebtCollected) Reset() {
+	*x = AccountDebtCollected{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountDebtCollected) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountDebtCollected) ProtoMessage() {}
+
+func (x *AccountDebtCollected) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountDebtCollected.ProtoReflect.Descriptor instead.
+func (*AccountDebtCollected) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *AccountDebtCollected) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccountDebtCollected) GetAmount() *v1.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
+func (x *AccountDebtCollected) GetOwed() *v1.Money {
+	if x != nil {
+		return x.Owed
+	}
+	return nil
+}
+
+func (x *AccountDebtCollected) GetTransaction() string {
+	if x != nil {
+		return x.Transaction
+	}
+	return ""
+}
+
 // AccountClosed is published when an account was closed: subject entity "account", verb "closed".
 type AccountClosed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -566,7 +704,7 @@ type AccountClosed struct {
 
 func (x *AccountClosed) Reset() {
 	*x = AccountClosed{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[10]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -578,7 +716,7 @@ func (x *AccountClosed) String() string {
 func (*AccountClosed) ProtoMessage() {}
 
 func (x *AccountClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[10]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -591,7 +729,7 @@ func (x *AccountClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountClosed.ProtoReflect.Descriptor instead.
 func (*AccountClosed) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{10}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AccountClosed) GetAccount() string {
@@ -614,7 +752,7 @@ type MerchantChanged struct {
 
 func (x *MerchantChanged) Reset() {
 	*x = MerchantChanged{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[11]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -626,7 +764,7 @@ func (x *MerchantChanged) String() string {
 func (*MerchantChanged) ProtoMessage() {}
 
 func (x *MerchantChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[11]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -639,7 +777,7 @@ func (x *MerchantChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MerchantChanged.ProtoReflect.Descriptor instead.
 func (*MerchantChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *MerchantChanged) GetMerchant() string {
@@ -673,7 +811,7 @@ type SettlementCreated struct {
 
 func (x *SettlementCreated) Reset() {
 	*x = SettlementCreated{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[12]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -685,7 +823,7 @@ func (x *SettlementCreated) String() string {
 func (*SettlementCreated) ProtoMessage() {}
 
 func (x *SettlementCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[12]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -698,7 +836,7 @@ func (x *SettlementCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementCreated.ProtoReflect.Descriptor instead.
 func (*SettlementCreated) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *SettlementCreated) GetSettlement() string {
@@ -756,15 +894,17 @@ type PaymentFacts struct {
 	RefundedAmount *v1.Money `protobuf:"bytes,11,opt,name=refunded_amount,json=refundedAmount,proto3" json:"refunded_amount,omitempty"`
 	// `terminals/{16 hex digits}`; empty when no terminal made it.
 	Terminal string `protobuf:"bytes,12,opt,name=terminal,proto3" json:"terminal,omitempty"`
-	// True for a tap that a terminal took without a connection. No call makes such payments yet.
-	Offline       bool `protobuf:"varint,13,opt,name=offline,proto3" json:"offline,omitempty"`
+	// True for a tap that a terminal took without a connection.
+	Offline bool `protobuf:"varint,13,opt,name=offline,proto3" json:"offline,omitempty"`
+	// When the band was tapped, by the terminal's clock; set for taps without a connection.
+	TapTime       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=tap_time,json=tapTime,proto3" json:"tap_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *PaymentFacts) Reset() {
 	*x = PaymentFacts{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -776,7 +916,7 @@ func (x *PaymentFacts) String() string {
 func (*PaymentFacts) ProtoMessage() {}
 
 func (x *PaymentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -789,7 +929,7 @@ func (x *PaymentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentFacts.ProtoReflect.Descriptor instead.
 func (*PaymentFacts) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *PaymentFacts) GetPayment() string {
@@ -883,6 +1023,13 @@ func (x *PaymentFacts) GetOffline() bool {
 	return false
 }
 
+func (x *PaymentFacts) GetTapTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TapTime
+	}
+	return nil
+}
+
 var File_armlet_payments_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_events_proto_rawDesc = "" +
@@ -916,7 +1063,16 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"\x10AccountWithdrawn\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12-\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12 \n" +
-	"\vtransaction\x18\x03 \x01(\tR\vtransaction\")\n" +
+	"\vtransaction\x18\x03 \x01(\tR\vtransaction\"q\n" +
+	"\x10AccountOverdrawn\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12)\n" +
+	"\x04owed\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x04owed\x12\x18\n" +
+	"\apayment\x18\x03 \x01(\tR\apayment\"\xac\x01\n" +
+	"\x14AccountDebtCollected\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12-\n" +
+	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12)\n" +
+	"\x04owed\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\x04owed\x12 \n" +
+	"\vtransaction\x18\x04 \x01(\tR\vtransaction\")\n" +
 	"\rAccountClosed\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\"K\n" +
 	"\x0fMerchantChanged\x12\x1a\n" +
@@ -928,7 +1084,7 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"settlement\x12\x1a\n" +
 	"\bmerchant\x18\x02 \x01(\tR\bmerchant\x120\n" +
 	"\bpaid_out\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\apaidOut\x125\n" +
-	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xc0\x04\n" +
+	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xf7\x04\n" +
 	"\fPaymentFacts\x12\x18\n" +
 	"\apayment\x18\x01 \x01(\tR\apayment\x12-\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12\x1a\n" +
@@ -944,7 +1100,8 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	" \x01(\v2\x15.armlet.type.v1.MoneyR\x0ecapturedAmount\x12>\n" +
 	"\x0frefunded_amount\x18\v \x01(\v2\x15.armlet.type.v1.MoneyR\x0erefundedAmount\x12\x1a\n" +
 	"\bterminal\x18\f \x01(\tR\bterminal\x12\x18\n" +
-	"\aoffline\x18\r \x01(\bR\aofflineBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
+	"\aoffline\x18\r \x01(\bR\aoffline\x125\n" +
+	"\btap_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\atapTimeBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_armlet_payments_v1_events_proto_rawDescOnce sync.Once
@@ -958,7 +1115,7 @@ func file_armlet_payments_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_payments_v1_events_proto_rawDescData
 }
 
-var file_armlet_payments_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_armlet_payments_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*PaymentCreated)(nil),        // 0: armlet.payments.v1.PaymentCreated
 	(*PaymentAuthorized)(nil),     // 1: armlet.payments.v1.PaymentAuthorized
@@ -970,39 +1127,45 @@ var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*PaymentRefunded)(nil),       // 7: armlet.payments.v1.PaymentRefunded
 	(*AccountToppedUp)(nil),       // 8: armlet.payments.v1.AccountToppedUp
 	(*AccountWithdrawn)(nil),      // 9: armlet.payments.v1.AccountWithdrawn
-	(*AccountClosed)(nil),         // 10: armlet.payments.v1.AccountClosed
-	(*MerchantChanged)(nil),       // 11: armlet.payments.v1.MerchantChanged
-	(*SettlementCreated)(nil),     // 12: armlet.payments.v1.SettlementCreated
-	(*PaymentFacts)(nil),          // 13: armlet.payments.v1.PaymentFacts
-	(*timestamppb.Timestamp)(nil), // 14: google.protobuf.Timestamp
-	(*v1.Money)(nil),              // 15: armlet.type.v1.Money
-	(PaymentState)(0),             // 16: armlet.payments.v1.PaymentState
+	(*AccountOverdrawn)(nil),      // 10: armlet.payments.v1.AccountOverdrawn
+	(*AccountDebtCollected)(nil),  // 11: armlet.payments.v1.AccountDebtCollected
+	(*AccountClosed)(nil),         // 12: armlet.payments.v1.AccountClosed
+	(*MerchantChanged)(nil),       // 13: armlet.payments.v1.MerchantChanged
+	(*SettlementCreated)(nil),     // 14: armlet.payments.v1.SettlementCreated
+	(*PaymentFacts)(nil),          // 15: armlet.payments.v1.PaymentFacts
+	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
+	(*v1.Money)(nil),              // 17: armlet.type.v1.Money
+	(PaymentState)(0),             // 18: armlet.payments.v1.PaymentState
 }
 var file_armlet_payments_v1_events_proto_depIdxs = []int32{
-	13, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
-	13, // 1: armlet.payments.v1.PaymentAuthorized.payment:type_name -> armlet.payments.v1.PaymentFacts
-	14, // 2: armlet.payments.v1.PaymentAuthorized.expire_time:type_name -> google.protobuf.Timestamp
-	13, // 3: armlet.payments.v1.PaymentCaptured.payment:type_name -> armlet.payments.v1.PaymentFacts
-	13, // 4: armlet.payments.v1.PaymentDeclined.payment:type_name -> armlet.payments.v1.PaymentFacts
-	13, // 5: armlet.payments.v1.PaymentExpired.payment:type_name -> armlet.payments.v1.PaymentFacts
-	13, // 6: armlet.payments.v1.PaymentVoided.payment:type_name -> armlet.payments.v1.PaymentFacts
-	13, // 7: armlet.payments.v1.PaymentReleased.payment:type_name -> armlet.payments.v1.PaymentFacts
-	13, // 8: armlet.payments.v1.PaymentRefunded.payment:type_name -> armlet.payments.v1.PaymentFacts
-	15, // 9: armlet.payments.v1.AccountToppedUp.amount:type_name -> armlet.type.v1.Money
-	15, // 10: armlet.payments.v1.AccountWithdrawn.amount:type_name -> armlet.type.v1.Money
-	15, // 11: armlet.payments.v1.SettlementCreated.paid_out:type_name -> armlet.type.v1.Money
-	14, // 12: armlet.payments.v1.SettlementCreated.end_time:type_name -> google.protobuf.Timestamp
-	15, // 13: armlet.payments.v1.PaymentFacts.amount:type_name -> armlet.type.v1.Money
-	14, // 14: armlet.payments.v1.PaymentFacts.occur_time:type_name -> google.protobuf.Timestamp
-	16, // 15: armlet.payments.v1.PaymentFacts.state:type_name -> armlet.payments.v1.PaymentState
-	15, // 16: armlet.payments.v1.PaymentFacts.payment_amount:type_name -> armlet.type.v1.Money
-	15, // 17: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
-	15, // 18: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
-	19, // [19:19] is the sub-list for method output_type
-	19, // [19:19] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	15, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
+	15, // 1: armlet.payments.v1.PaymentAuthorized.payment:type_name -> armlet.payments.v1.PaymentFacts
+	16, // 2: armlet.payments.v1.PaymentAuthorized.expire_time:type_name -> google.protobuf.Timestamp
+	15, // 3: armlet.payments.v1.PaymentCaptured.payment:type_name -> armlet.payments.v1.PaymentFacts
+	15, // 4: armlet.payments.v1.PaymentDeclined.payment:type_name -> armlet.payments.v1.PaymentFacts
+	15, // 5: armlet.payments.v1.PaymentExpired.payment:type_name -> armlet.payments.v1.PaymentFacts
+	15, // 6: armlet.payments.v1.PaymentVoided.payment:type_name -> armlet.payments.v1.PaymentFacts
+	15, // 7: armlet.payments.v1.PaymentReleased.payment:type_name -> armlet.payments.v1.PaymentFacts
+	15, // 8: armlet.payments.v1.PaymentRefunded.payment:type_name -> armlet.payments.v1.PaymentFacts
+	17, // 9: armlet.payments.v1.AccountToppedUp.amount:type_name -> armlet.type.v1.Money
+	17, // 10: armlet.payments.v1.AccountWithdrawn.amount:type_name -> armlet.type.v1.Money
+	17, // 11: armlet.payments.v1.AccountOverdrawn.owed:type_name -> armlet.type.v1.Money
+	17, // 12: armlet.payments.v1.AccountDebtCollected.amount:type_name -> armlet.type.v1.Money
+	17, // 13: armlet.payments.v1.AccountDebtCollected.owed:type_name -> armlet.type.v1.Money
+	17, // 14: armlet.payments.v1.SettlementCreated.paid_out:type_name -> armlet.type.v1.Money
+	16, // 15: armlet.payments.v1.SettlementCreated.end_time:type_name -> google.protobuf.Timestamp
+	17, // 16: armlet.payments.v1.PaymentFacts.amount:type_name -> armlet.type.v1.Money
+	16, // 17: armlet.payments.v1.PaymentFacts.occur_time:type_name -> google.protobuf.Timestamp
+	18, // 18: armlet.payments.v1.PaymentFacts.state:type_name -> armlet.payments.v1.PaymentState
+	17, // 19: armlet.payments.v1.PaymentFacts.payment_amount:type_name -> armlet.type.v1.Money
+	17, // 20: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
+	17, // 21: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
+	16, // 22: armlet.payments.v1.PaymentFacts.tap_time:type_name -> google.protobuf.Timestamp
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_armlet_payments_v1_events_proto_init() }
@@ -1017,7 +1180,7 @@ func file_armlet_payments_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_payments_v1_events_proto_rawDesc), len(file_armlet_payments_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -173,7 +173,7 @@ type Payment struct {
 	Merchant string `protobuf:"bytes,4,opt,name=merchant,proto3" json:"merchant,omitempty"`
 	// `terminals/{16 hex digits}`; empty when no terminal made it.
 	Terminal string `protobuf:"bytes,5,opt,name=terminal,proto3" json:"terminal,omitempty"`
-	// `partners/{partner}/devices/{uid}`.
+	// `partners/{partner}/devices/{uid}`. Of taps without a connection terminals do not learn it.
 	Device string `protobuf:"bytes,6,opt,name=device,proto3" json:"device,omitempty"`
 	// `accounts/{account}`. Only the wearer and operators see it.
 	Account string `protobuf:"bytes,7,opt,name=account,proto3" json:"account,omitempty"`
@@ -193,12 +193,14 @@ type Payment struct {
 	RefundedAmount *v1.Money `protobuf:"bytes,14,opt,name=refunded_amount,json=refundedAmount,proto3" json:"refunded_amount,omitempty"`
 	// When what is held lapses; unset while nothing is held.
 	AuthorizationExpireTime *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=authorization_expire_time,json=authorizationExpireTime,proto3" json:"authorization_expire_time,omitempty"`
-	// True for a tap that a terminal took without a connection. No call makes such payments yet.
+	// True for a tap that a terminal took without a connection.
 	Offline bool `protobuf:"varint,16,opt,name=offline,proto3" json:"offline,omitempty"`
 	// How strongly the wearer was authenticated, 0 to 3, as in armlet.auth.v1.Decision; 0 until the band approved.
 	AssuranceLevel int32 `protobuf:"varint,17,opt,name=assurance_level,json=assuranceLevel,proto3" json:"assurance_level,omitempty"`
 	// Rises with every change.
-	Revision      int64 `protobuf:"varint,18,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,18,opt,name=revision,proto3" json:"revision,omitempty"`
+	// When the band was tapped, by the terminal's clock; set for taps without a connection.
+	TapTime       *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=tap_time,json=tapTime,proto3" json:"tap_time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -357,6 +359,13 @@ func (x *Payment) GetRevision() int64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *Payment) GetTapTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.TapTime
+	}
+	return nil
 }
 
 // Tap is what a phone or terminal needs to ask the band.
@@ -1310,7 +1319,7 @@ var File_armlet_payments_v1_payments_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\n" +
-	"!armlet/payments/v1/payments.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/accounts.proto\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a#armlet/payments/v1/settlement.proto\x1a\"armlet/payments/v1/transfers.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb5\x06\n" +
+	"!armlet/payments/v1/payments.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/accounts.proto\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a armlet/payments/v1/offline.proto\x1a#armlet/payments/v1/settlement.proto\x1a\"armlet/payments/v1/transfers.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x06\n" +
 	"\aPayment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .armlet.payments.v1.PaymentStateR\x05state\x12-\n" +
@@ -1332,7 +1341,8 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\x19authorization_expire_time\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x17authorizationExpireTime\x12\x18\n" +
 	"\aoffline\x18\x10 \x01(\bR\aoffline\x12'\n" +
 	"\x0fassurance_level\x18\x11 \x01(\x05R\x0eassuranceLevel\x12\x1a\n" +
-	"\brevision\x18\x12 \x01(\x03R\brevision\"\x83\x02\n" +
+	"\brevision\x18\x12 \x01(\x03R\brevision\x125\n" +
+	"\btap_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\atapTime\"\x83\x02\n" +
 	"\x03Tap\x12'\n" +
 	"\x0fchallenge_frame\x18\x01 \x01(\fR\x0echallengeFrame\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1416,7 +1426,7 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\vCaptureMode\x12\x1c\n" +
 	"\x18CAPTURE_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CAPTURE_MODE_AUTOMATIC\x10\x01\x12\x17\n" +
-	"\x13CAPTURE_MODE_MANUAL\x10\x022\xb5\x1b\n" +
+	"\x13CAPTURE_MODE_MANUAL\x10\x022\xab\x1c\n" +
 	"\x0fPaymentsService\x12V\n" +
 	"\rCreateAccount\x12(.armlet.payments.v1.CreateAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12P\n" +
 	"\n" +
@@ -1445,7 +1455,8 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\n" +
 	"GetPayment\x12%.armlet.payments.v1.GetPaymentRequest\x1a\x1b.armlet.payments.v1.Payment\x12V\n" +
 	"\fWatchPayment\x12'.armlet.payments.v1.WatchPaymentRequest\x1a\x1b.armlet.payments.v1.Payment0\x01\x12a\n" +
-	"\fListPayments\x12'.armlet.payments.v1.ListPaymentsRequest\x1a(.armlet.payments.v1.ListPaymentsResponse\x12\\\n" +
+	"\fListPayments\x12'.armlet.payments.v1.ListPaymentsRequest\x1a(.armlet.payments.v1.ListPaymentsResponse\x12t\n" +
+	"\x11SubmitOfflineTaps\x12,.armlet.payments.v1.SubmitOfflineTapsRequest\x1a-.armlet.payments.v1.SubmitOfflineTapsResponse(\x010\x01\x12\\\n" +
 	"\x0eSetLimitPolicy\x12).armlet.payments.v1.SetLimitPolicyRequest\x1a\x1f.armlet.payments.v1.LimitPolicy\x12\\\n" +
 	"\x0eGetLimitPolicy\x12).armlet.payments.v1.GetLimitPolicyRequest\x1a\x1f.armlet.payments.v1.LimitPolicy\x12p\n" +
 	"\x11ListLimitPolicies\x12,.armlet.payments.v1.ListLimitPoliciesRequest\x1a-.armlet.payments.v1.ListLimitPoliciesResponse\x12p\n" +
@@ -1508,33 +1519,35 @@ var file_armlet_payments_v1_payments_proto_goTypes = []any{
 	(*ListTerminalsRequest)(nil),           // 33: armlet.payments.v1.ListTerminalsRequest
 	(*SuspendTerminalRequest)(nil),         // 34: armlet.payments.v1.SuspendTerminalRequest
 	(*ResumeTerminalRequest)(nil),          // 35: armlet.payments.v1.ResumeTerminalRequest
-	(*SetLimitPolicyRequest)(nil),          // 36: armlet.payments.v1.SetLimitPolicyRequest
-	(*GetLimitPolicyRequest)(nil),          // 37: armlet.payments.v1.GetLimitPolicyRequest
-	(*ListLimitPoliciesRequest)(nil),       // 38: armlet.payments.v1.ListLimitPoliciesRequest
-	(*DeleteLimitPolicyRequest)(nil),       // 39: armlet.payments.v1.DeleteLimitPolicyRequest
-	(*ListSettlementsRequest)(nil),         // 40: armlet.payments.v1.ListSettlementsRequest
-	(*GetSettlementRequest)(nil),           // 41: armlet.payments.v1.GetSettlementRequest
-	(*ExportSettlementReportRequest)(nil),  // 42: armlet.payments.v1.ExportSettlementReportRequest
-	(*PostTransfersRequest)(nil),           // 43: armlet.payments.v1.PostTransfersRequest
-	(*GetTrialBalanceRequest)(nil),         // 44: armlet.payments.v1.GetTrialBalanceRequest
-	(*VerifyLedgerRequest)(nil),            // 45: armlet.payments.v1.VerifyLedgerRequest
-	(*Account)(nil),                        // 46: armlet.payments.v1.Account
-	(*TopUpAccountResponse)(nil),           // 47: armlet.payments.v1.TopUpAccountResponse
-	(*WithdrawFromAccountResponse)(nil),    // 48: armlet.payments.v1.WithdrawFromAccountResponse
-	(*GetStatementResponse)(nil),           // 49: armlet.payments.v1.GetStatementResponse
-	(*Merchant)(nil),                       // 50: armlet.payments.v1.Merchant
-	(*ListMerchantsResponse)(nil),          // 51: armlet.payments.v1.ListMerchantsResponse
-	(*Terminal)(nil),                       // 52: armlet.payments.v1.Terminal
-	(*ListTerminalsResponse)(nil),          // 53: armlet.payments.v1.ListTerminalsResponse
-	(*LimitPolicy)(nil),                    // 54: armlet.payments.v1.LimitPolicy
-	(*ListLimitPoliciesResponse)(nil),      // 55: armlet.payments.v1.ListLimitPoliciesResponse
-	(*DeleteLimitPolicyResponse)(nil),      // 56: armlet.payments.v1.DeleteLimitPolicyResponse
-	(*ListSettlementsResponse)(nil),        // 57: armlet.payments.v1.ListSettlementsResponse
-	(*Settlement)(nil),                     // 58: armlet.payments.v1.Settlement
-	(*ExportSettlementReportResponse)(nil), // 59: armlet.payments.v1.ExportSettlementReportResponse
-	(*PostTransfersResponse)(nil),          // 60: armlet.payments.v1.PostTransfersResponse
-	(*GetTrialBalanceResponse)(nil),        // 61: armlet.payments.v1.GetTrialBalanceResponse
-	(*VerifyLedgerResponse)(nil),           // 62: armlet.payments.v1.VerifyLedgerResponse
+	(*SubmitOfflineTapsRequest)(nil),       // 36: armlet.payments.v1.SubmitOfflineTapsRequest
+	(*SetLimitPolicyRequest)(nil),          // 37: armlet.payments.v1.SetLimitPolicyRequest
+	(*GetLimitPolicyRequest)(nil),          // 38: armlet.payments.v1.GetLimitPolicyRequest
+	(*ListLimitPoliciesRequest)(nil),       // 39: armlet.payments.v1.ListLimitPoliciesRequest
+	(*DeleteLimitPolicyRequest)(nil),       // 40: armlet.payments.v1.DeleteLimitPolicyRequest
+	(*ListSettlementsRequest)(nil),         // 41: armlet.payments.v1.ListSettlementsRequest
+	(*GetSettlementRequest)(nil),           // 42: armlet.payments.v1.GetSettlementRequest
+	(*ExportSettlementReportRequest)(nil),  // 43: armlet.payments.v1.ExportSettlementReportRequest
+	(*PostTransfersRequest)(nil),           // 44: armlet.payments.v1.PostTransfersRequest
+	(*GetTrialBalanceRequest)(nil),         // 45: armlet.payments.v1.GetTrialBalanceRequest
+	(*VerifyLedgerRequest)(nil),            // 46: armlet.payments.v1.VerifyLedgerRequest
+	(*Account)(nil),                        // 47: armlet.payments.v1.Account
+	(*TopUpAccountResponse)(nil),           // 48: armlet.payments.v1.TopUpAccountResponse
+	(*WithdrawFromAccountResponse)(nil),    // 49: armlet.payments.v1.WithdrawFromAccountResponse
+	(*GetStatementResponse)(nil),           // 50: armlet.payments.v1.GetStatementResponse
+	(*Merchant)(nil),                       // 51: armlet.payments.v1.Merchant
+	(*ListMerchantsResponse)(nil),          // 52: armlet.payments.v1.ListMerchantsResponse
+	(*Terminal)(nil),                       // 53: armlet.payments.v1.Terminal
+	(*ListTerminalsResponse)(nil),          // 54: armlet.payments.v1.ListTerminalsResponse
+	(*SubmitOfflineTapsResponse)(nil),      // 55: armlet.payments.v1.SubmitOfflineTapsResponse
+	(*LimitPolicy)(nil),                    // 56: armlet.payments.v1.LimitPolicy
+	(*ListLimitPoliciesResponse)(nil),      // 57: armlet.payments.v1.ListLimitPoliciesResponse
+	(*DeleteLimitPolicyResponse)(nil),      // 58: armlet.payments.v1.DeleteLimitPolicyResponse
+	(*ListSettlementsResponse)(nil),        // 59: armlet.payments.v1.ListSettlementsResponse
+	(*Settlement)(nil),                     // 60: armlet.payments.v1.Settlement
+	(*ExportSettlementReportResponse)(nil), // 61: armlet.payments.v1.ExportSettlementReportResponse
+	(*PostTransfersResponse)(nil),          // 62: armlet.payments.v1.PostTransfersResponse
+	(*GetTrialBalanceResponse)(nil),        // 63: armlet.payments.v1.GetTrialBalanceResponse
+	(*VerifyLedgerResponse)(nil),           // 64: armlet.payments.v1.VerifyLedgerResponse
 }
 var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	0,  // 0: armlet.payments.v1.Payment.state:type_name -> armlet.payments.v1.PaymentState
@@ -1546,95 +1559,98 @@ var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	17, // 6: armlet.payments.v1.Payment.captured_amount:type_name -> armlet.type.v1.Money
 	17, // 7: armlet.payments.v1.Payment.refunded_amount:type_name -> armlet.type.v1.Money
 	18, // 8: armlet.payments.v1.Payment.authorization_expire_time:type_name -> google.protobuf.Timestamp
-	18, // 9: armlet.payments.v1.Tap.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 10: armlet.payments.v1.CreatePaymentRequest.amount:type_name -> armlet.type.v1.Money
-	1,  // 11: armlet.payments.v1.CreatePaymentRequest.capture_mode:type_name -> armlet.payments.v1.CaptureMode
-	2,  // 12: armlet.payments.v1.ConfirmPaymentResponse.payment:type_name -> armlet.payments.v1.Payment
-	17, // 13: armlet.payments.v1.CapturePaymentRequest.amount:type_name -> armlet.type.v1.Money
-	2,  // 14: armlet.payments.v1.CapturePaymentResponse.payment:type_name -> armlet.payments.v1.Payment
-	17, // 15: armlet.payments.v1.RefundPaymentRequest.amount:type_name -> armlet.type.v1.Money
-	2,  // 16: armlet.payments.v1.RefundPaymentResponse.payment:type_name -> armlet.payments.v1.Payment
-	0,  // 17: armlet.payments.v1.ListPaymentsRequest.states:type_name -> armlet.payments.v1.PaymentState
-	18, // 18: armlet.payments.v1.ListPaymentsRequest.start_time:type_name -> google.protobuf.Timestamp
-	18, // 19: armlet.payments.v1.ListPaymentsRequest.end_time:type_name -> google.protobuf.Timestamp
-	2,  // 20: armlet.payments.v1.ListPaymentsResponse.payments:type_name -> armlet.payments.v1.Payment
-	19, // 21: armlet.payments.v1.PaymentsService.CreateAccount:input_type -> armlet.payments.v1.CreateAccountRequest
-	20, // 22: armlet.payments.v1.PaymentsService.GetAccount:input_type -> armlet.payments.v1.GetAccountRequest
-	21, // 23: armlet.payments.v1.PaymentsService.TopUpAccount:input_type -> armlet.payments.v1.TopUpAccountRequest
-	22, // 24: armlet.payments.v1.PaymentsService.WithdrawFromAccount:input_type -> armlet.payments.v1.WithdrawFromAccountRequest
-	23, // 25: armlet.payments.v1.PaymentsService.CloseAccount:input_type -> armlet.payments.v1.CloseAccountRequest
-	24, // 26: armlet.payments.v1.PaymentsService.GetStatement:input_type -> armlet.payments.v1.GetStatementRequest
-	25, // 27: armlet.payments.v1.PaymentsService.CreateMerchant:input_type -> armlet.payments.v1.CreateMerchantRequest
-	26, // 28: armlet.payments.v1.PaymentsService.GetMerchant:input_type -> armlet.payments.v1.GetMerchantRequest
-	27, // 29: armlet.payments.v1.PaymentsService.ListMerchants:input_type -> armlet.payments.v1.ListMerchantsRequest
-	28, // 30: armlet.payments.v1.PaymentsService.UpdateMerchant:input_type -> armlet.payments.v1.UpdateMerchantRequest
-	29, // 31: armlet.payments.v1.PaymentsService.SuspendMerchant:input_type -> armlet.payments.v1.SuspendMerchantRequest
-	30, // 32: armlet.payments.v1.PaymentsService.ResumeMerchant:input_type -> armlet.payments.v1.ResumeMerchantRequest
-	31, // 33: armlet.payments.v1.PaymentsService.CreateTerminal:input_type -> armlet.payments.v1.CreateTerminalRequest
-	32, // 34: armlet.payments.v1.PaymentsService.GetTerminal:input_type -> armlet.payments.v1.GetTerminalRequest
-	33, // 35: armlet.payments.v1.PaymentsService.ListTerminals:input_type -> armlet.payments.v1.ListTerminalsRequest
-	34, // 36: armlet.payments.v1.PaymentsService.SuspendTerminal:input_type -> armlet.payments.v1.SuspendTerminalRequest
-	35, // 37: armlet.payments.v1.PaymentsService.ResumeTerminal:input_type -> armlet.payments.v1.ResumeTerminalRequest
-	4,  // 38: armlet.payments.v1.PaymentsService.CreatePayment:input_type -> armlet.payments.v1.CreatePaymentRequest
-	5,  // 39: armlet.payments.v1.PaymentsService.ConfirmPayment:input_type -> armlet.payments.v1.ConfirmPaymentRequest
-	7,  // 40: armlet.payments.v1.PaymentsService.AuthorizePayment:input_type -> armlet.payments.v1.AuthorizePaymentRequest
-	8,  // 41: armlet.payments.v1.PaymentsService.CapturePayment:input_type -> armlet.payments.v1.CapturePaymentRequest
-	10, // 42: armlet.payments.v1.PaymentsService.VoidPayment:input_type -> armlet.payments.v1.VoidPaymentRequest
-	11, // 43: armlet.payments.v1.PaymentsService.RefundPayment:input_type -> armlet.payments.v1.RefundPaymentRequest
-	13, // 44: armlet.payments.v1.PaymentsService.GetPayment:input_type -> armlet.payments.v1.GetPaymentRequest
-	14, // 45: armlet.payments.v1.PaymentsService.WatchPayment:input_type -> armlet.payments.v1.WatchPaymentRequest
-	15, // 46: armlet.payments.v1.PaymentsService.ListPayments:input_type -> armlet.payments.v1.ListPaymentsRequest
-	36, // 47: armlet.payments.v1.PaymentsService.SetLimitPolicy:input_type -> armlet.payments.v1.SetLimitPolicyRequest
-	37, // 48: armlet.payments.v1.PaymentsService.GetLimitPolicy:input_type -> armlet.payments.v1.GetLimitPolicyRequest
-	38, // 49: armlet.payments.v1.PaymentsService.ListLimitPolicies:input_type -> armlet.payments.v1.ListLimitPoliciesRequest
-	39, // 50: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:input_type -> armlet.payments.v1.DeleteLimitPolicyRequest
-	40, // 51: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
-	41, // 52: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
-	42, // 53: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
-	43, // 54: armlet.payments.v1.PaymentsService.PostTransfers:input_type -> armlet.payments.v1.PostTransfersRequest
-	44, // 55: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
-	45, // 56: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
-	46, // 57: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
-	46, // 58: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
-	47, // 59: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
-	48, // 60: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
-	46, // 61: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
-	49, // 62: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
-	50, // 63: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
-	50, // 64: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
-	51, // 65: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
-	50, // 66: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
-	50, // 67: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
-	50, // 68: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
-	52, // 69: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
-	52, // 70: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
-	53, // 71: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
-	52, // 72: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
-	52, // 73: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
-	2,  // 74: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
-	6,  // 75: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
-	2,  // 76: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
-	9,  // 77: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
-	2,  // 78: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
-	12, // 79: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
-	2,  // 80: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
-	2,  // 81: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
-	16, // 82: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
-	54, // 83: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	54, // 84: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	55, // 85: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
-	56, // 86: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
-	57, // 87: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
-	58, // 88: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
-	59, // 89: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
-	60, // 90: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
-	61, // 91: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
-	62, // 92: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
-	57, // [57:93] is the sub-list for method output_type
-	21, // [21:57] is the sub-list for method input_type
-	21, // [21:21] is the sub-list for extension type_name
-	21, // [21:21] is the sub-list for extension extendee
-	0,  // [0:21] is the sub-list for field type_name
+	18, // 9: armlet.payments.v1.Payment.tap_time:type_name -> google.protobuf.Timestamp
+	18, // 10: armlet.payments.v1.Tap.expire_time:type_name -> google.protobuf.Timestamp
+	17, // 11: armlet.payments.v1.CreatePaymentRequest.amount:type_name -> armlet.type.v1.Money
+	1,  // 12: armlet.payments.v1.CreatePaymentRequest.capture_mode:type_name -> armlet.payments.v1.CaptureMode
+	2,  // 13: armlet.payments.v1.ConfirmPaymentResponse.payment:type_name -> armlet.payments.v1.Payment
+	17, // 14: armlet.payments.v1.CapturePaymentRequest.amount:type_name -> armlet.type.v1.Money
+	2,  // 15: armlet.payments.v1.CapturePaymentResponse.payment:type_name -> armlet.payments.v1.Payment
+	17, // 16: armlet.payments.v1.RefundPaymentRequest.amount:type_name -> armlet.type.v1.Money
+	2,  // 17: armlet.payments.v1.RefundPaymentResponse.payment:type_name -> armlet.payments.v1.Payment
+	0,  // 18: armlet.payments.v1.ListPaymentsRequest.states:type_name -> armlet.payments.v1.PaymentState
+	18, // 19: armlet.payments.v1.ListPaymentsRequest.start_time:type_name -> google.protobuf.Timestamp
+	18, // 20: armlet.payments.v1.ListPaymentsRequest.end_time:type_name -> google.protobuf.Timestamp
+	2,  // 21: armlet.payments.v1.ListPaymentsResponse.payments:type_name -> armlet.payments.v1.Payment
+	19, // 22: armlet.payments.v1.PaymentsService.CreateAccount:input_type -> armlet.payments.v1.CreateAccountRequest
+	20, // 23: armlet.payments.v1.PaymentsService.GetAccount:input_type -> armlet.payments.v1.GetAccountRequest
+	21, // 24: armlet.payments.v1.PaymentsService.TopUpAccount:input_type -> armlet.payments.v1.TopUpAccountRequest
+	22, // 25: armlet.payments.v1.PaymentsService.WithdrawFromAccount:input_type -> armlet.payments.v1.WithdrawFromAccountRequest
+	23, // 26: armlet.payments.v1.PaymentsService.CloseAccount:input_type -> armlet.payments.v1.CloseAccountRequest
+	24, // 27: armlet.payments.v1.PaymentsService.GetStatement:input_type -> armlet.payments.v1.GetStatementRequest
+	25, // 28: armlet.payments.v1.PaymentsService.CreateMerchant:input_type -> armlet.payments.v1.CreateMerchantRequest
+	26, // 29: armlet.payments.v1.PaymentsService.GetMerchant:input_type -> armlet.payments.v1.GetMerchantRequest
+	27, // 30: armlet.payments.v1.PaymentsService.ListMerchants:input_type -> armlet.payments.v1.ListMerchantsRequest
+	28, // 31: armlet.payments.v1.PaymentsService.UpdateMerchant:input_type -> armlet.payments.v1.UpdateMerchantRequest
+	29, // 32: armlet.payments.v1.PaymentsService.SuspendMerchant:input_type -> armlet.payments.v1.SuspendMerchantRequest
+	30, // 33: armlet.payments.v1.PaymentsService.ResumeMerchant:input_type -> armlet.payments.v1.ResumeMerchantRequest
+	31, // 34: armlet.payments.v1.PaymentsService.CreateTerminal:input_type -> armlet.payments.v1.CreateTerminalRequest
+	32, // 35: armlet.payments.v1.PaymentsService.GetTerminal:input_type -> armlet.payments.v1.GetTerminalRequest
+	33, // 36: armlet.payments.v1.PaymentsService.ListTerminals:input_type -> armlet.payments.v1.ListTerminalsRequest
+	34, // 37: armlet.payments.v1.PaymentsService.SuspendTerminal:input_type -> armlet.payments.v1.SuspendTerminalRequest
+	35, // 38: armlet.payments.v1.PaymentsService.ResumeTerminal:input_type -> armlet.payments.v1.ResumeTerminalRequest
+	4,  // 39: armlet.payments.v1.PaymentsService.CreatePayment:input_type -> armlet.payments.v1.CreatePaymentRequest
+	5,  // 40: armlet.payments.v1.PaymentsService.ConfirmPayment:input_type -> armlet.payments.v1.ConfirmPaymentRequest
+	7,  // 41: armlet.payments.v1.PaymentsService.AuthorizePayment:input_type -> armlet.payments.v1.AuthorizePaymentRequest
+	8,  // 42: armlet.payments.v1.PaymentsService.CapturePayment:input_type -> armlet.payments.v1.CapturePaymentRequest
+	10, // 43: armlet.payments.v1.PaymentsService.VoidPayment:input_type -> armlet.payments.v1.VoidPaymentRequest
+	11, // 44: armlet.payments.v1.PaymentsService.RefundPayment:input_type -> armlet.payments.v1.RefundPaymentRequest
+	13, // 45: armlet.payments.v1.PaymentsService.GetPayment:input_type -> armlet.payments.v1.GetPaymentRequest
+	14, // 46: armlet.payments.v1.PaymentsService.WatchPayment:input_type -> armlet.payments.v1.WatchPaymentRequest
+	15, // 47: armlet.payments.v1.PaymentsService.ListPayments:input_type -> armlet.payments.v1.ListPaymentsRequest
+	36, // 48: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:input_type -> armlet.payments.v1.SubmitOfflineTapsRequest
+	37, // 49: armlet.payments.v1.PaymentsService.SetLimitPolicy:input_type -> armlet.payments.v1.SetLimitPolicyRequest
+	38, // 50: armlet.payments.v1.PaymentsService.GetLimitPolicy:input_type -> armlet.payments.v1.GetLimitPolicyRequest
+	39, // 51: armlet.payments.v1.PaymentsService.ListLimitPolicies:input_type -> armlet.payments.v1.ListLimitPoliciesRequest
+	40, // 52: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:input_type -> armlet.payments.v1.DeleteLimitPolicyRequest
+	41, // 53: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
+	42, // 54: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
+	43, // 55: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
+	44, // 56: armlet.payments.v1.PaymentsService.PostTransfers:input_type -> armlet.payments.v1.PostTransfersRequest
+	45, // 57: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
+	46, // 58: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
+	47, // 59: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
+	47, // 60: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
+	48, // 61: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
+	49, // 62: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
+	47, // 63: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
+	50, // 64: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
+	51, // 65: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
+	51, // 66: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
+	52, // 67: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
+	51, // 68: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
+	51, // 69: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
+	51, // 70: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
+	53, // 71: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
+	53, // 72: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
+	54, // 73: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
+	53, // 74: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
+	53, // 75: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
+	2,  // 76: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
+	6,  // 77: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
+	2,  // 78: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
+	9,  // 79: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
+	2,  // 80: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
+	12, // 81: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
+	2,  // 82: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
+	2,  // 83: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
+	16, // 84: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
+	55, // 85: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:output_type -> armlet.payments.v1.SubmitOfflineTapsResponse
+	56, // 86: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	56, // 87: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	57, // 88: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
+	58, // 89: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
+	59, // 90: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
+	60, // 91: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
+	61, // 92: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
+	62, // 93: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
+	63, // 94: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
+	64, // 95: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
+	59, // [59:96] is the sub-list for method output_type
+	22, // [22:59] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_armlet_payments_v1_payments_proto_init() }
@@ -1645,6 +1661,7 @@ func file_armlet_payments_v1_payments_proto_init() {
 	file_armlet_payments_v1_accounts_proto_init()
 	file_armlet_payments_v1_limits_proto_init()
 	file_armlet_payments_v1_merchants_proto_init()
+	file_armlet_payments_v1_offline_proto_init()
 	file_armlet_payments_v1_settlement_proto_init()
 	file_armlet_payments_v1_transfers_proto_init()
 	file_armlet_payments_v1_payments_proto_msgTypes[2].OneofWrappers = []any{

@@ -47,6 +47,7 @@ const (
 	PaymentsService_GetPayment_FullMethodName             = "/armlet.payments.v1.PaymentsService/GetPayment"
 	PaymentsService_WatchPayment_FullMethodName           = "/armlet.payments.v1.PaymentsService/WatchPayment"
 	PaymentsService_ListPayments_FullMethodName           = "/armlet.payments.v1.PaymentsService/ListPayments"
+	PaymentsService_SubmitOfflineTaps_FullMethodName      = "/armlet.payments.v1.PaymentsService/SubmitOfflineTaps"
 	PaymentsService_SetLimitPolicy_FullMethodName         = "/armlet.payments.v1.PaymentsService/SetLimitPolicy"
 	PaymentsService_GetLimitPolicy_FullMethodName         = "/armlet.payments.v1.PaymentsService/GetLimitPolicy"
 	PaymentsService_ListLimitPolicies_FullMethodName      = "/armlet.payments.v1.PaymentsService/ListLimitPolicies"
@@ -153,6 +154,12 @@ type PaymentsServiceClient interface {
 	// ListPayments lists the payments that the caller may see, newest first. Callers: terminal, partner with scope payments.read, wearer, operator.
 	// A page_token belongs to the caller and the filters that it was made for. Safe to repeat. Reasons: PAGE_TOKEN_INVALID, CALLER_NOT_ALLOWED.
 	ListPayments(ctx context.Context, in *ListPaymentsRequest, opts ...grpc.CallOption) (*ListPaymentsResponse, error)
+	// SubmitOfflineTaps clears taps that terminals took without a connection: each is answered ACCEPTED, DUPLICATE or REJECTED, in the order of
+	// submission; the order of the taps themselves is of no matter. An accepted tap is a captured payment. Only here may an account fall below zero,
+	// at most by what the grant of the tap allows; the next top-up pays that back first. Answers that came before the call failed stay true.
+	// Callers: terminal (taps of its merchant's terminals), partner with scope offline.clear (taps of its own devices), operator.
+	// Safe to repeat: what was answered before is DUPLICATE. Reasons: TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, CALLER_NOT_ALLOWED.
+	SubmitOfflineTaps(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse], error)
 	// SetLimitPolicy replaces the limits of one currency, from the next payment on. Callers: operator. Safe to repeat.
 	// Reasons: CURRENCY_MISMATCH (a preset is of another currency).
 	SetLimitPolicy(ctx context.Context, in *SetLimitPolicyRequest, opts ...grpc.CallOption) (*LimitPolicy, error)
@@ -464,6 +471,19 @@ func (c *paymentsServiceClient) ListPayments(ctx context.Context, in *ListPaymen
 	return out, nil
 }
 
+func (c *paymentsServiceClient) SubmitOfflineTaps(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &PaymentsService_ServiceDesc.Streams[1], PaymentsService_SubmitOfflineTaps_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PaymentsService_SubmitOfflineTapsClient = grpc.BidiStreamingClient[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse]
+
 func (c *paymentsServiceClient) SetLimitPolicy(ctx context.Context, in *SetLimitPolicyRequest, opts ...grpc.CallOption) (*LimitPolicy, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(LimitPolicy)
@@ -526,7 +546,7 @@ func (c *paymentsServiceClient) GetSettlement(ctx context.Context, in *GetSettle
 
 func (c *paymentsServiceClient) ExportSettlementReport(ctx context.Context, in *ExportSettlementReportRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[ExportSettlementReportResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &PaymentsService_ServiceDesc.Streams[1], PaymentsService_ExportSettlementReport_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &PaymentsService_ServiceDesc.Streams[2], PaymentsService_ExportSettlementReport_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -667,6 +687,12 @@ type PaymentsServiceServer interface {
 	// ListPayments lists the payments that the caller may see, newest first. Callers: terminal, partner with scope payments.read, wearer, operator.
 	// A page_token belongs to the caller and the filters that it was made for. Safe to repeat. Reasons: PAGE_TOKEN_INVALID, CALLER_NOT_ALLOWED.
 	ListPayments(context.Context, *ListPaymentsRequest) (*ListPaymentsResponse, error)
+	// SubmitOfflineTaps clears taps that terminals took without a connection: each is answered ACCEPTED, DUPLICATE or REJECTED, in the order of
+	// submission; the order of the taps themselves is of no matter. An accepted tap is a captured payment. Only here may an account fall below zero,
+	// at most by what the grant of the tap allows; the next top-up pays that back first. Answers that came before the call failed stay true.
+	// Callers: terminal (taps of its merchant's terminals), partner with scope offline.clear (taps of its own devices), operator.
+	// Safe to repeat: what was answered before is DUPLICATE. Reasons: TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, CALLER_NOT_ALLOWED.
+	SubmitOfflineTaps(grpc.BidiStreamingServer[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse]) error
 	// SetLimitPolicy replaces the limits of one currency, from the next payment on. Callers: operator. Safe to repeat.
 	// Reasons: CURRENCY_MISMATCH (a preset is of another currency).
 	SetLimitPolicy(context.Context, *SetLimitPolicyRequest) (*LimitPolicy, error)
@@ -786,6 +812,9 @@ func (UnimplementedPaymentsServiceServer) WatchPayment(*WatchPaymentRequest, grp
 }
 func (UnimplementedPaymentsServiceServer) ListPayments(context.Context, *ListPaymentsRequest) (*ListPaymentsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListPayments not implemented")
+}
+func (UnimplementedPaymentsServiceServer) SubmitOfflineTaps(grpc.BidiStreamingServer[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse]) error {
+	return status.Error(codes.Unimplemented, "method SubmitOfflineTaps not implemented")
 }
 func (UnimplementedPaymentsServiceServer) SetLimitPolicy(context.Context, *SetLimitPolicyRequest) (*LimitPolicy, error) {
 	return nil, status.Error(codes.Unimplemented, "method SetLimitPolicy not implemented")
@@ -1299,6 +1328,13 @@ func _PaymentsService_ListPayments_Handler(srv interface{}, ctx context.Context,
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PaymentsService_SubmitOfflineTaps_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(PaymentsServiceServer).SubmitOfflineTaps(&grpc.GenericServerStream[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type PaymentsService_SubmitOfflineTapsServer = grpc.BidiStreamingServer[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse]
+
 func _PaymentsService_SetLimitPolicy_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(SetLimitPolicyRequest)
 	if err := dec(in); err != nil {
@@ -1621,6 +1657,12 @@ var PaymentsService_ServiceDesc = grpc.ServiceDesc{
 			StreamName:    "WatchPayment",
 			Handler:       _PaymentsService_WatchPayment_Handler,
 			ServerStreams: true,
+		},
+		{
+			StreamName:    "SubmitOfflineTaps",
+			Handler:       _PaymentsService_SubmitOfflineTaps_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
 		},
 		{
 			StreamName:    "ExportSettlementReport",

@@ -308,3 +308,42 @@ func TestAStoppedDatabaseIsUnavailable(t *testing.T) {
 		t.Fatalf("after that: %v, want a new connection", err)
 	}
 }
+
+func TestCopyBringsAllRowsOrFailsTheTransaction(t *testing.T) {
+	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+		mustExec(t, db, `CREATE TABLE t (n BIGINT PRIMARY KEY, s TEXT)`)
+		copyRows := func(first int) error {
+			return db.InTx(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+				if _, err := tx.ExecContext(ctx, `INSERT INTO t VALUES ($1, 'before')`, 1000+first); err != nil {
+					return err
+				}
+				err := tx.Copy(ctx, "t", []string{"s", "n"}, 10, func(i int) ([]any, error) { return []any{nil, int64(first + i)}, nil })
+				if err != nil {
+					return err
+				}
+				_, err = tx.ExecContext(ctx, `UPDATE t SET s = 'copied' WHERE s IS NULL`)
+				return err
+			})
+		}
+		err := copyRows(0)
+		if db.Dialect() == sqldb.SQLite {
+			if err == nil || count(t, db, `SELECT COUNT(*) FROM t`) != 0 {
+				t.Fatalf("SQLite: %v", err)
+			}
+			return
+		}
+		if err != nil || count(t, db, `SELECT COUNT(*) FROM t WHERE s = 'copied'`) != 10 {
+			t.Fatalf("not all rows arrived: %v", err)
+		}
+		if err := copyRows(5); !sqldb.IsUnique(err) || count(t, db, `SELECT COUNT(*) FROM t`) != 11 {
+			t.Fatalf("the rows of a failed transaction are there, or it did not fail: %v", err)
+		}
+		failure := errors.New("no")
+		err = db.InTx(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+			return tx.Copy(ctx, "t", []string{"n"}, 1, func(int) ([]any, error) { return nil, failure })
+		})
+		if !errors.Is(err, failure) {
+			t.Fatalf("the error of a row became %v", err)
+		}
+	})
+}

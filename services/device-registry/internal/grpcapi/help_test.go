@@ -54,6 +54,7 @@ type world struct {
 	store  *store.Store
 	server *rpc.Server
 	db     *sqldb.DB
+	url    string // of the database
 	clock  *testkit.FakeClock
 	conns  map[string]devicesv1.DeviceRegistryServiceClient
 }
@@ -65,7 +66,8 @@ func newWorld(t testing.TB) *world {
 
 func newWorldOn(t testing.TB, dialect sqldb.Dialect, limits quota.Amounts) *world {
 	t.Helper()
-	db := testkit.OpenDB(t, testkit.DBURL(t, dialect))
+	url := testkit.DBURL(t, dialect)
+	db := testkit.OpenDB(t, url)
 	if err := store.Migrate(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
@@ -84,7 +86,7 @@ func newWorldOn(t testing.TB, dialect sqldb.Dialect, limits quota.Amounts) *worl
 		Imports: imports.NewService(st, grpcapi.ParseUID, grpcapi.ParseKey),
 		Catalog: st, Reader: st, Record: st, Feed: st, Notary: device.NewNotary(notaryKey), Repeater: st, PageKey: key, Now: clock.Now,
 	}))
-	w := &world{t: t, store: st, server: server, db: db, clock: clock, conns: map[string]devicesv1.DeviceRegistryServiceClient{}}
+	w := &world{t: t, store: st, server: server, db: db, url: url, clock: clock, conns: map[string]devicesv1.DeviceRegistryServiceClient{}}
 	testkit.Client(t, server, nobody) // the first client starts the server and has to outlive subtests
 	must(w, w.as("acme").CreateModel, modelRequest("w1", "m1"))
 	must(w, w.as("acme").CreateLot, lotRequest(3, "l1"))

@@ -35,8 +35,11 @@ type importStream = interface {
 	Send(*devicesv1.ImportDevicesResponse) error
 }
 
-// ImportDevices implements the contract. One goroutine receives and judges a chunk while this one writes the one before,
-// so that a few chunks are in memory however long the import is.
+// chunksAtOnce is how many chunks are written in one transaction when they arrive faster than they are written.
+const chunksAtOnce = 4
+
+// ImportDevices implements the contract. One goroutine receives and judges chunks while this one writes those before, so that a
+// few chunks are in memory however long the import is.
 func (s *Server) ImportDevices(stream devicesv1.DeviceRegistryService_ImportDevicesServer) error {
 	first, err := stream.Recv()
 	if err != nil {
@@ -62,26 +65,48 @@ func (s *Server) ImportDevices(stream devicesv1.DeviceRegistryService_ImportDevi
 	}}); err != nil {
 		return err
 	}
-	received := make(chan received, 1)
+	received := make(chan received, chunksAtOnce)
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	go s.receiveChunks(ctx, stream, in, received)
-	for r := range received {
-		if r.err != nil {
-			return r.err
+	for {
+		chunks, end := gather(received)
+		acks, err := in.Apply(ctx, chunks, s.now())
+		for i, ack := range acks {
+			if err := stream.Send(ackMessage(ack, chunks[i])); err != nil {
+				return err
+			}
 		}
-		if r.finish {
+		switch {
+		case err != nil:
+			return err
+		case end.err != nil:
+			return end.err
+		case end.finish:
 			return s.finishImport(ctx, stream, in)
 		}
-		ack, err := in.Apply(ctx, r.chunk, s.now())
-		if err != nil {
-			return err
+	}
+}
+
+// gather waits for a chunk and takes those along that have arrived behind it, or tells why none come any more.
+func gather(from <-chan received) (chunks []imports.Chunk, end received) {
+	r, ok := <-from
+	for {
+		switch {
+		case !ok:
+			return chunks, received{err: errBrokenOff}
+		case r.err != nil || r.finish:
+			return chunks, r
 		}
-		if err := stream.Send(ackMessage(ack, r.chunk)); err != nil {
-			return err
+		if chunks = append(chunks, r.chunk); len(chunks) == chunksAtOnce {
+			return chunks, received{}
+		}
+		select {
+		case r, ok = <-from:
+		default:
+			return chunks, received{}
 		}
 	}
-	return errBrokenOff
 }
 
 var errBrokenOff = fault.New(fault.Canceled, "IMPORT_BROKEN_OFF", "the stream ended without finish; take the import up again")

@@ -330,6 +330,46 @@ func TestAnImportThatBreaksGoesOnWhereItWas(t *testing.T) {
 	})
 }
 
+// Chunks that arrive faster than they are written go into one transaction, and yet each is answered as if it came alone.
+func TestChunksThatComeAtOnceAreAnsweredOneByOne(t *testing.T) {
+	onBothWorlds(t, func(t *testing.T, w *world) {
+		w.listedLot(false)
+		w.bring(header("before", rows(3)), rows(3), 3)
+		all := rows(12)
+		all[8] = all[5] // in two chunks
+		h := header("at-once", all)
+		answers := func() (got []string) {
+			in := w.open(t.Context(), h)
+			in.recv()
+			for i, c := range slices.Collect(slices.Chunk(all, 2)) {
+				in.chunk(uint64(i+1), c)
+			}
+			in.chunk(8, all[:1])
+			for range 6 {
+				a := in.recv().GetAck()
+				text := fmt.Sprint(a.GetSequence(), ": ", a.GetCreated(), "+", a.GetUnchanged())
+				for _, f := range a.GetFailures() {
+					text += fmt.Sprint(" ", f.GetRow(), f.GetReason())
+				}
+				got = append(got, text)
+			}
+			in.refused(fault.FailedPrecondition, "IMPORT_SEQUENCE_GAP", "chunk.sequence")
+			return got
+		}
+		want := []string{"1: 0+2", "2: 1+1", "3: 2+0", "4: 2+0", "5: 1+1", "6: 2+0"}
+		for range 2 { // the second time each is answered as the first time
+			if diff := cmp.Diff(want, answers()); diff != "" {
+				t.Error(diff)
+			}
+		}
+		lot := must(w, w.as("acme").GetLot, &devicesv1.GetLotRequest{Name: listedLot})
+		check := w.verify("operator", listedLot, 0, 0, nil)
+		if n := w.count(`SELECT count(*) FROM devices`); n != 11 || lot.GetDeviceCount() != 11 || check.GetVerifiedEntries() != 8 || !check.GetIntact() {
+			t.Errorf("%d devices, %v, %v", n, lot, check)
+		}
+	})
+}
+
 func TestImportsThatCannotBe(t *testing.T) {
 	w := newWorld(t)
 	w.listedLot(false)

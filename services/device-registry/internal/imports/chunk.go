@@ -57,7 +57,7 @@ func (r Reception) Chunk(sequence uint64, rows []Row, now time.Time) Chunk {
 		seen[d.UID] = true
 		c.Candidates = append(c.Candidates, Candidate{Row: uint32(i), Device: d})
 	}
-	// In order, so that two imports at once never wait for each other in a circle.
+	// In order, as they will be written.
 	slices.SortFunc(c.Candidates, func(a, b Candidate) int { return bytes.Compare(a.Device.UID[:], b.Device.UID[:]) })
 	c.Digest = sha256.Sum256(c.Encoded)
 	return c
@@ -101,9 +101,9 @@ func (r Reception) judge(row Row, now time.Time) (d device.Device, reason, messa
 	return d, "", ""
 }
 
-// Ack is what became of the chunk, given which candidates were created, which devices were there already, and which uids
-// lie in a range lot.
-func (c Chunk) Ack(mode Mode, created map[device.UID]bool, there map[device.UID]device.Device, inRange map[device.UID]bool) Ack {
+// Ack is what becomes of the chunk, given which of its devices are there already and which uids lie in a range lot; the others
+// are created.
+func (c Chunk) Ack(mode Mode, there map[device.UID]device.Device, inRange map[device.UID]bool) Ack {
 	ack := Ack{Sequence: c.Sequence, Failures: slices.Clone(c.Failures)}
 	fail := func(row Candidate, uid, reason, message string) {
 		ack.Failures = append(ack.Failures, Failure{Row: row.Row, UID: uid, Reason: reason, Message: message})
@@ -114,7 +114,7 @@ func (c Chunk) Ack(mode Mode, created map[device.UID]bool, there map[device.UID]
 		switch {
 		case inRange[uid]:
 			fail(want, "", "UID_IN_RANGE_LOT", "the uid lies in a range lot, whose devices need no rows")
-		case created[uid]:
+		case !exists:
 			ack.Created++
 		case exists && mode == UpsertSame && same(want.Device, have):
 			ack.Unchanged++

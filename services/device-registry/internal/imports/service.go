@@ -17,9 +17,10 @@ type Store interface {
 	Model(ctx context.Context, partner, id string) (device.Model, error)
 	// OpenImport remembers the import unless it is there, and returns what is there.
 	OpenImport(ctx context.Context, fresh Import) (Import, error)
-	// ApplyChunk writes the devices of the chunk and takes the import further, in one transaction, unless the chunk was applied
-	// before; then it returns what became of it that time.
-	ApplyChunk(ctx context.Context, at Position, c Chunk, by device.Actor, now time.Time) (Ack, error)
+	// ApplyChunks writes the devices of the chunks and takes the import further, in one transaction for each chunk or for several. A chunk
+	// that was applied before is answered with what became of it that time. With an error come the answers to the chunks before the
+	// one that was refused.
+	ApplyChunks(ctx context.Context, at Position, chunks []Chunk, by device.Actor, now time.Time) ([]Ack, error)
 	// TryChunk tells what would become of the chunk.
 	TryChunk(ctx context.Context, at Position, mode Mode, c Chunk) (Ack, error)
 	// FinishImport lets finish decide on the import under a lock and writes what it returns.
@@ -98,21 +99,27 @@ func (s *Stream) Judge(sequence uint64, rows []Row, now time.Time) Chunk {
 	return s.reception.Chunk(sequence, rows, now)
 }
 
-// Apply makes the devices of a chunk. It refuses with LOT_RECALLED, IMPORT_SEQUENCE_GAP, IMPORT_CHUNK_MISMATCH,
-// IMPORT_TOO_LONG or QUOTA_EXCEEDED.
-func (s *Stream) Apply(ctx context.Context, c Chunk, now time.Time) (Ack, error) {
+// Apply makes the devices of chunks that follow each other. It refuses with LOT_RECALLED, IMPORT_SEQUENCE_GAP, IMPORT_CHUNK_MISMATCH,
+// IMPORT_TOO_LONG or QUOTA_EXCEEDED; the answers to the chunks before the refused one come with the refusal.
+func (s *Stream) Apply(ctx context.Context, chunks []Chunk, now time.Time) ([]Ack, error) {
 	if !s.dry {
-		return s.store.ApplyChunk(ctx, s.at, c, s.by, now)
+		return s.store.ApplyChunks(ctx, s.at, chunks, s.by, now)
 	}
-	if err := s.tried.Takes(c); err != nil {
-		return Ack{}, err
+	var acks []Ack
+	for _, c := range chunks {
+		if err := s.tried.Takes(c); err != nil {
+			return acks, err
+		}
+		ack, err := s.store.TryChunk(ctx, s.at, s.tried.Mode, c)
+		if err != nil {
+			return acks, err
+		}
+		if s.tried, err = s.tried.Next(c, ack, now); err != nil {
+			return acks, err
+		}
+		acks = append(acks, ack)
 	}
-	ack, err := s.store.TryChunk(ctx, s.at, s.tried.Mode, c)
-	if err != nil {
-		return Ack{}, err
-	}
-	s.tried, err = s.tried.Next(c, ack, now)
-	return ack, err
+	return acks, nil
 }
 
 // Finish ends the import. It refuses with IMPORT_INCOMPLETE or IMPORT_DIGEST_MISMATCH.

@@ -86,17 +86,13 @@ func (s *Store) StandingsOf(ctx context.Context, uids []device.UID) ([]binding.S
 	if len(uids) == 0 {
 		return nil, nil
 	}
-	wanted := make(map[device.UID]bool, len(uids))
-	texts := make([]any, 0, len(uids))
-	for _, uid := range uids {
-		if !wanted[uid] {
-			wanted[uid] = true
-			texts = append(texts, uidText(uid))
-		}
-	}
-	found, err := s.loadDevices(ctx, `uid IN (`+placeholders(1, len(texts))+`)`, ``, texts...)
+	found, err := s.seen(ctx, uids)
 	if err != nil {
 		return nil, err
+	}
+	wanted := make(map[device.UID]bool, len(uids))
+	for _, uid := range uids {
+		wanted[uid] = true
 	}
 	for _, st := range found {
 		delete(wanted, st.Device.UID)
@@ -108,6 +104,19 @@ func (s *Store) StandingsOf(ctx context.Context, uids []device.UID) ([]binding.S
 	found = append(found, unseen...)
 	slices.SortFunc(found, func(a, b binding.Standing) int { return slices.Compare(a.Device.UID[:], b.Device.UID[:]) })
 	return found, nil
+}
+
+// seen is Standing of those of the devices that have a row.
+func (s *Store) seen(ctx context.Context, uids []device.UID) ([]binding.Standing, error) {
+	texts := make([]string, len(uids))
+	for i, uid := range uids {
+		texts[i] = uidText(uid)
+	}
+	list, err := listOf(s.db.Dialect(), texts)
+	if err != nil {
+		return nil, err
+	}
+	return s.loadDevices(ctx, whereUIDs[s.db.Dialect()], ``, list)
 }
 
 // DevicesOf reads several devices at once, by uid; those that are not there are left out.

@@ -1,9 +1,11 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/fault"
@@ -54,46 +56,110 @@ func (s *Store) OpenImport(ctx context.Context, fresh imports.Import) (imports.I
 	return there, err
 }
 
-// ApplyChunk writes the devices of the chunk and takes the import further, in one transaction, unless the chunk was applied
-// before; then it returns what became of it that time.
-func (s *Store) ApplyChunk(ctx context.Context, at imports.Position, c imports.Chunk, by device.Actor, now time.Time) (imports.Ack, error) {
-	var ack imports.Ack
-	err := s.inTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		i, err := loadImport(ctx, tx, at.Partner, at.ID, tx.ForUpdate())
+// ApplyChunks writes the devices of the chunks and takes the import further, all in one transaction where nothing stands against
+// it. A chunk that was applied before is answered with what became of it that time. With an error come the answers to the chunks
+// before the one that was refused.
+func (s *Store) ApplyChunks(ctx context.Context, at imports.Position, chunks []imports.Chunk, by device.Actor, now time.Time) ([]imports.Ack, error) {
+	a := applying{Store: s, at: at, by: by, now: now}
+	if len(chunks) > 1 {
+		if acks, err := a.together(ctx, chunks, false); err == nil {
+			return acks, nil
+		}
+	}
+	var acks []imports.Ack
+	for i := range chunks {
+		one := chunks[i : i+1]
+		// Usually no device is there yet, and that is not asked before. When one is, nothing was written, and it is asked; another
+		// import may still bring one in between.
+		ack, err := a.together(ctx, one, false)
+		for attempt := 0; attempt < applyAttempts && sqldb.IsUnique(err); attempt++ {
+			ack, err = a.together(ctx, one, true)
+		}
+		if err != nil {
+			return acks, err
+		}
+		acks = append(acks, ack...)
+	}
+	return acks, nil
+}
+
+const applyAttempts = 10
+
+// applying are chunks of one import on their way into the database.
+type applying struct {
+	*Store
+	at  imports.Position
+	by  device.Actor
+	now time.Time
+}
+
+// together applies chunks in one transaction. Unless it looks which devices are there, one that is fails it with a violated key.
+func (a applying) together(ctx context.Context, chunks []imports.Chunk, look bool) ([]imports.Ack, error) {
+	var acks []imports.Ack
+	err := a.inTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		acks = acks[:0]
+		i, err := loadImport(ctx, tx, a.at.Partner, a.at.ID, tx.ForUpdate())
 		if err != nil {
 			return err
 		}
-		if c.Sequence <= i.Last {
-			ack, err = appliedChunk(ctx, tx, at, c)
-			return err
+		for ; len(chunks) > 0 && chunks[0].Sequence <= i.Last; chunks = chunks[1:] {
+			ack, err := appliedChunk(ctx, tx, a.at, chunks[0])
+			if err != nil {
+				return err
+			}
+			acks = append(acks, ack)
 		}
+		if len(chunks) == 0 {
+			return nil
+		}
+		fresh, err := a.advance(ctx, tx, i, chunks, look || i.Unchanged > 0)
+		acks = append(acks, fresh...)
+		return err
+	})
+	return acks, err
+}
+
+// advance applies chunks that were not applied before.
+func (a applying) advance(ctx context.Context, tx *sqldb.Tx, i imports.Import, chunks []imports.Chunk, look bool) ([]imports.Ack, error) {
+	l, err := lockLot(ctx, tx, a.at.Partner, a.at.LotNo)
+	if err != nil {
+		return nil, err
+	}
+	if l.State == device.LotRecalled {
+		return nil, device.ErrLotRecalled
+	}
+	var acks []imports.Ack
+	var fresh []device.Device
+	var events []lot.Event
+	before := i.Created
+	for _, c := range chunks {
 		if err := i.Takes(c); err != nil {
-			return err
+			return nil, err
 		}
-		l, err := lockLot(ctx, tx, at.Partner, at.LotNo)
+		ack, rows, err := a.sort(ctx, i.Mode, c, look)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		if l.State == device.LotRecalled {
-			return device.ErrLotRecalled
+		if i, err = i.Next(c, ack, a.now); err != nil {
+			return nil, err
 		}
-		if ack, err = s.addDevices(ctx, tx, i.Mode, c); err != nil {
-			return err
-		}
-		if i, err = i.Next(c, ack, now); err != nil {
-			return err
-		}
-		if err := s.writeChunk(ctx, tx, i, c, ack); err != nil {
-			return err
-		}
+		acks, fresh = append(acks, ack), append(fresh, rows...)
 		l.Count += uint64(ack.Created)
 		note := fmt.Sprintf("import %s chunk %d: %d devices, rows %x", i.ID, c.Sequence, ack.Created, c.Digest)
-		if err := s.writeLot(ctx, tx, l, []lot.Event{{Action: lot.Imported, Lot: l, By: by, At: now, Note: note}}); err != nil {
-			return err
-		}
-		return s.charge(ctx, tx, l.Partner, quota.Amounts{Devices: int64(ack.Created)})
-	})
-	return ack, err
+		events = append(events, lot.Event{Action: lot.Imported, Lot: l, By: a.by, At: a.now, Note: note})
+	}
+	// In order over all chunks, so that two imports at once never wait for each other in a circle.
+	slices.SortFunc(fresh, func(a, b device.Device) int { return bytes.Compare(a.UID[:], b.UID[:]) })
+	if err := addDevices(ctx, tx, fresh); err != nil {
+		return nil, err
+	}
+	if err := writeChunks(ctx, tx, i, chunks, acks); err != nil {
+		return nil, err
+	}
+	if err := a.writeLot(ctx, tx, l, events); err != nil {
+		return nil, err
+	}
+	return acks, a.charge(ctx, tx, l.Partner, quota.Amounts{Devices: int64(i.Created - before)})
 }
 
 // appliedChunk is what became of a chunk that was applied before.
@@ -114,16 +180,19 @@ func appliedChunk(ctx context.Context, tx *sqldb.Tx, at imports.Position, c impo
 	return ack, json.Unmarshal([]byte(failures), &ack.Failures)
 }
 
-func (s *Store) writeChunk(ctx context.Context, tx *sqldb.Tx, i imports.Import, c imports.Chunk, ack imports.Ack) error {
-	failures, err := json.Marshal(ack.Failures)
-	if err != nil {
-		return err
-	}
-	_, err = tx.ExecContext(ctx, `INSERT INTO import_chunks (partner, import_id, seq, digest, created, unchanged, failures)
-		VALUES ($1, $2, $3, $4, $5, $6, $7)`,
-		i.Partner, i.ID, int64(c.Sequence), c.Digest[:], int64(ack.Created), int64(ack.Unchanged), string(failures))
-	if err != nil {
-		return err
+// writeChunks remembers the answers to chunks and how far the import has come.
+func writeChunks(ctx context.Context, tx *sqldb.Tx, i imports.Import, chunks []imports.Chunk, acks []imports.Ack) error {
+	for n, c := range chunks {
+		failures, err := json.Marshal(acks[n].Failures)
+		if err != nil {
+			return err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO import_chunks (partner, import_id, seq, digest, created, unchanged, failures)
+			VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+			i.Partner, i.ID, int64(c.Sequence), c.Digest[:], int64(acks[n].Created), int64(acks[n].Unchanged), string(failures))
+		if err != nil {
+			return err
+		}
 	}
 	return updateImport(ctx, tx, i)
 }
@@ -154,72 +223,47 @@ func (s *Store) FinishImport(ctx context.Context, at imports.Position, finish fu
 
 // TryChunk tells what would become of the chunk.
 func (s *Store) TryChunk(ctx context.Context, _ imports.Position, mode imports.Mode, c imports.Chunk) (imports.Ack, error) {
-	inRange, err := s.inRange(ctx, c)
-	if err != nil {
-		return imports.Ack{}, err
-	}
-	there, err := s.there(ctx, uidsOf(c, nil, inRange))
-	if err != nil {
-		return imports.Ack{}, err
-	}
-	created := map[device.UID]bool{}
-	for _, cand := range c.Candidates {
-		if _, ok := there[cand.Device.UID]; !ok {
-			created[cand.Device.UID] = true
-		}
-	}
-	return c.Ack(mode, created, there, inRange), nil
+	ack, _, err := s.sort(ctx, mode, c, true)
+	return ack, err
 }
 
-// addDevices inserts the candidates that are not there and tells what became of the chunk.
-func (s *Store) addDevices(ctx context.Context, tx *sqldb.Tx, mode imports.Mode, c imports.Chunk) (imports.Ack, error) {
+// addDevices inserts devices that are not there, with their labels.
+func addDevices(ctx context.Context, tx *sqldb.Tx, rows []device.Device) error {
+	if err := insertDevices(ctx, tx, rows); err != nil {
+		return err
+	}
+	return insertLabels(ctx, tx, rows)
+}
+
+// sort tells what becomes of the chunk, and which devices are new.
+func (s *Store) sort(ctx context.Context, mode imports.Mode, c imports.Chunk, look bool) (imports.Ack, []device.Device, error) {
 	inRange, err := s.inRange(ctx, c)
 	if err != nil {
-		return imports.Ack{}, err
-	}
-	rows := make([]device.Device, 0, len(c.Candidates))
-	for _, cand := range c.Candidates {
-		if !inRange[cand.Device.UID] {
-			rows = append(rows, cand.Device)
-		}
-	}
-	created := make(map[device.UID]bool, len(rows))
-	if err := insertDevices(ctx, tx, rows, created); err != nil {
-		return imports.Ack{}, err
+		return imports.Ack{}, nil, err
 	}
 	there := map[device.UID]device.Device{}
-	if len(created) < len(rows) {
-		if there, err = s.there(ctx, uidsOf(c, created, inRange)); err != nil {
-			return imports.Ack{}, err
+	if look {
+		if there, err = s.there(ctx, c); err != nil {
+			return imports.Ack{}, nil, err
 		}
 	}
-	if err := insertLabels(ctx, tx, rows, created); err != nil {
-		return imports.Ack{}, err
-	}
-	return c.Ack(mode, created, there, inRange), nil
-}
-
-func uidsOf(c imports.Chunk, created, inRange map[device.UID]bool) []device.UID {
-	var uids []device.UID
+	fresh := make([]device.Device, 0, len(c.Candidates))
 	for _, cand := range c.Candidates {
-		if uid := cand.Device.UID; !created[uid] && !inRange[uid] {
-			uids = append(uids, uid)
+		if _, ok := there[cand.Device.UID]; !ok && !inRange[cand.Device.UID] {
+			fresh = append(fresh, cand.Device)
 		}
 	}
-	return uids
+	return c.Ack(mode, there, inRange), fresh, nil
 }
 
-// there are those of the devices that have a row.
-func (s *Store) there(ctx context.Context, uids []device.UID) (map[device.UID]device.Device, error) {
-	found := map[device.UID]device.Device{}
-	if len(uids) == 0 {
-		return found, nil
+// there are those of the candidates that have a row.
+func (s *Store) there(ctx context.Context, c imports.Chunk) (map[device.UID]device.Device, error) {
+	uids := make([]device.UID, len(c.Candidates))
+	for i, cand := range c.Candidates {
+		uids[i] = cand.Device.UID
 	}
-	texts := make([]any, len(uids))
-	for i, uid := range uids {
-		texts[i] = uidText(uid)
-	}
-	standings, err := s.loadDevices(ctx, `uid IN (`+placeholders(1, len(texts))+`)`, ``, texts...)
+	standings, err := s.seen(ctx, uids)
+	found := make(map[device.UID]device.Device, len(standings))
 	for _, st := range standings {
 		found[st.Device.UID] = st.Device
 	}

@@ -37,11 +37,13 @@ func TestHotReadsNeverScanATable(t *testing.T) {
 		if db.Dialect() == sqldb.Postgres {
 			explain, scan = "EXPLAIN ", "Seq Scan"
 		}
+		list := map[sqldb.Dialect]string{sqldb.SQLite: `'["x"]'`, sqldb.Postgres: `'{x}'`}[db.Dialect()]
+		queries["by uids"] = strings.ReplaceAll(standings(whereUIDs[db.Dialect()], ""), "$1", list)
 		for name, query := range queries {
 			plan := planOf(t, db, explain+strings.ReplaceAll(query, "$1", "'x'"))
 			for line := range strings.SplitSeq(plan, "\n") {
-				// SQLite also calls it a scan to read the page that a subquery has produced, which is no table.
-				if strings.Contains(line, scan) && !strings.HasSuffix(line, "SCAN d") {
+				// SQLite also calls it a scan to read the page that a subquery has produced, or a list, which are no tables.
+				if strings.Contains(line, scan) && !strings.HasSuffix(line, "SCAN d") && !strings.Contains(line, "json_each") {
 					t.Errorf("%s: %s\nin\n%s", name, line, plan)
 				}
 			}

@@ -61,7 +61,7 @@ func strangersStayOut(t *testing.T, w *world) {
 
 // processes are four services and what they need.
 type processes struct {
-	t      *testing.T
+	t      testing.TB
 	dir    string
 	pki    *testkit.Authority
 	at     sdk.Endpoints
@@ -71,12 +71,14 @@ type processes struct {
 	server *testkit.NATSProcess
 	users  map[string]string // NATS user → password
 	db     func(dir, service string) string
+	set    map[string]map[string]string
 	all    []*process
 }
 
 var modules = []string{"device-registry", "auth", "payments", "notify"}
 
-func startProcesses(t *testing.T, db func(dir, service string) string) *deployment {
+// startProcesses starts them all; set has keys of services that are to be other than usual, by service and key.
+func startProcesses(t testing.TB, db func(dir, service string) string, set ...func(s *processes) map[string]map[string]string) *deployment {
 	t.Helper()
 	s := &processes{t: t, dir: t.TempDir(), pki: testkit.PKI(t), grpc: map[string]string{}, redis: testkit.Redis(t), db: db}
 	for _, m := range modules {
@@ -89,6 +91,9 @@ func startProcesses(t *testing.T, db func(dir, service string) string) *deployme
 		TokenURL: "http://" + web + "/oauth2/token", JWKSURL: "http://" + web + "/.well-known/jwks.json", NATSURL: "nats://" + s.nats,
 	}
 	s.settings()
+	for _, more := range set {
+		s.set = more(s)
+	}
 	// notify writes NATS's configuration and waits for the server to come; so it is first, and the order of the others
 	// does not matter either.
 	for i := len(modules) - 1; i >= 0; i-- {
@@ -152,7 +157,7 @@ func (s *processes) launch(service, web string) {
 		},
 	}[service]
 	var env []string
-	for _, keys := range []map[string]string{config, own} {
+	for _, keys := range []map[string]string{config, own, s.set[service]} {
 		for k, v := range keys {
 			env = append(env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)
 		}

@@ -13,8 +13,8 @@ import (
 )
 
 func (a *app) devicesCommand() *cobra.Command {
-	c := &cobra.Command{Use: "devices", Short: "Look at bands, report one lost, find it again"}
-	c.AddCommand(a.devicesList(), a.devicesGet(), a.devicesAudit(),
+	c := &cobra.Command{Use: "devices", Short: "Register and import bands, look at them, report one lost, find it again"}
+	c.AddCommand(a.devicesList(), a.devicesGet(), a.devicesAudit(), a.devicesImport(), a.devicesModels(), a.devicesLots(),
 		a.devicesLost("lost DEVICE", "Report a band lost: it pays for nobody from now on",
 			func(ctx context.Context, s *sandbox.Sandbox, name string) (*devicesv1.Device, error) {
 				return s.Operator.Devices.ReportDeviceLost(ctx, &devicesv1.ReportDeviceLostRequest{Name: name, RequestId: sandbox.RequestID()})

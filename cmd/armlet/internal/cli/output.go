@@ -98,12 +98,17 @@ func (p printer) message(m proto.Message, human func(io.Writer)) error {
 	if err != nil {
 		return err
 	}
-	// protojson varies its white space on purpose; a script's diff should not see that.
-	var plain any
-	if err := json.Unmarshal(text, &plain); err != nil {
+	plain, err := plainJSON(text)
+	if err != nil {
 		return err
 	}
 	return p.value(plain)
+}
+
+// plainJSON reads what protojson wrote, which varies its white space on purpose; a script's diff should not see that.
+func plainJSON(text []byte) (plain any, err error) {
+	err = json.Unmarshal(text, &plain)
+	return plain, err
 }
 
 // plain writes a value that is no proto message.

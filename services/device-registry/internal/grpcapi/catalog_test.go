@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"math"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,6 +61,42 @@ func TestModels(t *testing.T) {
 	} {
 		refuse(w, acme.CreateModel, with(modelRequest("w4", "r4"), spoil), fault.Invalid, "INVALID_FIELD", field)
 	}
+}
+
+func TestModelsArePagedByID(t *testing.T) {
+	onBothWorlds(t, func(t *testing.T, w *world) {
+		acme := w.as("acme")
+		for _, id := range []string{"b2", "a-1", "z9", "b1"} {
+			must(w, acme.CreateModel, modelRequest(id, id))
+		}
+		want := []string{"a-1", "b1", "b2", "w1", "z9"}
+		for size := int32(1); size <= 6; size++ {
+			var got []string
+			token := ""
+			for {
+				page := must(w, w.as("operator").ListModels, &devicesv1.ListModelsRequest{Parent: "partners/acme", PageSize: size, PageToken: token})
+				for _, m := range page.GetModels() {
+					got = append(got, strings.TrimPrefix(m.GetName(), "partners/acme/models/"))
+				}
+				if token = page.GetNextPageToken(); token == "" {
+					break
+				}
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("pages of %d: %s", size, diff)
+			}
+		}
+		all := must(w, acme.ListModels, &devicesv1.ListModelsRequest{Parent: "partners/acme"}).GetModels()
+		if diff := cmp.Diff(must(w, acme.GetModel, &devicesv1.GetModelRequest{Name: all[3].GetName()}), all[3], protocmp.Transform()); diff != "" {
+			t.Error(diff)
+		}
+		lots := must(w, acme.ListModels, &devicesv1.ListModelsRequest{Parent: "partners/acme", PageSize: 1}).GetNextPageToken()
+		refuse(w, acme.ListLots, &devicesv1.ListLotsRequest{Parent: "partners/acme", PageToken: lots}, fault.Invalid, "PAGE_TOKEN_INVALID", "page_token")
+		refuse(w, w.as("zenith").ListModels, &devicesv1.ListModelsRequest{Parent: "partners/acme"}, fault.PermissionDenied, "CALLER_NOT_ALLOWED")
+		if other := must(w, w.as("zenith").ListModels, &devicesv1.ListModelsRequest{Parent: "partners/zenith"}); len(other.GetModels()) != 0 {
+			t.Errorf("%v", other)
+		}
+	})
 }
 
 func TestLots(t *testing.T) {

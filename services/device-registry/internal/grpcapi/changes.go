@@ -10,6 +10,32 @@ import (
 	"github.com/armlet-pay/armlet/services/device-registry/internal/lot"
 )
 
+// ListModels implements the contract.
+func (s *Server) ListModels(ctx context.Context, req *devicesv1.ListModelsRequest) (*devicesv1.ListModelsResponse, error) {
+	partner := partnerOf(req.GetParent())
+	if !actorFrom(ctx).SeesPartner(partner) {
+		return nil, device.ErrNotYours
+	}
+	list, size := listName("models", partner), pageSize(req.GetPageSize())
+	after, err := s.pages.after(list, req.GetPageToken())
+	if err != nil {
+		return nil, err
+	}
+	models, err := s.cfg.Catalog.Models(ctx, partner, after, size+1)
+	if err != nil {
+		return nil, err
+	}
+	out := &devicesv1.ListModelsResponse{}
+	models, more := cut(models, size)
+	for _, m := range models {
+		out.Models = append(out.Models, ModelMessage(m))
+	}
+	if more {
+		out.NextPageToken = s.pages.token(list, models[size-1].ID)
+	}
+	return out, nil
+}
+
 // UpdateModel implements the contract.
 func (s *Server) UpdateModel(ctx context.Context, req *devicesv1.UpdateModelRequest) (*devicesv1.Model, error) {
 	in := req.GetModel()

@@ -20,6 +20,7 @@ func Policy() rpc.Policy {
 	return rpc.Policy{
 		devicesv1.DeviceRegistryService_CreateModel_FullMethodName:        provision,
 		devicesv1.DeviceRegistryService_GetModel_FullMethodName:           read,
+		devicesv1.DeviceRegistryService_ListModels_FullMethodName:         read,
 		devicesv1.DeviceRegistryService_CreateLot_FullMethodName:          provision,
 		devicesv1.DeviceRegistryService_GetLot_FullMethodName:             read,
 		devicesv1.DeviceRegistryService_ListLots_FullMethodName:           read,

@@ -28,6 +28,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 	}{
 		"CreateModel": {modelRequest("w2", "p1"), []string{"acme"}},
 		"GetModel":    {&devicesv1.GetModelRequest{Name: "partners/acme/models/w1"}, []string{"acme", "operator"}},
+		"ListModels":  {&devicesv1.ListModelsRequest{Parent: "partners/acme"}, []string{"acme", "operator"}},
 		"CreateLot":   {lotRequest(4, "p1"), []string{"acme"}},
 		"GetLot":      {&devicesv1.GetLotRequest{Name: "partners/acme/lots/3"}, []string{"acme", "operator"}},
 		"ListLots":    {&devicesv1.ListLotsRequest{Parent: "partners/acme"}, []string{"acme", "operator"}},

@@ -21,6 +21,7 @@ import (
 // Catalog answers the plain reads of what partners make.
 type Catalog interface {
 	Model(ctx context.Context, partner, id string) (device.Model, error)
+	Models(ctx context.Context, partner, after string, limit int) ([]device.Model, error)
 	Lot(ctx context.Context, partner string, no uint32) (lot.Lot, error)
 	Lots(ctx context.Context, partner string, after uint32, limit int) ([]lot.Lot, error)
 	Import(ctx context.Context, partner, id string) (imports.Import, error)

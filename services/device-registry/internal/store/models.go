@@ -157,6 +157,29 @@ func (s *Store) Model(ctx context.Context, partner, id string) (device.Model, er
 	return row.value()
 }
 
+// Models lists at most limit models of a partner whose ids are above after, by id.
+func (s *Store) Models(ctx context.Context, partner, after string, limit int) ([]device.Model, error) {
+	rows, err := s.read(ctx).QueryContext(ctx, `SELECT `+modelColumns+` FROM models m
+		WHERE m.partner = $1 AND m.model_id > $2 ORDER BY m.model_id LIMIT $3`, partner, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var models []device.Model
+	for rows.Next() {
+		var row modelRow
+		if err := rows.Scan(row.targets()...); err != nil {
+			return nil, err
+		}
+		m, err := row.value()
+		if err != nil {
+			return nil, err
+		}
+		models = append(models, m)
+	}
+	return models, rows.Err()
+}
+
 func integer(b bool) int {
 	if b {
 		return 1

@@ -1325,10 +1325,12 @@ const file_armlet_devices_v1_devices_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x86\x01\n" +
 	"\x18ListAuditEntriesResponse\x12B\n" +
 	"\raudit_entries\x18\x01 \x03(\v2\x1d.armlet.devices.v1.AuditEntryR\fauditEntries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\x85\x18\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe0\x18\n" +
 	"\x15DeviceRegistryService\x12N\n" +
 	"\vCreateModel\x12%.armlet.devices.v1.CreateModelRequest\x1a\x18.armlet.devices.v1.Model\x12H\n" +
-	"\bGetModel\x12\".armlet.devices.v1.GetModelRequest\x1a\x18.armlet.devices.v1.Model\x12N\n" +
+	"\bGetModel\x12\".armlet.devices.v1.GetModelRequest\x1a\x18.armlet.devices.v1.Model\x12Y\n" +
+	"\n" +
+	"ListModels\x12$.armlet.devices.v1.ListModelsRequest\x1a%.armlet.devices.v1.ListModelsResponse\x12N\n" +
 	"\vUpdateModel\x12%.armlet.devices.v1.UpdateModelRequest\x1a\x18.armlet.devices.v1.Model\x12T\n" +
 	"\x0eSetModelStatus\x12(.armlet.devices.v1.SetModelStatusRequest\x1a\x18.armlet.devices.v1.Model\x12H\n" +
 	"\tCreateLot\x12#.armlet.devices.v1.CreateLotRequest\x1a\x16.armlet.devices.v1.Lot\x12B\n" +
@@ -1404,36 +1406,38 @@ var file_armlet_devices_v1_devices_proto_goTypes = []any{
 	(*Device)(nil),                    // 23: armlet.devices.v1.Device
 	(SuspensionReason)(0),             // 24: armlet.devices.v1.SuspensionReason
 	(*AuditEntry)(nil),                // 25: armlet.devices.v1.AuditEntry
-	(*UpdateModelRequest)(nil),        // 26: armlet.devices.v1.UpdateModelRequest
-	(*SetModelStatusRequest)(nil),     // 27: armlet.devices.v1.SetModelStatusRequest
-	(*ReleaseLotRequest)(nil),         // 28: armlet.devices.v1.ReleaseLotRequest
-	(*RecallLotRequest)(nil),          // 29: armlet.devices.v1.RecallLotRequest
-	(*ImportDevicesRequest)(nil),      // 30: armlet.devices.v1.ImportDevicesRequest
-	(*GetImportRequest)(nil),          // 31: armlet.devices.v1.GetImportRequest
-	(*GetQuotaRequest)(nil),           // 32: armlet.devices.v1.GetQuotaRequest
-	(*UpdateDeviceRequest)(nil),       // 33: armlet.devices.v1.UpdateDeviceRequest
-	(*BatchGetDevicesRequest)(nil),    // 34: armlet.devices.v1.BatchGetDevicesRequest
-	(*ReleaseBindingRequest)(nil),     // 35: armlet.devices.v1.ReleaseBindingRequest
-	(*BeginTransferRequest)(nil),      // 36: armlet.devices.v1.BeginTransferRequest
-	(*CompleteTransferRequest)(nil),   // 37: armlet.devices.v1.CompleteTransferRequest
-	(*CancelTransferRequest)(nil),     // 38: armlet.devices.v1.CancelTransferRequest
-	(*RetireDeviceRequest)(nil),       // 39: armlet.devices.v1.RetireDeviceRequest
-	(*RevokeDeviceRequest)(nil),       // 40: armlet.devices.v1.RevokeDeviceRequest
-	(*AddCredentialRequest)(nil),      // 41: armlet.devices.v1.AddCredentialRequest
-	(*RetireCredentialRequest)(nil),   // 42: armlet.devices.v1.RetireCredentialRequest
-	(*WatchDevicesRequest)(nil),       // 43: armlet.devices.v1.WatchDevicesRequest
-	(*VerifyAuditRangeRequest)(nil),   // 44: armlet.devices.v1.VerifyAuditRangeRequest
-	(*GetAuditCheckpointRequest)(nil), // 45: armlet.devices.v1.GetAuditCheckpointRequest
-	(*ImportDevicesResponse)(nil),     // 46: armlet.devices.v1.ImportDevicesResponse
-	(*Import)(nil),                    // 47: armlet.devices.v1.Import
-	(*Quota)(nil),                     // 48: armlet.devices.v1.Quota
-	(*BatchGetDevicesResponse)(nil),   // 49: armlet.devices.v1.BatchGetDevicesResponse
-	(*CheckDeviceResponse)(nil),       // 50: armlet.devices.v1.CheckDeviceResponse
-	(*Binding)(nil),                   // 51: armlet.devices.v1.Binding
-	(*BeginTransferResponse)(nil),     // 52: armlet.devices.v1.BeginTransferResponse
-	(*WatchDevicesResponse)(nil),      // 53: armlet.devices.v1.WatchDevicesResponse
-	(*VerifyAuditRangeResponse)(nil),  // 54: armlet.devices.v1.VerifyAuditRangeResponse
-	(*AuditCheckpoint)(nil),           // 55: armlet.devices.v1.AuditCheckpoint
+	(*ListModelsRequest)(nil),         // 26: armlet.devices.v1.ListModelsRequest
+	(*UpdateModelRequest)(nil),        // 27: armlet.devices.v1.UpdateModelRequest
+	(*SetModelStatusRequest)(nil),     // 28: armlet.devices.v1.SetModelStatusRequest
+	(*ReleaseLotRequest)(nil),         // 29: armlet.devices.v1.ReleaseLotRequest
+	(*RecallLotRequest)(nil),          // 30: armlet.devices.v1.RecallLotRequest
+	(*ImportDevicesRequest)(nil),      // 31: armlet.devices.v1.ImportDevicesRequest
+	(*GetImportRequest)(nil),          // 32: armlet.devices.v1.GetImportRequest
+	(*GetQuotaRequest)(nil),           // 33: armlet.devices.v1.GetQuotaRequest
+	(*UpdateDeviceRequest)(nil),       // 34: armlet.devices.v1.UpdateDeviceRequest
+	(*BatchGetDevicesRequest)(nil),    // 35: armlet.devices.v1.BatchGetDevicesRequest
+	(*ReleaseBindingRequest)(nil),     // 36: armlet.devices.v1.ReleaseBindingRequest
+	(*BeginTransferRequest)(nil),      // 37: armlet.devices.v1.BeginTransferRequest
+	(*CompleteTransferRequest)(nil),   // 38: armlet.devices.v1.CompleteTransferRequest
+	(*CancelTransferRequest)(nil),     // 39: armlet.devices.v1.CancelTransferRequest
+	(*RetireDeviceRequest)(nil),       // 40: armlet.devices.v1.RetireDeviceRequest
+	(*RevokeDeviceRequest)(nil),       // 41: armlet.devices.v1.RevokeDeviceRequest
+	(*AddCredentialRequest)(nil),      // 42: armlet.devices.v1.AddCredentialRequest
+	(*RetireCredentialRequest)(nil),   // 43: armlet.devices.v1.RetireCredentialRequest
+	(*WatchDevicesRequest)(nil),       // 44: armlet.devices.v1.WatchDevicesRequest
+	(*VerifyAuditRangeRequest)(nil),   // 45: armlet.devices.v1.VerifyAuditRangeRequest
+	(*GetAuditCheckpointRequest)(nil), // 46: armlet.devices.v1.GetAuditCheckpointRequest
+	(*ListModelsResponse)(nil),        // 47: armlet.devices.v1.ListModelsResponse
+	(*ImportDevicesResponse)(nil),     // 48: armlet.devices.v1.ImportDevicesResponse
+	(*Import)(nil),                    // 49: armlet.devices.v1.Import
+	(*Quota)(nil),                     // 50: armlet.devices.v1.Quota
+	(*BatchGetDevicesResponse)(nil),   // 51: armlet.devices.v1.BatchGetDevicesResponse
+	(*CheckDeviceResponse)(nil),       // 52: armlet.devices.v1.CheckDeviceResponse
+	(*Binding)(nil),                   // 53: armlet.devices.v1.Binding
+	(*BeginTransferResponse)(nil),     // 54: armlet.devices.v1.BeginTransferResponse
+	(*WatchDevicesResponse)(nil),      // 55: armlet.devices.v1.WatchDevicesResponse
+	(*VerifyAuditRangeResponse)(nil),  // 56: armlet.devices.v1.VerifyAuditRangeResponse
+	(*AuditCheckpoint)(nil),           // 57: armlet.devices.v1.AuditCheckpoint
 }
 var file_armlet_devices_v1_devices_proto_depIdxs = []int32{
 	18, // 0: armlet.devices.v1.CreateModelRequest.model:type_name -> armlet.devices.v1.Model
@@ -1448,76 +1452,78 @@ var file_armlet_devices_v1_devices_proto_depIdxs = []int32{
 	25, // 9: armlet.devices.v1.ListAuditEntriesResponse.audit_entries:type_name -> armlet.devices.v1.AuditEntry
 	0,  // 10: armlet.devices.v1.DeviceRegistryService.CreateModel:input_type -> armlet.devices.v1.CreateModelRequest
 	1,  // 11: armlet.devices.v1.DeviceRegistryService.GetModel:input_type -> armlet.devices.v1.GetModelRequest
-	26, // 12: armlet.devices.v1.DeviceRegistryService.UpdateModel:input_type -> armlet.devices.v1.UpdateModelRequest
-	27, // 13: armlet.devices.v1.DeviceRegistryService.SetModelStatus:input_type -> armlet.devices.v1.SetModelStatusRequest
-	2,  // 14: armlet.devices.v1.DeviceRegistryService.CreateLot:input_type -> armlet.devices.v1.CreateLotRequest
-	3,  // 15: armlet.devices.v1.DeviceRegistryService.GetLot:input_type -> armlet.devices.v1.GetLotRequest
-	4,  // 16: armlet.devices.v1.DeviceRegistryService.ListLots:input_type -> armlet.devices.v1.ListLotsRequest
-	28, // 17: armlet.devices.v1.DeviceRegistryService.ReleaseLot:input_type -> armlet.devices.v1.ReleaseLotRequest
-	29, // 18: armlet.devices.v1.DeviceRegistryService.RecallLot:input_type -> armlet.devices.v1.RecallLotRequest
-	30, // 19: armlet.devices.v1.DeviceRegistryService.ImportDevices:input_type -> armlet.devices.v1.ImportDevicesRequest
-	31, // 20: armlet.devices.v1.DeviceRegistryService.GetImport:input_type -> armlet.devices.v1.GetImportRequest
-	32, // 21: armlet.devices.v1.DeviceRegistryService.GetQuota:input_type -> armlet.devices.v1.GetQuotaRequest
-	6,  // 22: armlet.devices.v1.DeviceRegistryService.CreateDevice:input_type -> armlet.devices.v1.CreateDeviceRequest
-	7,  // 23: armlet.devices.v1.DeviceRegistryService.GetDevice:input_type -> armlet.devices.v1.GetDeviceRequest
-	33, // 24: armlet.devices.v1.DeviceRegistryService.UpdateDevice:input_type -> armlet.devices.v1.UpdateDeviceRequest
-	34, // 25: armlet.devices.v1.DeviceRegistryService.BatchGetDevices:input_type -> armlet.devices.v1.BatchGetDevicesRequest
-	8,  // 26: armlet.devices.v1.DeviceRegistryService.ListDevices:input_type -> armlet.devices.v1.ListDevicesRequest
-	10, // 27: armlet.devices.v1.DeviceRegistryService.CheckDevice:input_type -> armlet.devices.v1.CheckDeviceRequest
-	11, // 28: armlet.devices.v1.DeviceRegistryService.BeginBinding:input_type -> armlet.devices.v1.BeginBindingRequest
-	12, // 29: armlet.devices.v1.DeviceRegistryService.ConfirmBinding:input_type -> armlet.devices.v1.ConfirmBindingRequest
-	35, // 30: armlet.devices.v1.DeviceRegistryService.ReleaseBinding:input_type -> armlet.devices.v1.ReleaseBindingRequest
-	36, // 31: armlet.devices.v1.DeviceRegistryService.BeginTransfer:input_type -> armlet.devices.v1.BeginTransferRequest
-	37, // 32: armlet.devices.v1.DeviceRegistryService.CompleteTransfer:input_type -> armlet.devices.v1.CompleteTransferRequest
-	38, // 33: armlet.devices.v1.DeviceRegistryService.CancelTransfer:input_type -> armlet.devices.v1.CancelTransferRequest
-	39, // 34: armlet.devices.v1.DeviceRegistryService.RetireDevice:input_type -> armlet.devices.v1.RetireDeviceRequest
-	40, // 35: armlet.devices.v1.DeviceRegistryService.RevokeDevice:input_type -> armlet.devices.v1.RevokeDeviceRequest
-	41, // 36: armlet.devices.v1.DeviceRegistryService.AddCredential:input_type -> armlet.devices.v1.AddCredentialRequest
-	42, // 37: armlet.devices.v1.DeviceRegistryService.RetireCredential:input_type -> armlet.devices.v1.RetireCredentialRequest
-	13, // 38: armlet.devices.v1.DeviceRegistryService.ReportDeviceLost:input_type -> armlet.devices.v1.ReportDeviceLostRequest
-	14, // 39: armlet.devices.v1.DeviceRegistryService.SuspendDevice:input_type -> armlet.devices.v1.SuspendDeviceRequest
-	15, // 40: armlet.devices.v1.DeviceRegistryService.LiftSuspension:input_type -> armlet.devices.v1.LiftSuspensionRequest
-	43, // 41: armlet.devices.v1.DeviceRegistryService.WatchDevices:input_type -> armlet.devices.v1.WatchDevicesRequest
-	16, // 42: armlet.devices.v1.DeviceRegistryService.ListAuditEntries:input_type -> armlet.devices.v1.ListAuditEntriesRequest
-	44, // 43: armlet.devices.v1.DeviceRegistryService.VerifyAuditRange:input_type -> armlet.devices.v1.VerifyAuditRangeRequest
-	45, // 44: armlet.devices.v1.DeviceRegistryService.GetAuditCheckpoint:input_type -> armlet.devices.v1.GetAuditCheckpointRequest
-	18, // 45: armlet.devices.v1.DeviceRegistryService.CreateModel:output_type -> armlet.devices.v1.Model
-	18, // 46: armlet.devices.v1.DeviceRegistryService.GetModel:output_type -> armlet.devices.v1.Model
-	18, // 47: armlet.devices.v1.DeviceRegistryService.UpdateModel:output_type -> armlet.devices.v1.Model
-	18, // 48: armlet.devices.v1.DeviceRegistryService.SetModelStatus:output_type -> armlet.devices.v1.Model
-	22, // 49: armlet.devices.v1.DeviceRegistryService.CreateLot:output_type -> armlet.devices.v1.Lot
-	22, // 50: armlet.devices.v1.DeviceRegistryService.GetLot:output_type -> armlet.devices.v1.Lot
-	5,  // 51: armlet.devices.v1.DeviceRegistryService.ListLots:output_type -> armlet.devices.v1.ListLotsResponse
-	22, // 52: armlet.devices.v1.DeviceRegistryService.ReleaseLot:output_type -> armlet.devices.v1.Lot
-	22, // 53: armlet.devices.v1.DeviceRegistryService.RecallLot:output_type -> armlet.devices.v1.Lot
-	46, // 54: armlet.devices.v1.DeviceRegistryService.ImportDevices:output_type -> armlet.devices.v1.ImportDevicesResponse
-	47, // 55: armlet.devices.v1.DeviceRegistryService.GetImport:output_type -> armlet.devices.v1.Import
-	48, // 56: armlet.devices.v1.DeviceRegistryService.GetQuota:output_type -> armlet.devices.v1.Quota
-	23, // 57: armlet.devices.v1.DeviceRegistryService.CreateDevice:output_type -> armlet.devices.v1.Device
-	23, // 58: armlet.devices.v1.DeviceRegistryService.GetDevice:output_type -> armlet.devices.v1.Device
-	23, // 59: armlet.devices.v1.DeviceRegistryService.UpdateDevice:output_type -> armlet.devices.v1.Device
-	49, // 60: armlet.devices.v1.DeviceRegistryService.BatchGetDevices:output_type -> armlet.devices.v1.BatchGetDevicesResponse
-	9,  // 61: armlet.devices.v1.DeviceRegistryService.ListDevices:output_type -> armlet.devices.v1.ListDevicesResponse
-	50, // 62: armlet.devices.v1.DeviceRegistryService.CheckDevice:output_type -> armlet.devices.v1.CheckDeviceResponse
-	51, // 63: armlet.devices.v1.DeviceRegistryService.BeginBinding:output_type -> armlet.devices.v1.Binding
-	51, // 64: armlet.devices.v1.DeviceRegistryService.ConfirmBinding:output_type -> armlet.devices.v1.Binding
-	51, // 65: armlet.devices.v1.DeviceRegistryService.ReleaseBinding:output_type -> armlet.devices.v1.Binding
-	52, // 66: armlet.devices.v1.DeviceRegistryService.BeginTransfer:output_type -> armlet.devices.v1.BeginTransferResponse
-	51, // 67: armlet.devices.v1.DeviceRegistryService.CompleteTransfer:output_type -> armlet.devices.v1.Binding
-	23, // 68: armlet.devices.v1.DeviceRegistryService.CancelTransfer:output_type -> armlet.devices.v1.Device
-	23, // 69: armlet.devices.v1.DeviceRegistryService.RetireDevice:output_type -> armlet.devices.v1.Device
-	23, // 70: armlet.devices.v1.DeviceRegistryService.RevokeDevice:output_type -> armlet.devices.v1.Device
-	23, // 71: armlet.devices.v1.DeviceRegistryService.AddCredential:output_type -> armlet.devices.v1.Device
-	23, // 72: armlet.devices.v1.DeviceRegistryService.RetireCredential:output_type -> armlet.devices.v1.Device
-	23, // 73: armlet.devices.v1.DeviceRegistryService.ReportDeviceLost:output_type -> armlet.devices.v1.Device
-	23, // 74: armlet.devices.v1.DeviceRegistryService.SuspendDevice:output_type -> armlet.devices.v1.Device
-	23, // 75: armlet.devices.v1.DeviceRegistryService.LiftSuspension:output_type -> armlet.devices.v1.Device
-	53, // 76: armlet.devices.v1.DeviceRegistryService.WatchDevices:output_type -> armlet.devices.v1.WatchDevicesResponse
-	17, // 77: armlet.devices.v1.DeviceRegistryService.ListAuditEntries:output_type -> armlet.devices.v1.ListAuditEntriesResponse
-	54, // 78: armlet.devices.v1.DeviceRegistryService.VerifyAuditRange:output_type -> armlet.devices.v1.VerifyAuditRangeResponse
-	55, // 79: armlet.devices.v1.DeviceRegistryService.GetAuditCheckpoint:output_type -> armlet.devices.v1.AuditCheckpoint
-	45, // [45:80] is the sub-list for method output_type
-	10, // [10:45] is the sub-list for method input_type
+	26, // 12: armlet.devices.v1.DeviceRegistryService.ListModels:input_type -> armlet.devices.v1.ListModelsRequest
+	27, // 13: armlet.devices.v1.DeviceRegistryService.UpdateModel:input_type -> armlet.devices.v1.UpdateModelRequest
+	28, // 14: armlet.devices.v1.DeviceRegistryService.SetModelStatus:input_type -> armlet.devices.v1.SetModelStatusRequest
+	2,  // 15: armlet.devices.v1.DeviceRegistryService.CreateLot:input_type -> armlet.devices.v1.CreateLotRequest
+	3,  // 16: armlet.devices.v1.DeviceRegistryService.GetLot:input_type -> armlet.devices.v1.GetLotRequest
+	4,  // 17: armlet.devices.v1.DeviceRegistryService.ListLots:input_type -> armlet.devices.v1.ListLotsRequest
+	29, // 18: armlet.devices.v1.DeviceRegistryService.ReleaseLot:input_type -> armlet.devices.v1.ReleaseLotRequest
+	30, // 19: armlet.devices.v1.DeviceRegistryService.RecallLot:input_type -> armlet.devices.v1.RecallLotRequest
+	31, // 20: armlet.devices.v1.DeviceRegistryService.ImportDevices:input_type -> armlet.devices.v1.ImportDevicesRequest
+	32, // 21: armlet.devices.v1.DeviceRegistryService.GetImport:input_type -> armlet.devices.v1.GetImportRequest
+	33, // 22: armlet.devices.v1.DeviceRegistryService.GetQuota:input_type -> armlet.devices.v1.GetQuotaRequest
+	6,  // 23: armlet.devices.v1.DeviceRegistryService.CreateDevice:input_type -> armlet.devices.v1.CreateDeviceRequest
+	7,  // 24: armlet.devices.v1.DeviceRegistryService.GetDevice:input_type -> armlet.devices.v1.GetDeviceRequest
+	34, // 25: armlet.devices.v1.DeviceRegistryService.UpdateDevice:input_type -> armlet.devices.v1.UpdateDeviceRequest
+	35, // 26: armlet.devices.v1.DeviceRegistryService.BatchGetDevices:input_type -> armlet.devices.v1.BatchGetDevicesRequest
+	8,  // 27: armlet.devices.v1.DeviceRegistryService.ListDevices:input_type -> armlet.devices.v1.ListDevicesRequest
+	10, // 28: armlet.devices.v1.DeviceRegistryService.CheckDevice:input_type -> armlet.devices.v1.CheckDeviceRequest
+	11, // 29: armlet.devices.v1.DeviceRegistryService.BeginBinding:input_type -> armlet.devices.v1.BeginBindingRequest
+	12, // 30: armlet.devices.v1.DeviceRegistryService.ConfirmBinding:input_type -> armlet.devices.v1.ConfirmBindingRequest
+	36, // 31: armlet.devices.v1.DeviceRegistryService.ReleaseBinding:input_type -> armlet.devices.v1.ReleaseBindingRequest
+	37, // 32: armlet.devices.v1.DeviceRegistryService.BeginTransfer:input_type -> armlet.devices.v1.BeginTransferRequest
+	38, // 33: armlet.devices.v1.DeviceRegistryService.CompleteTransfer:input_type -> armlet.devices.v1.CompleteTransferRequest
+	39, // 34: armlet.devices.v1.DeviceRegistryService.CancelTransfer:input_type -> armlet.devices.v1.CancelTransferRequest
+	40, // 35: armlet.devices.v1.DeviceRegistryService.RetireDevice:input_type -> armlet.devices.v1.RetireDeviceRequest
+	41, // 36: armlet.devices.v1.DeviceRegistryService.RevokeDevice:input_type -> armlet.devices.v1.RevokeDeviceRequest
+	42, // 37: armlet.devices.v1.DeviceRegistryService.AddCredential:input_type -> armlet.devices.v1.AddCredentialRequest
+	43, // 38: armlet.devices.v1.DeviceRegistryService.RetireCredential:input_type -> armlet.devices.v1.RetireCredentialRequest
+	13, // 39: armlet.devices.v1.DeviceRegistryService.ReportDeviceLost:input_type -> armlet.devices.v1.ReportDeviceLostRequest
+	14, // 40: armlet.devices.v1.DeviceRegistryService.SuspendDevice:input_type -> armlet.devices.v1.SuspendDeviceRequest
+	15, // 41: armlet.devices.v1.DeviceRegistryService.LiftSuspension:input_type -> armlet.devices.v1.LiftSuspensionRequest
+	44, // 42: armlet.devices.v1.DeviceRegistryService.WatchDevices:input_type -> armlet.devices.v1.WatchDevicesRequest
+	16, // 43: armlet.devices.v1.DeviceRegistryService.ListAuditEntries:input_type -> armlet.devices.v1.ListAuditEntriesRequest
+	45, // 44: armlet.devices.v1.DeviceRegistryService.VerifyAuditRange:input_type -> armlet.devices.v1.VerifyAuditRangeRequest
+	46, // 45: armlet.devices.v1.DeviceRegistryService.GetAuditCheckpoint:input_type -> armlet.devices.v1.GetAuditCheckpointRequest
+	18, // 46: armlet.devices.v1.DeviceRegistryService.CreateModel:output_type -> armlet.devices.v1.Model
+	18, // 47: armlet.devices.v1.DeviceRegistryService.GetModel:output_type -> armlet.devices.v1.Model
+	47, // 48: armlet.devices.v1.DeviceRegistryService.ListModels:output_type -> armlet.devices.v1.ListModelsResponse
+	18, // 49: armlet.devices.v1.DeviceRegistryService.UpdateModel:output_type -> armlet.devices.v1.Model
+	18, // 50: armlet.devices.v1.DeviceRegistryService.SetModelStatus:output_type -> armlet.devices.v1.Model
+	22, // 51: armlet.devices.v1.DeviceRegistryService.CreateLot:output_type -> armlet.devices.v1.Lot
+	22, // 52: armlet.devices.v1.DeviceRegistryService.GetLot:output_type -> armlet.devices.v1.Lot
+	5,  // 53: armlet.devices.v1.DeviceRegistryService.ListLots:output_type -> armlet.devices.v1.ListLotsResponse
+	22, // 54: armlet.devices.v1.DeviceRegistryService.ReleaseLot:output_type -> armlet.devices.v1.Lot
+	22, // 55: armlet.devices.v1.DeviceRegistryService.RecallLot:output_type -> armlet.devices.v1.Lot
+	48, // 56: armlet.devices.v1.DeviceRegistryService.ImportDevices:output_type -> armlet.devices.v1.ImportDevicesResponse
+	49, // 57: armlet.devices.v1.DeviceRegistryService.GetImport:output_type -> armlet.devices.v1.Import
+	50, // 58: armlet.devices.v1.DeviceRegistryService.GetQuota:output_type -> armlet.devices.v1.Quota
+	23, // 59: armlet.devices.v1.DeviceRegistryService.CreateDevice:output_type -> armlet.devices.v1.Device
+	23, // 60: armlet.devices.v1.DeviceRegistryService.GetDevice:output_type -> armlet.devices.v1.Device
+	23, // 61: armlet.devices.v1.DeviceRegistryService.UpdateDevice:output_type -> armlet.devices.v1.Device
+	51, // 62: armlet.devices.v1.DeviceRegistryService.BatchGetDevices:output_type -> armlet.devices.v1.BatchGetDevicesResponse
+	9,  // 63: armlet.devices.v1.DeviceRegistryService.ListDevices:output_type -> armlet.devices.v1.ListDevicesResponse
+	52, // 64: armlet.devices.v1.DeviceRegistryService.CheckDevice:output_type -> armlet.devices.v1.CheckDeviceResponse
+	53, // 65: armlet.devices.v1.DeviceRegistryService.BeginBinding:output_type -> armlet.devices.v1.Binding
+	53, // 66: armlet.devices.v1.DeviceRegistryService.ConfirmBinding:output_type -> armlet.devices.v1.Binding
+	53, // 67: armlet.devices.v1.DeviceRegistryService.ReleaseBinding:output_type -> armlet.devices.v1.Binding
+	54, // 68: armlet.devices.v1.DeviceRegistryService.BeginTransfer:output_type -> armlet.devices.v1.BeginTransferResponse
+	53, // 69: armlet.devices.v1.DeviceRegistryService.CompleteTransfer:output_type -> armlet.devices.v1.Binding
+	23, // 70: armlet.devices.v1.DeviceRegistryService.CancelTransfer:output_type -> armlet.devices.v1.Device
+	23, // 71: armlet.devices.v1.DeviceRegistryService.RetireDevice:output_type -> armlet.devices.v1.Device
+	23, // 72: armlet.devices.v1.DeviceRegistryService.RevokeDevice:output_type -> armlet.devices.v1.Device
+	23, // 73: armlet.devices.v1.DeviceRegistryService.AddCredential:output_type -> armlet.devices.v1.Device
+	23, // 74: armlet.devices.v1.DeviceRegistryService.RetireCredential:output_type -> armlet.devices.v1.Device
+	23, // 75: armlet.devices.v1.DeviceRegistryService.ReportDeviceLost:output_type -> armlet.devices.v1.Device
+	23, // 76: armlet.devices.v1.DeviceRegistryService.SuspendDevice:output_type -> armlet.devices.v1.Device
+	23, // 77: armlet.devices.v1.DeviceRegistryService.LiftSuspension:output_type -> armlet.devices.v1.Device
+	55, // 78: armlet.devices.v1.DeviceRegistryService.WatchDevices:output_type -> armlet.devices.v1.WatchDevicesResponse
+	17, // 79: armlet.devices.v1.DeviceRegistryService.ListAuditEntries:output_type -> armlet.devices.v1.ListAuditEntriesResponse
+	56, // 80: armlet.devices.v1.DeviceRegistryService.VerifyAuditRange:output_type -> armlet.devices.v1.VerifyAuditRangeResponse
+	57, // 81: armlet.devices.v1.DeviceRegistryService.GetAuditCheckpoint:output_type -> armlet.devices.v1.AuditCheckpoint
+	46, // [46:82] is the sub-list for method output_type
+	10, // [10:46] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name

@@ -23,6 +23,7 @@ const _ = grpc.SupportPackageIsVersion9
 const (
 	DeviceRegistryService_CreateModel_FullMethodName        = "/armlet.devices.v1.DeviceRegistryService/CreateModel"
 	DeviceRegistryService_GetModel_FullMethodName           = "/armlet.devices.v1.DeviceRegistryService/GetModel"
+	DeviceRegistryService_ListModels_FullMethodName         = "/armlet.devices.v1.DeviceRegistryService/ListModels"
 	DeviceRegistryService_UpdateModel_FullMethodName        = "/armlet.devices.v1.DeviceRegistryService/UpdateModel"
 	DeviceRegistryService_SetModelStatus_FullMethodName     = "/armlet.devices.v1.DeviceRegistryService/SetModelStatus"
 	DeviceRegistryService_CreateLot_FullMethodName          = "/armlet.devices.v1.DeviceRegistryService/CreateLot"
@@ -70,6 +71,9 @@ type DeviceRegistryServiceClient interface {
 	CreateModel(ctx context.Context, in *CreateModelRequest, opts ...grpc.CallOption) (*Model, error)
 	// GetModel reads a model. Callers: its partner with scope devices.read, operator. Safe to repeat. Reasons: MODEL_NOT_FOUND.
 	GetModel(ctx context.Context, in *GetModelRequest, opts ...grpc.CallOption) (*Model, error)
+	// ListModels lists a partner's models by id. Callers: the partner with scope devices.read, operator. Safe to repeat.
+	// Reasons: CALLER_NOT_ALLOWED (another partner's), PAGE_TOKEN_INVALID.
+	ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error)
 	// UpdateModel changes facts of a model. Callers: its partner with scope devices.provision. Safe to repeat with the same request_id.
 	// Reasons: MODEL_NOT_FOUND, ETAG_MISMATCH, REQUEST_ID_REUSED.
 	UpdateModel(ctx context.Context, in *UpdateModelRequest, opts ...grpc.CallOption) (*Model, error)
@@ -225,6 +229,16 @@ func (c *deviceRegistryServiceClient) GetModel(ctx context.Context, in *GetModel
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Model)
 	err := c.cc.Invoke(ctx, DeviceRegistryService_GetModel_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *deviceRegistryServiceClient) ListModels(ctx context.Context, in *ListModelsRequest, opts ...grpc.CallOption) (*ListModelsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListModelsResponse)
+	err := c.cc.Invoke(ctx, DeviceRegistryService_ListModels_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -585,6 +599,9 @@ type DeviceRegistryServiceServer interface {
 	CreateModel(context.Context, *CreateModelRequest) (*Model, error)
 	// GetModel reads a model. Callers: its partner with scope devices.read, operator. Safe to repeat. Reasons: MODEL_NOT_FOUND.
 	GetModel(context.Context, *GetModelRequest) (*Model, error)
+	// ListModels lists a partner's models by id. Callers: the partner with scope devices.read, operator. Safe to repeat.
+	// Reasons: CALLER_NOT_ALLOWED (another partner's), PAGE_TOKEN_INVALID.
+	ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error)
 	// UpdateModel changes facts of a model. Callers: its partner with scope devices.provision. Safe to repeat with the same request_id.
 	// Reasons: MODEL_NOT_FOUND, ETAG_MISMATCH, REQUEST_ID_REUSED.
 	UpdateModel(context.Context, *UpdateModelRequest) (*Model, error)
@@ -731,6 +748,9 @@ func (UnimplementedDeviceRegistryServiceServer) CreateModel(context.Context, *Cr
 }
 func (UnimplementedDeviceRegistryServiceServer) GetModel(context.Context, *GetModelRequest) (*Model, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetModel not implemented")
+}
+func (UnimplementedDeviceRegistryServiceServer) ListModels(context.Context, *ListModelsRequest) (*ListModelsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListModels not implemented")
 }
 func (UnimplementedDeviceRegistryServiceServer) UpdateModel(context.Context, *UpdateModelRequest) (*Model, error) {
 	return nil, status.Error(codes.Unimplemented, "method UpdateModel not implemented")
@@ -884,6 +904,24 @@ func _DeviceRegistryService_GetModel_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DeviceRegistryServiceServer).GetModel(ctx, req.(*GetModelRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DeviceRegistryService_ListModels_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListModelsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeviceRegistryServiceServer).ListModels(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeviceRegistryService_ListModels_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeviceRegistryServiceServer).ListModels(ctx, req.(*ListModelsRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1478,6 +1516,10 @@ var DeviceRegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetModel",
 			Handler:    _DeviceRegistryService_GetModel_Handler,
+		},
+		{
+			MethodName: "ListModels",
+			Handler:    _DeviceRegistryService_ListModels_Handler,
 		},
 		{
 			MethodName: "UpdateModel",

@@ -23,6 +23,125 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ListModelsRequest asks for a page of a partner's models.
+type ListModelsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// At most this many, 0 to 1,000; 0 is 50.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The next_page_token of the page before.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsRequest) Reset() {
+	*x = ListModelsRequest{}
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsRequest) ProtoMessage() {}
+
+func (x *ListModelsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsRequest.ProtoReflect.Descriptor instead.
+func (*ListModelsRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ListModelsRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ListModelsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListModelsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// ListModelsResponse is a page of models.
+type ListModelsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The models, by id.
+	Models []*Model `protobuf:"bytes,1,rep,name=models,proto3" json:"models,omitempty"`
+	// Give this as page_token for the next page; empty on the last.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListModelsResponse) Reset() {
+	*x = ListModelsResponse{}
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListModelsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListModelsResponse) ProtoMessage() {}
+
+func (x *ListModelsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListModelsResponse.ProtoReflect.Descriptor instead.
+func (*ListModelsResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ListModelsResponse) GetModels() []*Model {
+	if x != nil {
+		return x.Models
+	}
+	return nil
+}
+
+func (x *ListModelsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
 // UpdateModelRequest asks for changes to a model.
 type UpdateModelRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -38,7 +157,7 @@ type UpdateModelRequest struct {
 
 func (x *UpdateModelRequest) Reset() {
 	*x = UpdateModelRequest{}
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[0]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -50,7 +169,7 @@ func (x *UpdateModelRequest) String() string {
 func (*UpdateModelRequest) ProtoMessage() {}
 
 func (x *UpdateModelRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[0]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -63,7 +182,7 @@ func (x *UpdateModelRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateModelRequest.ProtoReflect.Descriptor instead.
 func (*UpdateModelRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{0}
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *UpdateModelRequest) GetModel() *Model {
@@ -104,7 +223,7 @@ type SetModelStatusRequest struct {
 
 func (x *SetModelStatusRequest) Reset() {
 	*x = SetModelStatusRequest{}
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[1]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -116,7 +235,7 @@ func (x *SetModelStatusRequest) String() string {
 func (*SetModelStatusRequest) ProtoMessage() {}
 
 func (x *SetModelStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[1]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -129,7 +248,7 @@ func (x *SetModelStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SetModelStatusRequest.ProtoReflect.Descriptor instead.
 func (*SetModelStatusRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{1}
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *SetModelStatusRequest) GetName() string {
@@ -175,7 +294,7 @@ type ReleaseLotRequest struct {
 
 func (x *ReleaseLotRequest) Reset() {
 	*x = ReleaseLotRequest{}
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[2]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -187,7 +306,7 @@ func (x *ReleaseLotRequest) String() string {
 func (*ReleaseLotRequest) ProtoMessage() {}
 
 func (x *ReleaseLotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[2]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -200,7 +319,7 @@ func (x *ReleaseLotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReleaseLotRequest.ProtoReflect.Descriptor instead.
 func (*ReleaseLotRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{2}
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ReleaseLotRequest) GetName() string {
@@ -239,7 +358,7 @@ type RecallLotRequest struct {
 
 func (x *RecallLotRequest) Reset() {
 	*x = RecallLotRequest{}
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[3]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -251,7 +370,7 @@ func (x *RecallLotRequest) String() string {
 func (*RecallLotRequest) ProtoMessage() {}
 
 func (x *RecallLotRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[3]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -264,7 +383,7 @@ func (x *RecallLotRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecallLotRequest.ProtoReflect.Descriptor instead.
 func (*RecallLotRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{3}
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *RecallLotRequest) GetName() string {
@@ -299,7 +418,7 @@ type GetQuotaRequest struct {
 
 func (x *GetQuotaRequest) Reset() {
 	*x = GetQuotaRequest{}
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[4]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -311,7 +430,7 @@ func (x *GetQuotaRequest) String() string {
 func (*GetQuotaRequest) ProtoMessage() {}
 
 func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[4]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -324,7 +443,7 @@ func (x *GetQuotaRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetQuotaRequest.ProtoReflect.Descriptor instead.
 func (*GetQuotaRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{4}
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *GetQuotaRequest) GetName() string {
@@ -357,7 +476,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[5]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -369,7 +488,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[5]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -382,7 +501,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{5}
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Quota) GetName() string {
@@ -438,7 +557,16 @@ var File_armlet_devices_v1_provisioning_proto protoreflect.FileDescriptor
 
 const file_armlet_devices_v1_provisioning_proto_rawDesc = "" +
 	"\n" +
-	"$armlet/devices/v1/provisioning.proto\x12\x11armlet.devices.v1\x1a!armlet/devices/v1/resources.proto\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\"\xd0\x01\n" +
+	"$armlet/devices/v1/provisioning.proto\x12\x11armlet.devices.v1\x1a!armlet/devices/v1/resources.proto\x1a\x1bbuf/validate/validate.proto\x1a google/protobuf/field_mask.proto\"\xa8\x01\n" +
+	"\x11ListModelsRequest\x12A\n" +
+	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12'\n" +
+	"\tpage_size\x18\x02 \x01(\x05B\n" +
+	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"n\n" +
+	"\x12ListModelsResponse\x120\n" +
+	"\x06models\x18\x01 \x03(\v2\x18.armlet.devices.v1.ModelR\x06models\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xd0\x01\n" +
 	"\x12UpdateModelRequest\x126\n" +
 	"\x05model\x18\x01 \x01(\v2\x18.armlet.devices.v1.ModelB\x06\xbaH\x03\xc8\x01\x01R\x05model\x12C\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\n" +
@@ -487,27 +615,30 @@ func file_armlet_devices_v1_provisioning_proto_rawDescGZIP() []byte {
 	return file_armlet_devices_v1_provisioning_proto_rawDescData
 }
 
-var file_armlet_devices_v1_provisioning_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_armlet_devices_v1_provisioning_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
 var file_armlet_devices_v1_provisioning_proto_goTypes = []any{
-	(*UpdateModelRequest)(nil),    // 0: armlet.devices.v1.UpdateModelRequest
-	(*SetModelStatusRequest)(nil), // 1: armlet.devices.v1.SetModelStatusRequest
-	(*ReleaseLotRequest)(nil),     // 2: armlet.devices.v1.ReleaseLotRequest
-	(*RecallLotRequest)(nil),      // 3: armlet.devices.v1.RecallLotRequest
-	(*GetQuotaRequest)(nil),       // 4: armlet.devices.v1.GetQuotaRequest
-	(*Quota)(nil),                 // 5: armlet.devices.v1.Quota
-	(*Model)(nil),                 // 6: armlet.devices.v1.Model
-	(*fieldmaskpb.FieldMask)(nil), // 7: google.protobuf.FieldMask
-	(ModelStatus)(0),              // 8: armlet.devices.v1.ModelStatus
+	(*ListModelsRequest)(nil),     // 0: armlet.devices.v1.ListModelsRequest
+	(*ListModelsResponse)(nil),    // 1: armlet.devices.v1.ListModelsResponse
+	(*UpdateModelRequest)(nil),    // 2: armlet.devices.v1.UpdateModelRequest
+	(*SetModelStatusRequest)(nil), // 3: armlet.devices.v1.SetModelStatusRequest
+	(*ReleaseLotRequest)(nil),     // 4: armlet.devices.v1.ReleaseLotRequest
+	(*RecallLotRequest)(nil),      // 5: armlet.devices.v1.RecallLotRequest
+	(*GetQuotaRequest)(nil),       // 6: armlet.devices.v1.GetQuotaRequest
+	(*Quota)(nil),                 // 7: armlet.devices.v1.Quota
+	(*Model)(nil),                 // 8: armlet.devices.v1.Model
+	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
+	(ModelStatus)(0),              // 10: armlet.devices.v1.ModelStatus
 }
 var file_armlet_devices_v1_provisioning_proto_depIdxs = []int32{
-	6, // 0: armlet.devices.v1.UpdateModelRequest.model:type_name -> armlet.devices.v1.Model
-	7, // 1: armlet.devices.v1.UpdateModelRequest.update_mask:type_name -> google.protobuf.FieldMask
-	8, // 2: armlet.devices.v1.SetModelStatusRequest.status:type_name -> armlet.devices.v1.ModelStatus
-	3, // [3:3] is the sub-list for method output_type
-	3, // [3:3] is the sub-list for method input_type
-	3, // [3:3] is the sub-list for extension type_name
-	3, // [3:3] is the sub-list for extension extendee
-	0, // [0:3] is the sub-list for field type_name
+	8,  // 0: armlet.devices.v1.ListModelsResponse.models:type_name -> armlet.devices.v1.Model
+	8,  // 1: armlet.devices.v1.UpdateModelRequest.model:type_name -> armlet.devices.v1.Model
+	9,  // 2: armlet.devices.v1.UpdateModelRequest.update_mask:type_name -> google.protobuf.FieldMask
+	10, // 3: armlet.devices.v1.SetModelStatusRequest.status:type_name -> armlet.devices.v1.ModelStatus
+	4,  // [4:4] is the sub-list for method output_type
+	4,  // [4:4] is the sub-list for method input_type
+	4,  // [4:4] is the sub-list for extension type_name
+	4,  // [4:4] is the sub-list for extension extendee
+	0,  // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_armlet_devices_v1_provisioning_proto_init() }
@@ -522,7 +653,7 @@ func file_armlet_devices_v1_provisioning_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_devices_v1_provisioning_proto_rawDesc), len(file_armlet_devices_v1_provisioning_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   8,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -16,6 +16,7 @@ type Config struct {
 	DBURL       string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
 	NATSURL     string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
 	AuthAddr    string        `conf:"auth-addr" help:"gRPC address of auth, host:port; of replicas host:port,host:port or dns:///name:port"`
+	NotifyAddr  string        `conf:"notify-addr" help:"gRPC address of notify, which knows vouchers; as auth-addr, and empty to take none"`
 	TokenIssuer string        `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
 	JWKSURL     string        `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
 	TLSCert     string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
@@ -36,6 +37,7 @@ func DefaultConfig() Config {
 		DBURL:       "sqlite:data/payments.db",
 		NATSURL:     "nats://127.0.0.1:4222",
 		AuthAddr:    "127.0.0.1:7002",
+		NotifyAddr:  "127.0.0.1:7004",
 		TokenIssuer: "http://127.0.0.1:8002",
 		JWKSURL:     "http://127.0.0.1:8002/.well-known/jwks.json",
 		Grace:       30 * time.Second,

@@ -70,6 +70,10 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 		return nil, fmt.Errorf("auth-addr: %w", err)
 	}
 	open.add(conn.Close)
+	vouchers, err := cfg.vouchers(env, clientTLS, &open)
+	if err != nil {
+		return nil, err
+	}
 	events, err := env.ConnectNATS(ctx, "CORE", cfg.NATSURL)
 	if err != nil {
 		return nil, fmt.Errorf("nats-url: %w", err)
@@ -78,7 +82,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 
 	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now})
 	books := store.New(db, bus.Encode, env.Now)
-	rules := payment.NewService(books, payment.Directory{Wallets: books, Merchants: books, Limits: books}, peers.NewAuth(conn, verifier, env.Now), payment.Config{
+	rules := payment.NewService(books, directory(books, vouchers), peers.NewAuth(conn, verifier, env.Now), payment.Config{
 		Grace: cfg.Grace, HoldFor: cfg.HoldFor, Issuer: cfg.TokenIssuer, NewID: newID, NewTerminalID: newTerminalID,
 	})
 	server, err := newServer(ctx, env, verifier, serverTLS, rules, books)
@@ -88,6 +92,13 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	workers, err := newWorkers(cfg, env, db, events, rules, settlement.NewService(books, books, newID))
 	if err != nil {
 		return nil, err
+	}
+	if vouchers != nil {
+		workers = append(workers, run.Worker{Name: "vouchers", Run: vouchers.Run}, run.Worker{Name: "voucher-holds", Run: func(ctx context.Context) error {
+			return again(ctx, cfg.ExpireEvery, env.Log, "vouchers that were reserved in vain could not be released", func(ctx context.Context) (int, error) {
+				return rules.AbandonDue(ctx, expireBatch, env.Now())
+			})
+		}})
 	}
 	return &run.Service{
 		Name: Name, Server: server, Listen: cfg.Listen, Network: env.Network, HTTPListen: cfg.HTTPListen,
@@ -142,17 +153,24 @@ func settle(ctx context.Context, every time.Duration, days *settlement.Service, 
 	}
 }
 
-// expire ends payments that nobody tapped, again and again. A full batch is followed by the next one at once.
+// expire ends payments that nobody tapped, again and again.
 func expire(ctx context.Context, every time.Duration, rules *payment.Service, now func() time.Time, log *slog.Logger) error {
+	return again(ctx, every, log, "payments could not be expired", func(ctx context.Context) (int, error) {
+		return rules.ExpireDue(ctx, expireBatch, now())
+	})
+}
+
+// again does what there is to do, again and again. A full batch is followed by the next one at once.
+func again(ctx context.Context, every time.Duration, log *slog.Logger, failed string, do func(context.Context) (int, error)) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		n, err := rules.ExpireDue(ctx, expireBatch, now())
+		n, err := do(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return nil
 		case err != nil:
-			log.WarnContext(ctx, "payments could not be expired; it is tried again", "error", err)
+			log.WarnContext(ctx, failed+"; it is tried again", "error", err)
 		case n == expireBatch:
 			continue
 		}
@@ -162,6 +180,27 @@ func expire(ctx context.Context, every time.Duration, rules *payment.Service, no
 			return nil
 		}
 	}
+}
+
+// vouchers is notify as payments know it, nil where none is configured.
+func (c Config) vouchers(env run.Env, clientTLS *tls.Config, open *closers) (*peers.Notify, error) {
+	if c.NotifyAddr == "" && env.Network == nil {
+		return nil, nil
+	}
+	conn, err := env.Conn(Name, "notify", c.NotifyAddr, clientTLS)
+	if err != nil {
+		return nil, fmt.Errorf("notify-addr: %w", err)
+	}
+	open.add(conn.Close)
+	return peers.NewNotify(conn), nil
+}
+
+func directory(books *store.Store, vouchers *peers.Notify) payment.Directory {
+	d := payment.Directory{Wallets: books, Merchants: books, Limits: books, Holds: books}
+	if vouchers != nil { // a nil pointer in an interface is not nil
+		d.Vouchers = vouchers
+	}
+	return d
 }
 
 // tls is for serving and for calling, both nil when no certificate is configured.

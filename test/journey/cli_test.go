@@ -86,6 +86,12 @@ func TestTheCommandLineSaysWhatHappenedByItsExitCode(t *testing.T) {
 	code := voucher["code"].(string) //nolint:forcetypeassert // the test may end here
 	run(0, "vouchers", "verify", code)
 	run(0, "vouchers", "redeem", code)
+	parse(run(0, "vouchers", "issue", "--value", "3.00", "-o", "json"), &voucher)
+	one := voucher["code"].(string) //nolint:forcetypeassert // the test may end here
+	if out := run(0, "tap", "--amount", "4.00", "--voucher", one); !strings.Contains(out, "price CNY 4.00, less CNY 3.00") {
+		t.Errorf("paid with a voucher: %s", out)
+	}
+	run(3, "tap", "--voucher", one)
 	run(3, "vouchers", "verify", code)
 	run(3, "vouchers", "redeem", code)
 	run(3, "vouchers", "verify", "AAAAA-AAAAA-AAAAA")

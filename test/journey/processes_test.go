@@ -38,6 +38,7 @@ func TestFourProcessesPassTheSameJourney(t *testing.T) {
 			d := startProcesses(t, func(dir, service string) string { return db(t, dir, service) })
 			w := newWorld(t, d)
 			tapAndPay(t, w)
+			payWithVoucher(t, w)
 			strangersStayOut(t, w)
 			if name == "SQLite" { // what NATS does is the same
 				isolated(t, w)
@@ -150,7 +151,7 @@ func (s *processes) launch(service, web string) {
 			"key-file": file("master.key"), "operator-jwk-file": file("operator.jwk.json"),
 			"nats-callout-seed-file": file("callout.seed"), "nats-callout-url": natsURL("auth"),
 		},
-		"payments": {"auth-addr": s.grpc["auth"]},
+		"payments": {"auth-addr": s.grpc["auth"], "notify-addr": s.grpc["notify"]},
 		"notify": {
 			"nats-edge-url": natsURL("edge"), "nats-sys-url": natsURL("sys"), "public-nats-url": "nats://" + s.nats,
 			"nats-accounts-file": file("nats.conf"), "nats-settings-file": file("nats-settings.json"), "code-key-file": file("code.key"),

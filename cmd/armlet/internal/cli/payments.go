@@ -87,11 +87,15 @@ func showBooks(w io.Writer, books *paymentsv1.GetTrialBalanceResponse) {
 	}
 }
 
-var paymentHead = []string{"PAYMENT", "TIME", "STATE", "AMOUNT", "DEVICE", "WHY DECLINED"}
+var paymentHead = []string{"PAYMENT", "TIME", "STATE", "AMOUNT", "DISCOUNT", "DEVICE", "WHY DECLINED"}
 
 func paymentRow(p *paymentsv1.Payment) []string {
+	off := "-"
+	if d := p.GetDiscount(); d != nil {
+		off = money(d.GetAmount())
+	}
 	return []string{
-		p.GetName(), clock(p.GetCreateTime()), state(p.GetState().String(), "PAYMENT_STATE_"), money(p.GetAmount()),
+		p.GetName(), clock(p.GetCreateTime()), state(p.GetState().String(), "PAYMENT_STATE_"), money(p.GetAmount()), off,
 		p.GetDevice(), either(p.GetDeclineReason(), "-"),
 	}
 }

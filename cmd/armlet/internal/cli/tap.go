@@ -15,7 +15,7 @@ import (
 )
 
 func (a *app) tapCommand() *cobra.Command {
-	var amount, topUp string
+	var amount, topUp, voucher string
 	var noKnock, takenOff bool
 	c := &cobra.Command{
 		Use:   "tap",
@@ -25,7 +25,7 @@ func (a *app) tapCommand() *cobra.Command {
 The first tap sets up what it needs: a partner with a lot of 1,000 bands, a wearer's
 account with a band, and a merchant with a terminal. The band is kept in the data
 folder. When the account has too little money, use --top-up.`,
-		Example: "  armlet tap --top-up 100.00 --amount 12.00\n  armlet tap --amount 12.00 --no-knock   # the wearer does not agree\n  armlet tap --amount 12.00 -o json",
+		Example: "  armlet tap --top-up 100.00 --amount 12.00\n  armlet tap --amount 12.00 --no-knock   # the wearer does not agree\n  armlet tap --amount 12.00 --voucher 4F7QK-…\n  armlet tap --amount 12.00 -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			price, err := parseAmount(amount, sandbox.Currency)
 			if err != nil {
@@ -38,18 +38,19 @@ folder. When the account has too little money, use --top-up.`,
 				}
 			}
 			return a.connected(c.Context(), func(ctx context.Context, s *sandbox.Sandbox) error {
-				return a.tap(ctx, s, price, more, !noKnock, takenOff)
+				return a.tap(ctx, s, &paymentsv1.CreatePaymentRequest{Amount: price, VoucherCode: voucher}, more, !noKnock, takenOff)
 			})
 		},
 	}
 	c.Flags().StringVar(&amount, "amount", "12.00", "amount in CNY")
 	c.Flags().StringVar(&topUp, "top-up", "", "put this much CNY into the account first")
+	c.Flags().StringVar(&voucher, "voucher", "", "the code of a voucher to pay with; the band is asked for what is left")
 	c.Flags().BoolVar(&noKnock, "no-knock", false, "the wearer does not knock")
 	c.Flags().BoolVar(&takenOff, "taken-off", false, "the band lies on the table")
 	return c
 }
 
-func (a *app) tap(ctx context.Context, s *sandbox.Sandbox, price, more *typev1.Money, knock, takenOff bool) error {
+func (a *app) tap(ctx context.Context, s *sandbox.Sandbox, order *paymentsv1.CreatePaymentRequest, more *typev1.Money, knock, takenOff bool) error {
 	phone, till, err := s.Ready(ctx, func(what string) {
 		if a.format == "text" {
 			fmt.Fprintln(a.err, what)
@@ -70,7 +71,7 @@ func (a *app) tap(ctx context.Context, s *sandbox.Sandbox, price, more *typev1.M
 		phone.Band.Knock()
 	}
 	begin := time.Now()
-	payment, err := till.Charge(ctx, phone.Band.UID(), &paymentsv1.CreatePaymentRequest{Amount: price})
+	payment, err := till.Charge(ctx, phone.Band.UID(), order)
 	if err != nil {
 		return err
 	}
@@ -89,5 +90,8 @@ func (a *app) tap(ctx context.Context, s *sandbox.Sandbox, price, more *typev1.M
 
 func tapped(w io.Writer, p *paymentsv1.Payment, band *virtual.Band, took time.Duration) {
 	fmt.Fprintf(w, "%s  %s  %s  %s\n", p.GetName(), state(p.GetState().String(), "PAYMENT_STATE_"), money(p.GetAmount()), took.Round(100*time.Microsecond))
+	if d := p.GetDiscount(); d != nil {
+		fmt.Fprintf(w, "price %s, less %s for %s\n", money(d.GetGrossAmount()), money(d.GetAmount()), d.GetVoucher())
+	}
 	fmt.Fprintf(w, "the band showed: %s\n", band.Screen())
 }

@@ -216,6 +216,18 @@ func TestARedemptionOfPaymentsFollowsThePayment(t *testing.T) {
 	refused(t, "another's voucher", err, fault.NotFound, "VOUCHER_NOT_FOUND")
 	_, _, err = reserve(a.issue("acme", c, "accounts/alice"), "0000000000000000000000000b")
 	refused(t, "a band nobody knows", err, fault.FailedPrecondition, "WEARER_UNKNOWN")
+	for reason, other := range map[string]*notifyv1.Campaign{
+		"VOUCHER_COVERS_PRICE": a.campaignOf(func(r *notifyv1.CreateCampaignRequest) { r.Value = cny(1200) }),
+		"VOUCHER_NOT_FOR_PAYMENTS": a.campaignOf(func(r *notifyv1.CreateCampaignRequest) {
+			r.Kind, r.Value, r.Entitlement = notifyv1.VoucherKind_VOUCHER_KIND_ENTITLEMENT, nil, "a tea"
+		}),
+	} {
+		_, _, err = reserve(a.issue("acme", other, ""), uid)
+		refused(t, "nothing to pay", err, fault.FailedPrecondition, reason)
+		if got := a.get(other); got.GetReservedCount() != 0 {
+			t.Errorf("%s: reserved all the same: %v", reason, got)
+		}
+	}
 	if err := a.follow(uuid.NewString(), voucher.Outcome{Approved: true}); err != nil {
 		t.Errorf("a payment without a voucher: %v", err)
 	}

@@ -128,6 +128,8 @@ var (
 	errCurrency  = fault.New(fault.FailedPrecondition, "CURRENCY_MISMATCH", "the price is in another currency than the voucher").WithField("purchase_amount.currency_code")
 	errNoPrice   = fault.New(fault.FailedPrecondition, "AMOUNT_REQUIRED", "what the voucher is worth depends on the price; give it").WithField("purchase_amount")
 	errWorthless = fault.New(fault.FailedPrecondition, "VOUCHER_WORTH_NOTHING", "the voucher takes nothing off this price")
+	errNotToPay  = fault.New(fault.FailedPrecondition, "VOUCHER_NOT_FOR_PAYMENTS", "the voucher takes nothing off a price; redeem it without a payment")
+	errCovers    = fault.New(fault.FailedPrecondition, "VOUCHER_COVERS_PRICE", "the voucher covers the price, so that nothing is left to pay; redeem it without a payment")
 	errLimit     = fault.New(fault.ResourceExhausted, "VOUCHER_LIMIT_REACHED", "a limit of the campaign does not allow this any more")
 
 	// What a store answers when a bound was reached in the meantime.
@@ -157,6 +159,8 @@ func (r Redemption) obstacles(u Use, c Campaign, used Used, strict bool, now tim
 	amount, priced := c.worth(v, u.Price.MinorUnits)
 	add(strict && !priced, errNoPrice)
 	add(priced && amount == 0 && c.Kind != Entitlement && !v.Redeemed(c) && !v.Reserved(c), errWorthless)
+	add(u.Payment != "" && c.Kind == Entitlement, errNotToPay)
+	add(u.Payment != "" && amount > 0 && amount >= u.Price.MinorUnits, errCovers)
 	over, err := r.overLimit(c, used)
 	add(over, errLimit)
 	return all, err

@@ -139,7 +139,21 @@ func facts(p payment.Payment, amount payment.Money) *paymentsv1.PaymentFacts {
 	if p.Terminal != "" {
 		out.Terminal = "terminals/" + p.Terminal
 	}
+	out.Discount = DiscountProto(p)
 	return out
+}
+
+// DiscountProto is what a voucher took off the payment's price in the contract's words, nil without one.
+func DiscountProto(p payment.Payment) *paymentsv1.Discount {
+	d := p.Discount
+	if d.Voucher == "" {
+		return nil
+	}
+	voucher := "vouchers/" + d.Voucher
+	return &paymentsv1.Discount{
+		Voucher: voucher, Redemption: voucher + "/redemptions/" + p.ID, Amount: money(payment.Money{Minor: d.Minor, Currency: p.Amount.Currency}),
+		GrossAmount: money(payment.Money{Minor: p.Amount.Minor + d.Minor, Currency: p.Amount.Currency}),
+	}
 }
 
 func money(m payment.Money) *typev1.Money {

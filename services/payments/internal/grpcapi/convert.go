@@ -13,6 +13,7 @@ import (
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/payments/internal/bus"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
@@ -114,6 +115,7 @@ func view(c payment.Caller, p payment.Payment) *paymentsv1.Payment {
 	if !c.SeesDevice(p) {
 		out.Device = ""
 	}
+	out.Discount = bus.DiscountProto(p)
 	if p.Terminal != "" {
 		out.Terminal = "terminals/" + p.Terminal
 	}

@@ -45,9 +45,10 @@ var (
 
 // api is the service behind real interceptors, with a client for each kind of caller.
 type api struct {
-	db    *sqldb.DB
-	clock *testkit.FakeClock
-	auth  *signer
+	db     *sqldb.DB
+	clock  *testkit.FakeClock
+	auth   *signer
+	notify *notifyServer
 
 	operator, alice, bob, till, otherTill, strayTill paymentsv1.PaymentsServiceClient
 	acme, acmeReader, acmeTest, rival, twin, nobody  paymentsv1.PaymentsServiceClient
@@ -63,7 +64,9 @@ func newAPI(t *testing.T) *api {
 	a.auth = newSigner(t, a.clock.Now)
 	must(t, a.db.Migrate(t.Context(), store.Migrations()))
 	books := store.New(a.db, bus.Encode, a.clock.Now)
-	rules := payment.NewService(books, payment.Directory{Wallets: books, Merchants: books, Limits: books}, a.auth, payment.Config{
+	rules := payment.NewService(books, payment.Directory{
+		Wallets: books, Merchants: books, Limits: books, Holds: books, Vouchers: a.newNotify(t),
+	}, a.auth, payment.Config{
 		Grace: 30 * time.Second, Issuer: issuer, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
 		NewTerminalID: func() string { return uuid.NewString()[:8] + uuid.NewString()[:8] },
 	})

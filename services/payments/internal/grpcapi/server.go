@@ -54,7 +54,7 @@ func (s *Server) CreatePayment(ctx context.Context, in *paymentsv1.CreatePayment
 	if err != nil {
 		return nil, err
 	}
-	order := payment.Order{Merchant: id(in.GetMerchant()), Amount: fromMoney(in.GetAmount()), Payer: payer, CaptureMode: payment.Automatic}
+	order := payment.Order{Merchant: id(in.GetMerchant()), Amount: fromMoney(in.GetAmount()), Payer: payer, CaptureMode: payment.Automatic, VoucherCode: in.GetVoucherCode()}
 	if in.GetCaptureMode() == paymentsv1.CaptureMode_CAPTURE_MODE_MANUAL {
 		order.CaptureMode = payment.Manual
 	}

@@ -47,6 +47,10 @@ type Directory struct {
 	Wallets
 	Merchants
 	Limits
+	// Holds may be nil where Vouchers is.
+	Holds
+	// Vouchers is nil where payments take none.
+	Vouchers
 }
 
 // Wallets stores accounts.

@@ -148,7 +148,7 @@ func (s *Service) Void(ctx context.Context, c Caller, id string, now time.Time) 
 		}
 		return f.Payment.void(f, transaction, now)
 	})
-	return out.Payment, err
+	return s.told(out.Payment, err)
 }
 
 // void is the step of a payment that is given up. A repeat finds it done.

@@ -103,7 +103,7 @@ func (s *Service) refuse(ctx context.Context, id, reason string, digest []byte, 
 		}
 		return f.Payment.decline(reason, digest, nil, now), nil
 	})
-	return out.Payment, err
+	return s.told(out.Payment, err)
 }
 
 // tapped is what a tap came with.
@@ -138,7 +138,7 @@ func (s *Service) approve(ctx context.Context, p Payment, a tapped) (Payment, er
 		}
 		return f.Payment.approve(f, a)
 	})
-	return out.Payment, err
+	return s.told(out.Payment, err)
 }
 
 // tap is the payment as the limits see it.

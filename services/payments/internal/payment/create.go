@@ -2,6 +2,7 @@ package payment
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"time"
 
@@ -12,8 +13,11 @@ import (
 // Order is what CreatePayment asks for.
 type Order struct {
 	Merchant string
-	Amount   Money
-	Payer    Payer
+	// Amount is the price; a voucher takes its part off.
+	Amount Money
+	Payer  Payer
+	// VoucherCode is empty without a voucher. Secret.
+	VoucherCode string
 	// CaptureMode is Automatic when empty.
 	CaptureMode CaptureMode
 }
@@ -27,28 +31,46 @@ func (s *Service) Create(ctx context.Context, c Caller, req Request, o Order, no
 	if err != nil {
 		return Payment{}, err
 	}
-	id := s.newID()
-	reserved, err := s.store.Step(ctx, Step{Request: &req}, func(Facts) (Change, error) { return Change{Answer: Answer{ID: id}}, nil })
-	if err != nil {
-		return Payment{}, err
-	}
-	if reserved.ID != id {
-		if p, err := s.store.Payment(ctx, reserved.ID); err == nil || fault.KindOf(err) != fault.NotFound {
-			return p, err
-		}
+	id, stored, err := s.begin(ctx, req, o)
+	if err != nil || stored.ID != "" {
+		return stored, err
 	}
 	p := Payment{
-		ID: reserved.ID, State: AwaitingTap, Amount: o.Amount, CategoryCode: merchant.CategoryCode, CaptureMode: o.CaptureMode,
+		ID: id, State: AwaitingTap, Amount: o.Amount, CategoryCode: merchant.CategoryCode, CaptureMode: o.CaptureMode,
 		Merchant: merchant.ID, MerchantDisplayName: merchant.DisplayName, Terminal: c.Terminal,
 		Mode: Live, Creator: c.Key(), CreateTime: now, UpdateTime: now, Revision: 1,
 	}
 	if p.CaptureMode == "" {
 		p.CaptureMode = Automatic
 	}
+	if o.VoucherCode != "" {
+		return s.createDiscounted(ctx, c, o, merchant, p)
+	}
 	if p, err = s.challenge(ctx, c, o, merchant, p); err != nil {
 		return Payment{}, err
 	}
 	return s.add(ctx, p)
+}
+
+// begin gives the id of the payment to be made: that of an earlier call that did not finish, or a new one. A request that
+// was done before gives its payment.
+func (s *Service) begin(ctx context.Context, req Request, o Order) (id string, stored Payment, err error) {
+	for attempt := 1; ; attempt++ {
+		id, mine := s.newID(), req
+		if attempt > 1 {
+			mine.Method += "/" + strconv.Itoa(attempt)
+		}
+		first, err := s.store.Step(ctx, Step{Request: &mine}, func(Facts) (Change, error) { return Change{Answer: Answer{ID: id}}, nil })
+		if err != nil || first.ID == id {
+			return id, Payment{}, err
+		}
+		if p, err := s.store.Payment(ctx, first.ID); err == nil || fault.KindOf(err) != fault.NotFound {
+			return first.ID, p, err
+		}
+		if over, err := s.abandoned(ctx, first.ID, o); err != nil || !over {
+			return first.ID, Payment{}, err
+		}
+	}
 }
 
 // challenge asks auth what the band is to sign. What the tap has to show is known as far as the device is: of a wallet it is
@@ -63,7 +85,7 @@ func (s *Service) challenge(ctx context.Context, c Caller, o Order, merchant Mer
 		return Payment{}, err
 	}
 	ch, err := s.auth.CreateChallenge(ctx, ChallengeRequest{
-		Payment: p.ID, Payer: o.Payer, Amount: o.Amount, Merchant: merchant, Assurance: need.Level,
+		Payment: p.ID, Payer: o.Payer, Amount: p.Amount, Merchant: merchant, Assurance: need.Level,
 	})
 	if err != nil {
 		return Payment{}, err
@@ -105,14 +127,25 @@ func (s *Service) guess(ctx context.Context, policy limit.Policy, p Payment, pay
 // uidOf is the last part of a device's resource name, which is unique by itself.
 func uidOf(device string) string { return device[strings.LastIndexByte(device, '/')+1:] }
 
-// add stores a new payment; a repeat gets the one that is there.
+// add stores a new payment; a repeat gets the one that is there. One with a voucher is stored only while that is not given
+// up, see voucher.go.
 func (s *Service) add(ctx context.Context, p Payment) (Payment, error) {
-	out, err := s.store.Step(ctx, Step{Payment: p.ID, Fresh: true}, func(f Facts) (Change, error) {
+	step := Step{Payment: p.ID, Fresh: true}
+	if p.Discount.Voucher != "" {
+		step.Request = fateOf(p.ID)
+	}
+	out, err := s.store.Step(ctx, step, func(f Facts) (Change, error) {
 		if f.Found {
 			return Change{Payment: f.Payment}, nil
 		}
 		return Change{Payment: p, Events: []Event{CreatedEvent{Payment: p}}}, nil
 	})
+	if err == nil && out.ID == gaveUp {
+		return Payment{}, fault.New(fault.Aborted, "VOUCHER_RELEASED", "the voucher was released before the payment was made; send the request again")
+	}
+	if err == nil && out.Payment.ID == "" { // a repeat that met the other's commit halfway
+		return s.store.Payment(ctx, p.ID)
+	}
 	return out.Payment, err
 }
 

@@ -75,7 +75,7 @@ func (s *Service) expire(ctx context.Context, p Payment, now time.Time) (Payment
 		}
 		return f.Payment.expire(f, transaction, now)
 	})
-	return out.Payment, err
+	return s.told(out.Payment, err)
 }
 
 func (p Payment) expire(f Facts, transaction string, now time.Time) (Change, error) {

@@ -122,6 +122,8 @@ type Payment struct {
 	// Assurance is how strongly the wearer was authenticated, 0 until the band approved; Need is what the tap had to show.
 	Assurance int
 	Need      limit.Need
+	// Discount is what a voucher took off the price. Amount is without it.
+	Discount Discount
 	// Reserved is what it holds of the limits.
 	Reserved limit.Reservation
 	// ResponseDigest is the SHA-256 of the response that decided, ResultFrame the answer for the band; both serve repeats. Of an

@@ -18,6 +18,8 @@ type Store interface {
 	// Due lists payments that wait for a tap which expired before the one time, and those with holds that lapsed before the
 	// other, oldest first.
 	Due(ctx context.Context, tap, hold time.Time, limit int) ([]Payment, error)
+	// Answered is the answer that a request got before, without its payment.
+	Answered(ctx context.Context, req Request) (a Answer, found bool, err error)
 	// List reads payments, newest first, from just after the cursor or, when that is nil, from the newest.
 	List(ctx context.Context, f Filter, after *Cursor, limit int) ([]Payment, error)
 }

@@ -18,7 +18,7 @@ var errPaymentNotFound = fault.New(fault.NotFound, "PAYMENT_NOT_FOUND", "there i
 // written is the columns that are written once, with the payment.
 const written = "id text, amount bigint, currency text, merchant text, merchant_name text, terminal text, device text, partner text, " +
 	"account text, mode text, creator text, category_code bigint, capture_mode text, offline bigint, challenge text, " +
-	"challenge_frame bytea, tap_expires_at bigint, requirements text, need_level bigint, need_reason text, tapped_at bigint?, created_at bigint"
+	"challenge_frame bytea, tap_expires_at bigint, requirements text, need_level bigint, need_reason text, voucher text, discount bigint, tapped_at bigint?, created_at bigint"
 
 // changing is the columns that the payment's steps change.
 const changing = "state text, pong_key bytea?, decline_reason text, transaction_id text?, response_digest bytea?, result_frame bytea?, " +
@@ -157,7 +157,8 @@ func values(p payment.Payment) []any {
 	return append([]any{
 		p.ID, p.Amount.Minor, p.Amount.Currency, p.Merchant, p.MerchantDisplayName, p.Terminal, p.Device, p.Partner, p.Account,
 		string(p.Mode), p.Creator, int64(p.CategoryCode), string(p.CaptureMode), offline, p.Tap.Challenge, notNull(p.Tap.Frame),
-		orZero(p.Tap.ExpireTime), strings.Join(p.Tap.Requirements, ","), int64(p.Need.Level), p.Need.Reason, tapped, micros(p.CreateTime),
+		orZero(p.Tap.ExpireTime), strings.Join(p.Tap.Requirements, ","), int64(p.Need.Level), p.Need.Reason, p.Discount.Voucher,
+		p.Discount.Minor, tapped, micros(p.CreateTime),
 	}, changes(p)[1:]...)
 }
 
@@ -201,7 +202,7 @@ func read(row interface{ Scan(dest ...any) error }) (payment.Payment, error) {
 	var holdExpires, tapped sql.NullInt64
 	err := row.Scan(&p.ID, &p.Amount.Minor, &p.Amount.Currency, &p.Merchant, &p.MerchantDisplayName, &p.Terminal, &p.Device, &p.Partner,
 		&p.Account, &p.Mode, &p.Creator, &p.CategoryCode, &p.CaptureMode, &p.Offline, &p.Tap.Challenge, &p.Tap.Frame, &tapExpires,
-		&requirements, &p.Need.Level, &p.Need.Reason, &tapped, &created,
+		&requirements, &p.Need.Level, &p.Need.Reason, &p.Discount.Voucher, &p.Discount.Minor, &tapped, &created,
 		&p.State, &p.Tap.PongKey, &p.DeclineReason, &transaction, &p.ResponseDigest, &p.ResultFrame, &p.CapturedMinor, &p.ReleasedMinor,
 		&p.RefundedMinor, &p.FeeMinor, &p.FeeBackMinor, &p.Captures, &p.Refunds, &holdExpires, &p.Assurance, &reserved, &updated, &p.Revision)
 	if err != nil {

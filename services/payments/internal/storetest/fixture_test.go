@@ -31,6 +31,7 @@ type fixture struct {
 	store    *store.Store
 	service  *payment.Service
 	auth     *approver
+	vouchers *wallet
 	merchant payment.Merchant
 	terminal payment.Caller
 }
@@ -39,10 +40,8 @@ func newFixture(t testing.TB, db *sqldb.DB) *fixture {
 	t.Helper()
 	must(t, db.Migrate(t.Context(), store.Migrations()))
 	clock := testkit.Clock(start)
-	f := &fixture{db: db, store: store.New(db, bus.Encode, clock.Now), auth: &approver{intents: map[string]payment.ChallengeRequest{}}}
-	f.service = payment.NewService(f.store, payment.Directory{Wallets: f.store, Merchants: f.store, Limits: f.store}, f.auth, payment.Config{
-		Grace: grace, Issuer: issuer, NewID: newID, NewTerminalID: func() string { return newID()[20:] },
-	})
+	f := &fixture{db: db, store: store.New(db, bus.Encode, clock.Now), auth: &approver{intents: map[string]payment.ChallengeRequest{}}, vouchers: newWallet()}
+	f.service = f.serviceOn(f.store, f.auth)
 	var err error
 	f.merchant, err = f.service.CreateMerchant(t.Context(), request("CreateMerchant"), payment.Merchant{
 		DisplayName: "Noodles", CategoryCode: 5812, Currency: "CNY",
@@ -53,6 +52,13 @@ func newFixture(t testing.TB, db *sqldb.DB) *fixture {
 	f.terminal = payment.Caller{Role: payment.Terminal, Merchant: f.merchant.ID, Terminal: till.ID, Mode: payment.Live}
 	f.wallet(t, "alice", 0)
 	return f
+}
+
+// serviceOn is a service of another process, or with another auth.
+func (f *fixture) serviceOn(s *store.Store, auth payment.Auth) *payment.Service {
+	return payment.NewService(s, payment.Directory{Wallets: s, Merchants: s, Limits: s, Holds: s, Vouchers: f.vouchers}, auth, payment.Config{
+		Grace: grace, Issuer: issuer, NewID: newID, NewTerminalID: func() string { return newID()[20:] },
+	})
 }
 
 func (f *fixture) wallet(t testing.TB, id string, balance int64) {

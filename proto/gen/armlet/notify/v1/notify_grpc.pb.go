@@ -191,7 +191,8 @@ type NotifyServiceClient interface {
 	// the assertion (purpose VOUCHER) of a band, or a payment. Callers: terminal, partner with scope vouchers.redeem, service payments.
 	// Safe to repeat with the same request_id.
 	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, ASSERTION_REQUIRED, ASSERTION_INVALID, ASSERTION_MISMATCH, ASSERTION_USED, REQUEST_ID_REUSED, and
-	// all that VerifyVoucher lists, of which the first is the reason and all are in the detail `reasons`; to payments also WEARER_UNKNOWN.
+	// all that VerifyVoucher lists, of which the first is the reason and all are in the detail `reasons`; to payments also WEARER_UNKNOWN,
+	// VOUCHER_NOT_FOR_PAYMENTS (an ENTITLEMENT) and VOUCHER_COVERS_PRICE (nothing would be left to pay).
 	ReserveVoucher(ctx context.Context, in *ReserveVoucherRequest, opts ...grpc.CallOption) (*Redemption, error)
 	// ConfirmRedemption redeems what was reserved. Callers: who reserved it. Safe to repeat.
 	// Reasons: REDEMPTION_NOT_FOUND, REDEMPTION_STATE (it was cancelled, undone, or its hold has expired), REQUEST_ID_REUSED.
@@ -943,7 +944,8 @@ type NotifyServiceServer interface {
 	// the assertion (purpose VOUCHER) of a band, or a payment. Callers: terminal, partner with scope vouchers.redeem, service payments.
 	// Safe to repeat with the same request_id.
 	// Reasons: VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, ASSERTION_REQUIRED, ASSERTION_INVALID, ASSERTION_MISMATCH, ASSERTION_USED, REQUEST_ID_REUSED, and
-	// all that VerifyVoucher lists, of which the first is the reason and all are in the detail `reasons`; to payments also WEARER_UNKNOWN.
+	// all that VerifyVoucher lists, of which the first is the reason and all are in the detail `reasons`; to payments also WEARER_UNKNOWN,
+	// VOUCHER_NOT_FOR_PAYMENTS (an ENTITLEMENT) and VOUCHER_COVERS_PRICE (nothing would be left to pay).
 	ReserveVoucher(context.Context, *ReserveVoucherRequest) (*Redemption, error)
 	// ConfirmRedemption redeems what was reserved. Callers: who reserved it. Safe to repeat.
 	// Reasons: REDEMPTION_NOT_FOUND, REDEMPTION_STATE (it was cancelled, undone, or its hold has expired), REQUEST_ID_REUSED.

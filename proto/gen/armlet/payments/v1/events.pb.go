@@ -897,7 +897,9 @@ type PaymentFacts struct {
 	// True for a tap that a terminal took without a connection.
 	Offline bool `protobuf:"varint,13,opt,name=offline,proto3" json:"offline,omitempty"`
 	// When the band was tapped, by the terminal's clock; set for taps without a connection.
-	TapTime       *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=tap_time,json=tapTime,proto3" json:"tap_time,omitempty"`
+	TapTime *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=tap_time,json=tapTime,proto3" json:"tap_time,omitempty"`
+	// What a voucher took off the price; unset without one. All amounts here are without it.
+	Discount      *Discount `protobuf:"bytes,15,opt,name=discount,proto3" json:"discount,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1030,6 +1032,13 @@ func (x *PaymentFacts) GetTapTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *PaymentFacts) GetDiscount() *Discount {
+	if x != nil {
+		return x.Discount
+	}
+	return nil
+}
+
 var File_armlet_payments_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_events_proto_rawDesc = "" +
@@ -1084,7 +1093,7 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"settlement\x12\x1a\n" +
 	"\bmerchant\x18\x02 \x01(\tR\bmerchant\x120\n" +
 	"\bpaid_out\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\apaidOut\x125\n" +
-	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xf7\x04\n" +
+	"\bend_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\"\xb1\x05\n" +
 	"\fPaymentFacts\x12\x18\n" +
 	"\apayment\x18\x01 \x01(\tR\apayment\x12-\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12\x1a\n" +
@@ -1101,7 +1110,8 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"\x0frefunded_amount\x18\v \x01(\v2\x15.armlet.type.v1.MoneyR\x0erefundedAmount\x12\x1a\n" +
 	"\bterminal\x18\f \x01(\tR\bterminal\x12\x18\n" +
 	"\aoffline\x18\r \x01(\bR\aoffline\x125\n" +
-	"\btap_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\atapTimeBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
+	"\btap_time\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\atapTime\x128\n" +
+	"\bdiscount\x18\x0f \x01(\v2\x1c.armlet.payments.v1.DiscountR\bdiscountBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_armlet_payments_v1_events_proto_rawDescOnce sync.Once
@@ -1136,6 +1146,7 @@ var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
 	(*v1.Money)(nil),              // 17: armlet.type.v1.Money
 	(PaymentState)(0),             // 18: armlet.payments.v1.PaymentState
+	(*Discount)(nil),              // 19: armlet.payments.v1.Discount
 }
 var file_armlet_payments_v1_events_proto_depIdxs = []int32{
 	15, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
@@ -1161,11 +1172,12 @@ var file_armlet_payments_v1_events_proto_depIdxs = []int32{
 	17, // 20: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
 	17, // 21: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
 	16, // 22: armlet.payments.v1.PaymentFacts.tap_time:type_name -> google.protobuf.Timestamp
-	23, // [23:23] is the sub-list for method output_type
-	23, // [23:23] is the sub-list for method input_type
-	23, // [23:23] is the sub-list for extension type_name
-	23, // [23:23] is the sub-list for extension extendee
-	0,  // [0:23] is the sub-list for field type_name
+	19, // 23: armlet.payments.v1.PaymentFacts.discount:type_name -> armlet.payments.v1.Discount
+	24, // [24:24] is the sub-list for method output_type
+	24, // [24:24] is the sub-list for method input_type
+	24, // [24:24] is the sub-list for extension type_name
+	24, // [24:24] is the sub-list for extension extendee
+	0,  // [0:24] is the sub-list for field type_name
 }
 
 func init() { file_armlet_payments_v1_events_proto_init() }

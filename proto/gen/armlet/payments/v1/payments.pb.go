@@ -200,7 +200,9 @@ type Payment struct {
 	// Rises with every change.
 	Revision int64 `protobuf:"varint,18,opt,name=revision,proto3" json:"revision,omitempty"`
 	// When the band was tapped, by the terminal's clock; set for taps without a connection.
-	TapTime       *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=tap_time,json=tapTime,proto3" json:"tap_time,omitempty"`
+	TapTime *timestamppb.Timestamp `protobuf:"bytes,19,opt,name=tap_time,json=tapTime,proto3" json:"tap_time,omitempty"`
+	// What a voucher took off; unset without one. The amount is what was left to pay.
+	Discount      *Discount `protobuf:"bytes,20,opt,name=discount,proto3" json:"discount,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -368,6 +370,86 @@ func (x *Payment) GetTapTime() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Payment) GetDiscount() *Discount {
+	if x != nil {
+		return x.Discount
+	}
+	return nil
+}
+
+// Discount is what a voucher takes off the price of a payment.
+type Discount struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `vouchers/{uuid}`.
+	Voucher string `protobuf:"bytes,1,opt,name=voucher,proto3" json:"voucher,omitempty"`
+	// `vouchers/{uuid}/redemptions/{uuid}`, whose last part is the payment's. It is confirmed, cancelled and undone as the payment goes.
+	Redemption string `protobuf:"bytes,2,opt,name=redemption,proto3" json:"redemption,omitempty"`
+	// The price.
+	GrossAmount *v1.Money `protobuf:"bytes,3,opt,name=gross_amount,json=grossAmount,proto3" json:"gross_amount,omitempty"`
+	// How much of it the voucher takes off; the payment's amount is the rest.
+	Amount        *v1.Money `protobuf:"bytes,4,opt,name=amount,proto3" json:"amount,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Discount) Reset() {
+	*x = Discount{}
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Discount) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Discount) ProtoMessage() {}
+
+func (x *Discount) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Discount.ProtoReflect.Descriptor instead.
+func (*Discount) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Discount) GetVoucher() string {
+	if x != nil {
+		return x.Voucher
+	}
+	return ""
+}
+
+func (x *Discount) GetRedemption() string {
+	if x != nil {
+		return x.Redemption
+	}
+	return ""
+}
+
+func (x *Discount) GetGrossAmount() *v1.Money {
+	if x != nil {
+		return x.GrossAmount
+	}
+	return nil
+}
+
+func (x *Discount) GetAmount() *v1.Money {
+	if x != nil {
+		return x.Amount
+	}
+	return nil
+}
+
 // Tap is what a phone or terminal needs to ask the band.
 type Tap struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -390,7 +472,7 @@ type Tap struct {
 
 func (x *Tap) Reset() {
 	*x = Tap{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[1]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -402,7 +484,7 @@ func (x *Tap) String() string {
 func (*Tap) ProtoMessage() {}
 
 func (x *Tap) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[1]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -415,7 +497,7 @@ func (x *Tap) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tap.ProtoReflect.Descriptor instead.
 func (*Tap) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{1}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Tap) GetChallengeFrame() []byte {
@@ -477,14 +559,16 @@ type CreatePaymentRequest struct {
 	// Makes the call safe to repeat: the same id with the same content gives the same payment.
 	RequestId string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	// When the money moves once the band approved; not given is CAPTURE_MODE_AUTOMATIC.
-	CaptureMode   CaptureMode `protobuf:"varint,6,opt,name=capture_mode,json=captureMode,proto3,enum=armlet.payments.v1.CaptureMode" json:"capture_mode,omitempty"`
+	CaptureMode CaptureMode `protobuf:"varint,6,opt,name=capture_mode,json=captureMode,proto3,enum=armlet.payments.v1.CaptureMode" json:"capture_mode,omitempty"`
+	// The code of a voucher to pay with; empty for none. The amount is the price then, and the band is asked for what is left of it. Secret.
+	VoucherCode   string `protobuf:"bytes,7,opt,name=voucher_code,json=voucherCode,proto3" json:"voucher_code,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreatePaymentRequest) Reset() {
 	*x = CreatePaymentRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[2]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -496,7 +580,7 @@ func (x *CreatePaymentRequest) String() string {
 func (*CreatePaymentRequest) ProtoMessage() {}
 
 func (x *CreatePaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[2]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -509,7 +593,7 @@ func (x *CreatePaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreatePaymentRequest.ProtoReflect.Descriptor instead.
 func (*CreatePaymentRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{2}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *CreatePaymentRequest) GetMerchant() string {
@@ -565,6 +649,13 @@ func (x *CreatePaymentRequest) GetCaptureMode() CaptureMode {
 	return CaptureMode_CAPTURE_MODE_UNSPECIFIED
 }
 
+func (x *CreatePaymentRequest) GetVoucherCode() string {
+	if x != nil {
+		return x.VoucherCode
+	}
+	return ""
+}
+
 type isCreatePaymentRequest_Payer interface {
 	isCreatePaymentRequest_Payer()
 }
@@ -596,7 +687,7 @@ type ConfirmPaymentRequest struct {
 
 func (x *ConfirmPaymentRequest) Reset() {
 	*x = ConfirmPaymentRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[3]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -608,7 +699,7 @@ func (x *ConfirmPaymentRequest) String() string {
 func (*ConfirmPaymentRequest) ProtoMessage() {}
 
 func (x *ConfirmPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[3]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -621,7 +712,7 @@ func (x *ConfirmPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmPaymentRequest.ProtoReflect.Descriptor instead.
 func (*ConfirmPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{3}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ConfirmPaymentRequest) GetName() string {
@@ -651,7 +742,7 @@ type ConfirmPaymentResponse struct {
 
 func (x *ConfirmPaymentResponse) Reset() {
 	*x = ConfirmPaymentResponse{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[4]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -663,7 +754,7 @@ func (x *ConfirmPaymentResponse) String() string {
 func (*ConfirmPaymentResponse) ProtoMessage() {}
 
 func (x *ConfirmPaymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[4]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -676,7 +767,7 @@ func (x *ConfirmPaymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ConfirmPaymentResponse.ProtoReflect.Descriptor instead.
 func (*ConfirmPaymentResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{4}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ConfirmPaymentResponse) GetPayment() *Payment {
@@ -706,7 +797,7 @@ type AuthorizePaymentRequest struct {
 
 func (x *AuthorizePaymentRequest) Reset() {
 	*x = AuthorizePaymentRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[5]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -718,7 +809,7 @@ func (x *AuthorizePaymentRequest) String() string {
 func (*AuthorizePaymentRequest) ProtoMessage() {}
 
 func (x *AuthorizePaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[5]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -731,7 +822,7 @@ func (x *AuthorizePaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuthorizePaymentRequest.ProtoReflect.Descriptor instead.
 func (*AuthorizePaymentRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{5}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *AuthorizePaymentRequest) GetName() string {
@@ -765,7 +856,7 @@ type CapturePaymentRequest struct {
 
 func (x *CapturePaymentRequest) Reset() {
 	*x = CapturePaymentRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[6]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -777,7 +868,7 @@ func (x *CapturePaymentRequest) String() string {
 func (*CapturePaymentRequest) ProtoMessage() {}
 
 func (x *CapturePaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[6]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -790,7 +881,7 @@ func (x *CapturePaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapturePaymentRequest.ProtoReflect.Descriptor instead.
 func (*CapturePaymentRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{6}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *CapturePaymentRequest) GetName() string {
@@ -834,7 +925,7 @@ type CapturePaymentResponse struct {
 
 func (x *CapturePaymentResponse) Reset() {
 	*x = CapturePaymentResponse{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[7]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -846,7 +937,7 @@ func (x *CapturePaymentResponse) String() string {
 func (*CapturePaymentResponse) ProtoMessage() {}
 
 func (x *CapturePaymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[7]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -859,7 +950,7 @@ func (x *CapturePaymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CapturePaymentResponse.ProtoReflect.Descriptor instead.
 func (*CapturePaymentResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{7}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *CapturePaymentResponse) GetPayment() *Payment {
@@ -887,7 +978,7 @@ type VoidPaymentRequest struct {
 
 func (x *VoidPaymentRequest) Reset() {
 	*x = VoidPaymentRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[8]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -899,7 +990,7 @@ func (x *VoidPaymentRequest) String() string {
 func (*VoidPaymentRequest) ProtoMessage() {}
 
 func (x *VoidPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[8]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -912,7 +1003,7 @@ func (x *VoidPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VoidPaymentRequest.ProtoReflect.Descriptor instead.
 func (*VoidPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{8}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VoidPaymentRequest) GetName() string {
@@ -937,7 +1028,7 @@ type RefundPaymentRequest struct {
 
 func (x *RefundPaymentRequest) Reset() {
 	*x = RefundPaymentRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[9]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -949,7 +1040,7 @@ func (x *RefundPaymentRequest) String() string {
 func (*RefundPaymentRequest) ProtoMessage() {}
 
 func (x *RefundPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[9]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -962,7 +1053,7 @@ func (x *RefundPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundPaymentRequest.ProtoReflect.Descriptor instead.
 func (*RefundPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{9}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *RefundPaymentRequest) GetName() string {
@@ -999,7 +1090,7 @@ type RefundPaymentResponse struct {
 
 func (x *RefundPaymentResponse) Reset() {
 	*x = RefundPaymentResponse{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[10]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1011,7 +1102,7 @@ func (x *RefundPaymentResponse) String() string {
 func (*RefundPaymentResponse) ProtoMessage() {}
 
 func (x *RefundPaymentResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[10]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1024,7 +1115,7 @@ func (x *RefundPaymentResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RefundPaymentResponse.ProtoReflect.Descriptor instead.
 func (*RefundPaymentResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{10}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RefundPaymentResponse) GetPayment() *Payment {
@@ -1052,7 +1143,7 @@ type GetPaymentRequest struct {
 
 func (x *GetPaymentRequest) Reset() {
 	*x = GetPaymentRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[11]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1064,7 +1155,7 @@ func (x *GetPaymentRequest) String() string {
 func (*GetPaymentRequest) ProtoMessage() {}
 
 func (x *GetPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[11]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1077,7 +1168,7 @@ func (x *GetPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPaymentRequest.ProtoReflect.Descriptor instead.
 func (*GetPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{11}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetPaymentRequest) GetName() string {
@@ -1098,7 +1189,7 @@ type WatchPaymentRequest struct {
 
 func (x *WatchPaymentRequest) Reset() {
 	*x = WatchPaymentRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[12]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1110,7 +1201,7 @@ func (x *WatchPaymentRequest) String() string {
 func (*WatchPaymentRequest) ProtoMessage() {}
 
 func (x *WatchPaymentRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[12]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1123,7 +1214,7 @@ func (x *WatchPaymentRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WatchPaymentRequest.ProtoReflect.Descriptor instead.
 func (*WatchPaymentRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{12}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *WatchPaymentRequest) GetName() string {
@@ -1162,7 +1253,7 @@ type ListPaymentsRequest struct {
 
 func (x *ListPaymentsRequest) Reset() {
 	*x = ListPaymentsRequest{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1174,7 +1265,7 @@ func (x *ListPaymentsRequest) String() string {
 func (*ListPaymentsRequest) ProtoMessage() {}
 
 func (x *ListPaymentsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1187,7 +1278,7 @@ func (x *ListPaymentsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPaymentsRequest.ProtoReflect.Descriptor instead.
 func (*ListPaymentsRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{13}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListPaymentsRequest) GetPageSize() int32 {
@@ -1273,7 +1364,7 @@ type ListPaymentsResponse struct {
 
 func (x *ListPaymentsResponse) Reset() {
 	*x = ListPaymentsResponse{}
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1285,7 +1376,7 @@ func (x *ListPaymentsResponse) String() string {
 func (*ListPaymentsResponse) ProtoMessage() {}
 
 func (x *ListPaymentsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_payments_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_payments_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1298,7 +1389,7 @@ func (x *ListPaymentsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPaymentsResponse.ProtoReflect.Descriptor instead.
 func (*ListPaymentsResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{14}
+	return file_armlet_payments_v1_payments_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListPaymentsResponse) GetPayments() []*Payment {
@@ -1319,7 +1410,7 @@ var File_armlet_payments_v1_payments_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\n" +
-	"!armlet/payments/v1/payments.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/accounts.proto\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a armlet/payments/v1/offline.proto\x1a#armlet/payments/v1/settlement.proto\x1a\"armlet/payments/v1/transfers.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xec\x06\n" +
+	"!armlet/payments/v1/payments.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/accounts.proto\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a armlet/payments/v1/offline.proto\x1a#armlet/payments/v1/settlement.proto\x1a\"armlet/payments/v1/transfers.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\a\n" +
 	"\aPayment\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x126\n" +
 	"\x05state\x18\x02 \x01(\x0e2 .armlet.payments.v1.PaymentStateR\x05state\x12-\n" +
@@ -1342,7 +1433,15 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\aoffline\x18\x10 \x01(\bR\aoffline\x12'\n" +
 	"\x0fassurance_level\x18\x11 \x01(\x05R\x0eassuranceLevel\x12\x1a\n" +
 	"\brevision\x18\x12 \x01(\x03R\brevision\x125\n" +
-	"\btap_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\atapTime\"\x83\x02\n" +
+	"\btap_time\x18\x13 \x01(\v2\x1a.google.protobuf.TimestampR\atapTime\x128\n" +
+	"\bdiscount\x18\x14 \x01(\v2\x1c.armlet.payments.v1.DiscountR\bdiscount\"\xad\x01\n" +
+	"\bDiscount\x12\x18\n" +
+	"\avoucher\x18\x01 \x01(\tR\avoucher\x12\x1e\n" +
+	"\n" +
+	"redemption\x18\x02 \x01(\tR\n" +
+	"redemption\x128\n" +
+	"\fgross_amount\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\vgrossAmount\x12-\n" +
+	"\x06amount\x18\x04 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\"\x83\x02\n" +
 	"\x03Tap\x12'\n" +
 	"\x0fchallenge_frame\x18\x01 \x01(\fR\x0echallengeFrame\x12;\n" +
 	"\vexpire_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
@@ -1350,7 +1449,7 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\frequirements\x18\x03 \x03(\tR\frequirements\x12\x1e\n" +
 	"\bpong_key\x18\x04 \x01(\fB\x03\x80\x01\x01R\apongKey\x12'\n" +
 	"\x0fassurance_level\x18\x05 \x01(\x05R\x0eassuranceLevel\x12)\n" +
-	"\x10assurance_reason\x18\x06 \x01(\tR\x0fassuranceReason\"\xe2\x03\n" +
+	"\x10assurance_reason\x18\x06 \x01(\tR\x0fassuranceReason\"\xaa\x04\n" +
 	"\x14CreatePaymentRequest\x12k\n" +
 	"\bmerchant\x18\x01 \x01(\tBO\xbaHLrJ2H^merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\bmerchant\x125\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyB\x06\xbaH\x03\xc8\x01\x01R\x06amount\x12@\n" +
@@ -1359,7 +1458,8 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\aaccount\x18\x04 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$H\x00R\aaccount\x12=\n" +
 	"\n" +
 	"request_id\x18\x05 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x12L\n" +
-	"\fcapture_mode\x18\x06 \x01(\x0e2\x1f.armlet.payments.v1.CaptureModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\vcaptureModeB\x0e\n" +
+	"\fcapture_mode\x18\x06 \x01(\x0e2\x1f.armlet.payments.v1.CaptureModeB\b\xbaH\x05\x82\x01\x02\x10\x01R\vcaptureMode\x12F\n" +
+	"\fvoucher_code\x18\a \x01(\tB#\xbaH\x1dr\x1b2\x19^([0-9A-Za-z -]{15,24})?$\x80\x01\x01R\vvoucherCodeB\x0e\n" +
 	"\x05payer\x12\x05\xbaH\x02\b\x01\"\xae\x01\n" +
 	"\x15ConfirmPaymentRequest\x12b\n" +
 	"\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^payments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x121\n" +
@@ -1481,176 +1581,180 @@ func file_armlet_payments_v1_payments_proto_rawDescGZIP() []byte {
 }
 
 var file_armlet_payments_v1_payments_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_armlet_payments_v1_payments_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_armlet_payments_v1_payments_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
 var file_armlet_payments_v1_payments_proto_goTypes = []any{
 	(PaymentState)(0),                      // 0: armlet.payments.v1.PaymentState
 	(CaptureMode)(0),                       // 1: armlet.payments.v1.CaptureMode
 	(*Payment)(nil),                        // 2: armlet.payments.v1.Payment
-	(*Tap)(nil),                            // 3: armlet.payments.v1.Tap
-	(*CreatePaymentRequest)(nil),           // 4: armlet.payments.v1.CreatePaymentRequest
-	(*ConfirmPaymentRequest)(nil),          // 5: armlet.payments.v1.ConfirmPaymentRequest
-	(*ConfirmPaymentResponse)(nil),         // 6: armlet.payments.v1.ConfirmPaymentResponse
-	(*AuthorizePaymentRequest)(nil),        // 7: armlet.payments.v1.AuthorizePaymentRequest
-	(*CapturePaymentRequest)(nil),          // 8: armlet.payments.v1.CapturePaymentRequest
-	(*CapturePaymentResponse)(nil),         // 9: armlet.payments.v1.CapturePaymentResponse
-	(*VoidPaymentRequest)(nil),             // 10: armlet.payments.v1.VoidPaymentRequest
-	(*RefundPaymentRequest)(nil),           // 11: armlet.payments.v1.RefundPaymentRequest
-	(*RefundPaymentResponse)(nil),          // 12: armlet.payments.v1.RefundPaymentResponse
-	(*GetPaymentRequest)(nil),              // 13: armlet.payments.v1.GetPaymentRequest
-	(*WatchPaymentRequest)(nil),            // 14: armlet.payments.v1.WatchPaymentRequest
-	(*ListPaymentsRequest)(nil),            // 15: armlet.payments.v1.ListPaymentsRequest
-	(*ListPaymentsResponse)(nil),           // 16: armlet.payments.v1.ListPaymentsResponse
-	(*v1.Money)(nil),                       // 17: armlet.type.v1.Money
-	(*timestamppb.Timestamp)(nil),          // 18: google.protobuf.Timestamp
-	(*CreateAccountRequest)(nil),           // 19: armlet.payments.v1.CreateAccountRequest
-	(*GetAccountRequest)(nil),              // 20: armlet.payments.v1.GetAccountRequest
-	(*TopUpAccountRequest)(nil),            // 21: armlet.payments.v1.TopUpAccountRequest
-	(*WithdrawFromAccountRequest)(nil),     // 22: armlet.payments.v1.WithdrawFromAccountRequest
-	(*CloseAccountRequest)(nil),            // 23: armlet.payments.v1.CloseAccountRequest
-	(*GetStatementRequest)(nil),            // 24: armlet.payments.v1.GetStatementRequest
-	(*CreateMerchantRequest)(nil),          // 25: armlet.payments.v1.CreateMerchantRequest
-	(*GetMerchantRequest)(nil),             // 26: armlet.payments.v1.GetMerchantRequest
-	(*ListMerchantsRequest)(nil),           // 27: armlet.payments.v1.ListMerchantsRequest
-	(*UpdateMerchantRequest)(nil),          // 28: armlet.payments.v1.UpdateMerchantRequest
-	(*SuspendMerchantRequest)(nil),         // 29: armlet.payments.v1.SuspendMerchantRequest
-	(*ResumeMerchantRequest)(nil),          // 30: armlet.payments.v1.ResumeMerchantRequest
-	(*CreateTerminalRequest)(nil),          // 31: armlet.payments.v1.CreateTerminalRequest
-	(*GetTerminalRequest)(nil),             // 32: armlet.payments.v1.GetTerminalRequest
-	(*ListTerminalsRequest)(nil),           // 33: armlet.payments.v1.ListTerminalsRequest
-	(*SuspendTerminalRequest)(nil),         // 34: armlet.payments.v1.SuspendTerminalRequest
-	(*ResumeTerminalRequest)(nil),          // 35: armlet.payments.v1.ResumeTerminalRequest
-	(*SubmitOfflineTapsRequest)(nil),       // 36: armlet.payments.v1.SubmitOfflineTapsRequest
-	(*SetLimitPolicyRequest)(nil),          // 37: armlet.payments.v1.SetLimitPolicyRequest
-	(*GetLimitPolicyRequest)(nil),          // 38: armlet.payments.v1.GetLimitPolicyRequest
-	(*ListLimitPoliciesRequest)(nil),       // 39: armlet.payments.v1.ListLimitPoliciesRequest
-	(*DeleteLimitPolicyRequest)(nil),       // 40: armlet.payments.v1.DeleteLimitPolicyRequest
-	(*ListSettlementsRequest)(nil),         // 41: armlet.payments.v1.ListSettlementsRequest
-	(*GetSettlementRequest)(nil),           // 42: armlet.payments.v1.GetSettlementRequest
-	(*ExportSettlementReportRequest)(nil),  // 43: armlet.payments.v1.ExportSettlementReportRequest
-	(*PostTransfersRequest)(nil),           // 44: armlet.payments.v1.PostTransfersRequest
-	(*GetTrialBalanceRequest)(nil),         // 45: armlet.payments.v1.GetTrialBalanceRequest
-	(*VerifyLedgerRequest)(nil),            // 46: armlet.payments.v1.VerifyLedgerRequest
-	(*Account)(nil),                        // 47: armlet.payments.v1.Account
-	(*TopUpAccountResponse)(nil),           // 48: armlet.payments.v1.TopUpAccountResponse
-	(*WithdrawFromAccountResponse)(nil),    // 49: armlet.payments.v1.WithdrawFromAccountResponse
-	(*GetStatementResponse)(nil),           // 50: armlet.payments.v1.GetStatementResponse
-	(*Merchant)(nil),                       // 51: armlet.payments.v1.Merchant
-	(*ListMerchantsResponse)(nil),          // 52: armlet.payments.v1.ListMerchantsResponse
-	(*Terminal)(nil),                       // 53: armlet.payments.v1.Terminal
-	(*ListTerminalsResponse)(nil),          // 54: armlet.payments.v1.ListTerminalsResponse
-	(*SubmitOfflineTapsResponse)(nil),      // 55: armlet.payments.v1.SubmitOfflineTapsResponse
-	(*LimitPolicy)(nil),                    // 56: armlet.payments.v1.LimitPolicy
-	(*ListLimitPoliciesResponse)(nil),      // 57: armlet.payments.v1.ListLimitPoliciesResponse
-	(*DeleteLimitPolicyResponse)(nil),      // 58: armlet.payments.v1.DeleteLimitPolicyResponse
-	(*ListSettlementsResponse)(nil),        // 59: armlet.payments.v1.ListSettlementsResponse
-	(*Settlement)(nil),                     // 60: armlet.payments.v1.Settlement
-	(*ExportSettlementReportResponse)(nil), // 61: armlet.payments.v1.ExportSettlementReportResponse
-	(*PostTransfersResponse)(nil),          // 62: armlet.payments.v1.PostTransfersResponse
-	(*GetTrialBalanceResponse)(nil),        // 63: armlet.payments.v1.GetTrialBalanceResponse
-	(*VerifyLedgerResponse)(nil),           // 64: armlet.payments.v1.VerifyLedgerResponse
+	(*Discount)(nil),                       // 3: armlet.payments.v1.Discount
+	(*Tap)(nil),                            // 4: armlet.payments.v1.Tap
+	(*CreatePaymentRequest)(nil),           // 5: armlet.payments.v1.CreatePaymentRequest
+	(*ConfirmPaymentRequest)(nil),          // 6: armlet.payments.v1.ConfirmPaymentRequest
+	(*ConfirmPaymentResponse)(nil),         // 7: armlet.payments.v1.ConfirmPaymentResponse
+	(*AuthorizePaymentRequest)(nil),        // 8: armlet.payments.v1.AuthorizePaymentRequest
+	(*CapturePaymentRequest)(nil),          // 9: armlet.payments.v1.CapturePaymentRequest
+	(*CapturePaymentResponse)(nil),         // 10: armlet.payments.v1.CapturePaymentResponse
+	(*VoidPaymentRequest)(nil),             // 11: armlet.payments.v1.VoidPaymentRequest
+	(*RefundPaymentRequest)(nil),           // 12: armlet.payments.v1.RefundPaymentRequest
+	(*RefundPaymentResponse)(nil),          // 13: armlet.payments.v1.RefundPaymentResponse
+	(*GetPaymentRequest)(nil),              // 14: armlet.payments.v1.GetPaymentRequest
+	(*WatchPaymentRequest)(nil),            // 15: armlet.payments.v1.WatchPaymentRequest
+	(*ListPaymentsRequest)(nil),            // 16: armlet.payments.v1.ListPaymentsRequest
+	(*ListPaymentsResponse)(nil),           // 17: armlet.payments.v1.ListPaymentsResponse
+	(*v1.Money)(nil),                       // 18: armlet.type.v1.Money
+	(*timestamppb.Timestamp)(nil),          // 19: google.protobuf.Timestamp
+	(*CreateAccountRequest)(nil),           // 20: armlet.payments.v1.CreateAccountRequest
+	(*GetAccountRequest)(nil),              // 21: armlet.payments.v1.GetAccountRequest
+	(*TopUpAccountRequest)(nil),            // 22: armlet.payments.v1.TopUpAccountRequest
+	(*WithdrawFromAccountRequest)(nil),     // 23: armlet.payments.v1.WithdrawFromAccountRequest
+	(*CloseAccountRequest)(nil),            // 24: armlet.payments.v1.CloseAccountRequest
+	(*GetStatementRequest)(nil),            // 25: armlet.payments.v1.GetStatementRequest
+	(*CreateMerchantRequest)(nil),          // 26: armlet.payments.v1.CreateMerchantRequest
+	(*GetMerchantRequest)(nil),             // 27: armlet.payments.v1.GetMerchantRequest
+	(*ListMerchantsRequest)(nil),           // 28: armlet.payments.v1.ListMerchantsRequest
+	(*UpdateMerchantRequest)(nil),          // 29: armlet.payments.v1.UpdateMerchantRequest
+	(*SuspendMerchantRequest)(nil),         // 30: armlet.payments.v1.SuspendMerchantRequest
+	(*ResumeMerchantRequest)(nil),          // 31: armlet.payments.v1.ResumeMerchantRequest
+	(*CreateTerminalRequest)(nil),          // 32: armlet.payments.v1.CreateTerminalRequest
+	(*GetTerminalRequest)(nil),             // 33: armlet.payments.v1.GetTerminalRequest
+	(*ListTerminalsRequest)(nil),           // 34: armlet.payments.v1.ListTerminalsRequest
+	(*SuspendTerminalRequest)(nil),         // 35: armlet.payments.v1.SuspendTerminalRequest
+	(*ResumeTerminalRequest)(nil),          // 36: armlet.payments.v1.ResumeTerminalRequest
+	(*SubmitOfflineTapsRequest)(nil),       // 37: armlet.payments.v1.SubmitOfflineTapsRequest
+	(*SetLimitPolicyRequest)(nil),          // 38: armlet.payments.v1.SetLimitPolicyRequest
+	(*GetLimitPolicyRequest)(nil),          // 39: armlet.payments.v1.GetLimitPolicyRequest
+	(*ListLimitPoliciesRequest)(nil),       // 40: armlet.payments.v1.ListLimitPoliciesRequest
+	(*DeleteLimitPolicyRequest)(nil),       // 41: armlet.payments.v1.DeleteLimitPolicyRequest
+	(*ListSettlementsRequest)(nil),         // 42: armlet.payments.v1.ListSettlementsRequest
+	(*GetSettlementRequest)(nil),           // 43: armlet.payments.v1.GetSettlementRequest
+	(*ExportSettlementReportRequest)(nil),  // 44: armlet.payments.v1.ExportSettlementReportRequest
+	(*PostTransfersRequest)(nil),           // 45: armlet.payments.v1.PostTransfersRequest
+	(*GetTrialBalanceRequest)(nil),         // 46: armlet.payments.v1.GetTrialBalanceRequest
+	(*VerifyLedgerRequest)(nil),            // 47: armlet.payments.v1.VerifyLedgerRequest
+	(*Account)(nil),                        // 48: armlet.payments.v1.Account
+	(*TopUpAccountResponse)(nil),           // 49: armlet.payments.v1.TopUpAccountResponse
+	(*WithdrawFromAccountResponse)(nil),    // 50: armlet.payments.v1.WithdrawFromAccountResponse
+	(*GetStatementResponse)(nil),           // 51: armlet.payments.v1.GetStatementResponse
+	(*Merchant)(nil),                       // 52: armlet.payments.v1.Merchant
+	(*ListMerchantsResponse)(nil),          // 53: armlet.payments.v1.ListMerchantsResponse
+	(*Terminal)(nil),                       // 54: armlet.payments.v1.Terminal
+	(*ListTerminalsResponse)(nil),          // 55: armlet.payments.v1.ListTerminalsResponse
+	(*SubmitOfflineTapsResponse)(nil),      // 56: armlet.payments.v1.SubmitOfflineTapsResponse
+	(*LimitPolicy)(nil),                    // 57: armlet.payments.v1.LimitPolicy
+	(*ListLimitPoliciesResponse)(nil),      // 58: armlet.payments.v1.ListLimitPoliciesResponse
+	(*DeleteLimitPolicyResponse)(nil),      // 59: armlet.payments.v1.DeleteLimitPolicyResponse
+	(*ListSettlementsResponse)(nil),        // 60: armlet.payments.v1.ListSettlementsResponse
+	(*Settlement)(nil),                     // 61: armlet.payments.v1.Settlement
+	(*ExportSettlementReportResponse)(nil), // 62: armlet.payments.v1.ExportSettlementReportResponse
+	(*PostTransfersResponse)(nil),          // 63: armlet.payments.v1.PostTransfersResponse
+	(*GetTrialBalanceResponse)(nil),        // 64: armlet.payments.v1.GetTrialBalanceResponse
+	(*VerifyLedgerResponse)(nil),           // 65: armlet.payments.v1.VerifyLedgerResponse
 }
 var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	0,  // 0: armlet.payments.v1.Payment.state:type_name -> armlet.payments.v1.PaymentState
-	17, // 1: armlet.payments.v1.Payment.amount:type_name -> armlet.type.v1.Money
-	3,  // 2: armlet.payments.v1.Payment.tap:type_name -> armlet.payments.v1.Tap
-	18, // 3: armlet.payments.v1.Payment.create_time:type_name -> google.protobuf.Timestamp
-	18, // 4: armlet.payments.v1.Payment.update_time:type_name -> google.protobuf.Timestamp
+	18, // 1: armlet.payments.v1.Payment.amount:type_name -> armlet.type.v1.Money
+	4,  // 2: armlet.payments.v1.Payment.tap:type_name -> armlet.payments.v1.Tap
+	19, // 3: armlet.payments.v1.Payment.create_time:type_name -> google.protobuf.Timestamp
+	19, // 4: armlet.payments.v1.Payment.update_time:type_name -> google.protobuf.Timestamp
 	1,  // 5: armlet.payments.v1.Payment.capture_mode:type_name -> armlet.payments.v1.CaptureMode
-	17, // 6: armlet.payments.v1.Payment.captured_amount:type_name -> armlet.type.v1.Money
-	17, // 7: armlet.payments.v1.Payment.refunded_amount:type_name -> armlet.type.v1.Money
-	18, // 8: armlet.payments.v1.Payment.authorization_expire_time:type_name -> google.protobuf.Timestamp
-	18, // 9: armlet.payments.v1.Payment.tap_time:type_name -> google.protobuf.Timestamp
-	18, // 10: armlet.payments.v1.Tap.expire_time:type_name -> google.protobuf.Timestamp
-	17, // 11: armlet.payments.v1.CreatePaymentRequest.amount:type_name -> armlet.type.v1.Money
-	1,  // 12: armlet.payments.v1.CreatePaymentRequest.capture_mode:type_name -> armlet.payments.v1.CaptureMode
-	2,  // 13: armlet.payments.v1.ConfirmPaymentResponse.payment:type_name -> armlet.payments.v1.Payment
-	17, // 14: armlet.payments.v1.CapturePaymentRequest.amount:type_name -> armlet.type.v1.Money
-	2,  // 15: armlet.payments.v1.CapturePaymentResponse.payment:type_name -> armlet.payments.v1.Payment
-	17, // 16: armlet.payments.v1.RefundPaymentRequest.amount:type_name -> armlet.type.v1.Money
-	2,  // 17: armlet.payments.v1.RefundPaymentResponse.payment:type_name -> armlet.payments.v1.Payment
-	0,  // 18: armlet.payments.v1.ListPaymentsRequest.states:type_name -> armlet.payments.v1.PaymentState
-	18, // 19: armlet.payments.v1.ListPaymentsRequest.start_time:type_name -> google.protobuf.Timestamp
-	18, // 20: armlet.payments.v1.ListPaymentsRequest.end_time:type_name -> google.protobuf.Timestamp
-	2,  // 21: armlet.payments.v1.ListPaymentsResponse.payments:type_name -> armlet.payments.v1.Payment
-	19, // 22: armlet.payments.v1.PaymentsService.CreateAccount:input_type -> armlet.payments.v1.CreateAccountRequest
-	20, // 23: armlet.payments.v1.PaymentsService.GetAccount:input_type -> armlet.payments.v1.GetAccountRequest
-	21, // 24: armlet.payments.v1.PaymentsService.TopUpAccount:input_type -> armlet.payments.v1.TopUpAccountRequest
-	22, // 25: armlet.payments.v1.PaymentsService.WithdrawFromAccount:input_type -> armlet.payments.v1.WithdrawFromAccountRequest
-	23, // 26: armlet.payments.v1.PaymentsService.CloseAccount:input_type -> armlet.payments.v1.CloseAccountRequest
-	24, // 27: armlet.payments.v1.PaymentsService.GetStatement:input_type -> armlet.payments.v1.GetStatementRequest
-	25, // 28: armlet.payments.v1.PaymentsService.CreateMerchant:input_type -> armlet.payments.v1.CreateMerchantRequest
-	26, // 29: armlet.payments.v1.PaymentsService.GetMerchant:input_type -> armlet.payments.v1.GetMerchantRequest
-	27, // 30: armlet.payments.v1.PaymentsService.ListMerchants:input_type -> armlet.payments.v1.ListMerchantsRequest
-	28, // 31: armlet.payments.v1.PaymentsService.UpdateMerchant:input_type -> armlet.payments.v1.UpdateMerchantRequest
-	29, // 32: armlet.payments.v1.PaymentsService.SuspendMerchant:input_type -> armlet.payments.v1.SuspendMerchantRequest
-	30, // 33: armlet.payments.v1.PaymentsService.ResumeMerchant:input_type -> armlet.payments.v1.ResumeMerchantRequest
-	31, // 34: armlet.payments.v1.PaymentsService.CreateTerminal:input_type -> armlet.payments.v1.CreateTerminalRequest
-	32, // 35: armlet.payments.v1.PaymentsService.GetTerminal:input_type -> armlet.payments.v1.GetTerminalRequest
-	33, // 36: armlet.payments.v1.PaymentsService.ListTerminals:input_type -> armlet.payments.v1.ListTerminalsRequest
-	34, // 37: armlet.payments.v1.PaymentsService.SuspendTerminal:input_type -> armlet.payments.v1.SuspendTerminalRequest
-	35, // 38: armlet.payments.v1.PaymentsService.ResumeTerminal:input_type -> armlet.payments.v1.ResumeTerminalRequest
-	4,  // 39: armlet.payments.v1.PaymentsService.CreatePayment:input_type -> armlet.payments.v1.CreatePaymentRequest
-	5,  // 40: armlet.payments.v1.PaymentsService.ConfirmPayment:input_type -> armlet.payments.v1.ConfirmPaymentRequest
-	7,  // 41: armlet.payments.v1.PaymentsService.AuthorizePayment:input_type -> armlet.payments.v1.AuthorizePaymentRequest
-	8,  // 42: armlet.payments.v1.PaymentsService.CapturePayment:input_type -> armlet.payments.v1.CapturePaymentRequest
-	10, // 43: armlet.payments.v1.PaymentsService.VoidPayment:input_type -> armlet.payments.v1.VoidPaymentRequest
-	11, // 44: armlet.payments.v1.PaymentsService.RefundPayment:input_type -> armlet.payments.v1.RefundPaymentRequest
-	13, // 45: armlet.payments.v1.PaymentsService.GetPayment:input_type -> armlet.payments.v1.GetPaymentRequest
-	14, // 46: armlet.payments.v1.PaymentsService.WatchPayment:input_type -> armlet.payments.v1.WatchPaymentRequest
-	15, // 47: armlet.payments.v1.PaymentsService.ListPayments:input_type -> armlet.payments.v1.ListPaymentsRequest
-	36, // 48: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:input_type -> armlet.payments.v1.SubmitOfflineTapsRequest
-	37, // 49: armlet.payments.v1.PaymentsService.SetLimitPolicy:input_type -> armlet.payments.v1.SetLimitPolicyRequest
-	38, // 50: armlet.payments.v1.PaymentsService.GetLimitPolicy:input_type -> armlet.payments.v1.GetLimitPolicyRequest
-	39, // 51: armlet.payments.v1.PaymentsService.ListLimitPolicies:input_type -> armlet.payments.v1.ListLimitPoliciesRequest
-	40, // 52: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:input_type -> armlet.payments.v1.DeleteLimitPolicyRequest
-	41, // 53: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
-	42, // 54: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
-	43, // 55: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
-	44, // 56: armlet.payments.v1.PaymentsService.PostTransfers:input_type -> armlet.payments.v1.PostTransfersRequest
-	45, // 57: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
-	46, // 58: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
-	47, // 59: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
-	47, // 60: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
-	48, // 61: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
-	49, // 62: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
-	47, // 63: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
-	50, // 64: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
-	51, // 65: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
-	51, // 66: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
-	52, // 67: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
-	51, // 68: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
-	51, // 69: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
-	51, // 70: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
-	53, // 71: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
-	53, // 72: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
-	54, // 73: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
-	53, // 74: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
-	53, // 75: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
-	2,  // 76: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
-	6,  // 77: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
-	2,  // 78: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
-	9,  // 79: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
-	2,  // 80: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
-	12, // 81: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
-	2,  // 82: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
-	2,  // 83: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
-	16, // 84: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
-	55, // 85: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:output_type -> armlet.payments.v1.SubmitOfflineTapsResponse
-	56, // 86: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	56, // 87: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	57, // 88: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
-	58, // 89: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
-	59, // 90: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
-	60, // 91: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
-	61, // 92: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
-	62, // 93: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
-	63, // 94: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
-	64, // 95: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
-	59, // [59:96] is the sub-list for method output_type
-	22, // [22:59] is the sub-list for method input_type
-	22, // [22:22] is the sub-list for extension type_name
-	22, // [22:22] is the sub-list for extension extendee
-	0,  // [0:22] is the sub-list for field type_name
+	18, // 6: armlet.payments.v1.Payment.captured_amount:type_name -> armlet.type.v1.Money
+	18, // 7: armlet.payments.v1.Payment.refunded_amount:type_name -> armlet.type.v1.Money
+	19, // 8: armlet.payments.v1.Payment.authorization_expire_time:type_name -> google.protobuf.Timestamp
+	19, // 9: armlet.payments.v1.Payment.tap_time:type_name -> google.protobuf.Timestamp
+	3,  // 10: armlet.payments.v1.Payment.discount:type_name -> armlet.payments.v1.Discount
+	18, // 11: armlet.payments.v1.Discount.gross_amount:type_name -> armlet.type.v1.Money
+	18, // 12: armlet.payments.v1.Discount.amount:type_name -> armlet.type.v1.Money
+	19, // 13: armlet.payments.v1.Tap.expire_time:type_name -> google.protobuf.Timestamp
+	18, // 14: armlet.payments.v1.CreatePaymentRequest.amount:type_name -> armlet.type.v1.Money
+	1,  // 15: armlet.payments.v1.CreatePaymentRequest.capture_mode:type_name -> armlet.payments.v1.CaptureMode
+	2,  // 16: armlet.payments.v1.ConfirmPaymentResponse.payment:type_name -> armlet.payments.v1.Payment
+	18, // 17: armlet.payments.v1.CapturePaymentRequest.amount:type_name -> armlet.type.v1.Money
+	2,  // 18: armlet.payments.v1.CapturePaymentResponse.payment:type_name -> armlet.payments.v1.Payment
+	18, // 19: armlet.payments.v1.RefundPaymentRequest.amount:type_name -> armlet.type.v1.Money
+	2,  // 20: armlet.payments.v1.RefundPaymentResponse.payment:type_name -> armlet.payments.v1.Payment
+	0,  // 21: armlet.payments.v1.ListPaymentsRequest.states:type_name -> armlet.payments.v1.PaymentState
+	19, // 22: armlet.payments.v1.ListPaymentsRequest.start_time:type_name -> google.protobuf.Timestamp
+	19, // 23: armlet.payments.v1.ListPaymentsRequest.end_time:type_name -> google.protobuf.Timestamp
+	2,  // 24: armlet.payments.v1.ListPaymentsResponse.payments:type_name -> armlet.payments.v1.Payment
+	20, // 25: armlet.payments.v1.PaymentsService.CreateAccount:input_type -> armlet.payments.v1.CreateAccountRequest
+	21, // 26: armlet.payments.v1.PaymentsService.GetAccount:input_type -> armlet.payments.v1.GetAccountRequest
+	22, // 27: armlet.payments.v1.PaymentsService.TopUpAccount:input_type -> armlet.payments.v1.TopUpAccountRequest
+	23, // 28: armlet.payments.v1.PaymentsService.WithdrawFromAccount:input_type -> armlet.payments.v1.WithdrawFromAccountRequest
+	24, // 29: armlet.payments.v1.PaymentsService.CloseAccount:input_type -> armlet.payments.v1.CloseAccountRequest
+	25, // 30: armlet.payments.v1.PaymentsService.GetStatement:input_type -> armlet.payments.v1.GetStatementRequest
+	26, // 31: armlet.payments.v1.PaymentsService.CreateMerchant:input_type -> armlet.payments.v1.CreateMerchantRequest
+	27, // 32: armlet.payments.v1.PaymentsService.GetMerchant:input_type -> armlet.payments.v1.GetMerchantRequest
+	28, // 33: armlet.payments.v1.PaymentsService.ListMerchants:input_type -> armlet.payments.v1.ListMerchantsRequest
+	29, // 34: armlet.payments.v1.PaymentsService.UpdateMerchant:input_type -> armlet.payments.v1.UpdateMerchantRequest
+	30, // 35: armlet.payments.v1.PaymentsService.SuspendMerchant:input_type -> armlet.payments.v1.SuspendMerchantRequest
+	31, // 36: armlet.payments.v1.PaymentsService.ResumeMerchant:input_type -> armlet.payments.v1.ResumeMerchantRequest
+	32, // 37: armlet.payments.v1.PaymentsService.CreateTerminal:input_type -> armlet.payments.v1.CreateTerminalRequest
+	33, // 38: armlet.payments.v1.PaymentsService.GetTerminal:input_type -> armlet.payments.v1.GetTerminalRequest
+	34, // 39: armlet.payments.v1.PaymentsService.ListTerminals:input_type -> armlet.payments.v1.ListTerminalsRequest
+	35, // 40: armlet.payments.v1.PaymentsService.SuspendTerminal:input_type -> armlet.payments.v1.SuspendTerminalRequest
+	36, // 41: armlet.payments.v1.PaymentsService.ResumeTerminal:input_type -> armlet.payments.v1.ResumeTerminalRequest
+	5,  // 42: armlet.payments.v1.PaymentsService.CreatePayment:input_type -> armlet.payments.v1.CreatePaymentRequest
+	6,  // 43: armlet.payments.v1.PaymentsService.ConfirmPayment:input_type -> armlet.payments.v1.ConfirmPaymentRequest
+	8,  // 44: armlet.payments.v1.PaymentsService.AuthorizePayment:input_type -> armlet.payments.v1.AuthorizePaymentRequest
+	9,  // 45: armlet.payments.v1.PaymentsService.CapturePayment:input_type -> armlet.payments.v1.CapturePaymentRequest
+	11, // 46: armlet.payments.v1.PaymentsService.VoidPayment:input_type -> armlet.payments.v1.VoidPaymentRequest
+	12, // 47: armlet.payments.v1.PaymentsService.RefundPayment:input_type -> armlet.payments.v1.RefundPaymentRequest
+	14, // 48: armlet.payments.v1.PaymentsService.GetPayment:input_type -> armlet.payments.v1.GetPaymentRequest
+	15, // 49: armlet.payments.v1.PaymentsService.WatchPayment:input_type -> armlet.payments.v1.WatchPaymentRequest
+	16, // 50: armlet.payments.v1.PaymentsService.ListPayments:input_type -> armlet.payments.v1.ListPaymentsRequest
+	37, // 51: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:input_type -> armlet.payments.v1.SubmitOfflineTapsRequest
+	38, // 52: armlet.payments.v1.PaymentsService.SetLimitPolicy:input_type -> armlet.payments.v1.SetLimitPolicyRequest
+	39, // 53: armlet.payments.v1.PaymentsService.GetLimitPolicy:input_type -> armlet.payments.v1.GetLimitPolicyRequest
+	40, // 54: armlet.payments.v1.PaymentsService.ListLimitPolicies:input_type -> armlet.payments.v1.ListLimitPoliciesRequest
+	41, // 55: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:input_type -> armlet.payments.v1.DeleteLimitPolicyRequest
+	42, // 56: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
+	43, // 57: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
+	44, // 58: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
+	45, // 59: armlet.payments.v1.PaymentsService.PostTransfers:input_type -> armlet.payments.v1.PostTransfersRequest
+	46, // 60: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
+	47, // 61: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
+	48, // 62: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
+	48, // 63: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
+	49, // 64: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
+	50, // 65: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
+	48, // 66: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
+	51, // 67: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
+	52, // 68: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
+	52, // 69: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
+	53, // 70: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
+	52, // 71: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
+	52, // 72: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
+	52, // 73: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
+	54, // 74: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
+	54, // 75: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
+	55, // 76: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
+	54, // 77: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
+	54, // 78: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
+	2,  // 79: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
+	7,  // 80: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
+	2,  // 81: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
+	10, // 82: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
+	2,  // 83: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
+	13, // 84: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
+	2,  // 85: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
+	2,  // 86: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
+	17, // 87: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
+	56, // 88: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:output_type -> armlet.payments.v1.SubmitOfflineTapsResponse
+	57, // 89: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	57, // 90: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	58, // 91: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
+	59, // 92: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
+	60, // 93: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
+	61, // 94: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
+	62, // 95: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
+	63, // 96: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
+	64, // 97: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
+	65, // 98: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
+	62, // [62:99] is the sub-list for method output_type
+	25, // [25:62] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_armlet_payments_v1_payments_proto_init() }
@@ -1664,7 +1768,7 @@ func file_armlet_payments_v1_payments_proto_init() {
 	file_armlet_payments_v1_offline_proto_init()
 	file_armlet_payments_v1_settlement_proto_init()
 	file_armlet_payments_v1_transfers_proto_init()
-	file_armlet_payments_v1_payments_proto_msgTypes[2].OneofWrappers = []any{
+	file_armlet_payments_v1_payments_proto_msgTypes[3].OneofWrappers = []any{
 		(*CreatePaymentRequest_DeviceUid)(nil),
 		(*CreatePaymentRequest_Account)(nil),
 	}
@@ -1674,7 +1778,7 @@ func file_armlet_payments_v1_payments_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_payments_v1_payments_proto_rawDesc), len(file_armlet_payments_v1_payments_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   15,
+			NumMessages:   16,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

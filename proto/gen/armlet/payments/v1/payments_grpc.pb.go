@@ -114,10 +114,12 @@ type PaymentsServiceClient interface {
 	ResumeTerminal(ctx context.Context, in *ResumeTerminalRequest, opts ...grpc.CallOption) (*Terminal, error)
 	// CreatePayment stores an intent to pay and returns the challenge for the band.
 	// Callers: terminal (its own merchant), partner with scope payments.initiate (naming a device of its own, never an account), wearer (own account).
-	// Safe to repeat with the same request_id.
+	// Safe to repeat with the same request_id: a voucher is reserved once.
 	// Reasons: MERCHANT_NOT_FOUND, MERCHANT_SUSPENDED, TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, AMOUNT_NOT_POSITIVE, DEVICE_NOT_FOUND, DEVICE_NOT_BOUND,
 	// DEVICE_SUSPENDED, CURRENCY_MISMATCH, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, LIMIT_EXCEEDED, CHALLENGE_BUSY, CHALLENGE_STORE_UNAVAILABLE,
-	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED.
+	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED. With a voucher also VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, VOUCHERS_UNAVAILABLE, VOUCHER_NOT_FOR_PAYMENTS (an
+	// ENTITLEMENT), VOUCHER_COVERS_PRICE (nothing would be left to pay: redeem it with notify's RedeemVoucher), WEARER_UNKNOWN (whose band it is has not
+	// been heard of yet; repeat in a moment), and all that notify's VerifyVoucher lists, the first as the reason and all in the detail `reasons`.
 	CreatePayment(ctx context.Context, in *CreatePaymentRequest, opts ...grpc.CallOption) (*Payment, error)
 	// ConfirmPayment takes the band's response. Approved, the money has moved when it answers, or is held when the payment's capture_mode is manual.
 	// A refusal that the band or its wearer can mend with another try leaves the payment as it was; a payment that was refused for good answers
@@ -647,10 +649,12 @@ type PaymentsServiceServer interface {
 	ResumeTerminal(context.Context, *ResumeTerminalRequest) (*Terminal, error)
 	// CreatePayment stores an intent to pay and returns the challenge for the band.
 	// Callers: terminal (its own merchant), partner with scope payments.initiate (naming a device of its own, never an account), wearer (own account).
-	// Safe to repeat with the same request_id.
+	// Safe to repeat with the same request_id: a voucher is reserved once.
 	// Reasons: MERCHANT_NOT_FOUND, MERCHANT_SUSPENDED, TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, AMOUNT_NOT_POSITIVE, DEVICE_NOT_FOUND, DEVICE_NOT_BOUND,
 	// DEVICE_SUSPENDED, CURRENCY_MISMATCH, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, LIMIT_EXCEEDED, CHALLENGE_BUSY, CHALLENGE_STORE_UNAVAILABLE,
-	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED.
+	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED. With a voucher also VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, VOUCHERS_UNAVAILABLE, VOUCHER_NOT_FOR_PAYMENTS (an
+	// ENTITLEMENT), VOUCHER_COVERS_PRICE (nothing would be left to pay: redeem it with notify's RedeemVoucher), WEARER_UNKNOWN (whose band it is has not
+	// been heard of yet; repeat in a moment), and all that notify's VerifyVoucher lists, the first as the reason and all in the detail `reasons`.
 	CreatePayment(context.Context, *CreatePaymentRequest) (*Payment, error)
 	// ConfirmPayment takes the band's response. Approved, the money has moved when it answers, or is held when the payment's capture_mode is manual.
 	// A refusal that the band or its wearer can mend with another try leaves the payment as it was; a payment that was refused for good answers

@@ -99,6 +99,10 @@ type Service struct {
 	HTTP http.Handler
 	// HTTPListen is the TCP address of HTTP; empty for none.
 	HTTPListen string
+	// HTTPSListen is the TCP address of the same over TLS by HTTPS; empty for none.
+	HTTPSListen string
+	// HTTPS is the configuration of HTTPSListen.
+	HTTPS *tls.Config
 	// Workers run from when the server serves until it has drained.
 	Workers []Worker
 	// Check says whether the service can do its work at present; nil is always. It is asked before the service becomes

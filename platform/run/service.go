@@ -2,6 +2,7 @@ package run
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -27,15 +28,15 @@ type running struct {
 	// every is the time between two checks.
 	every time.Duration
 
-	addr, httpAddr string
-	http           *http.Server
-	ready          atomic.Bool
-	started        atomic.Bool        // was ready once
-	leaving        atomic.Bool        // will not be ready again
-	readyMu        sync.Mutex         // one change of readiness at a time
-	cancel         context.CancelFunc // ends the workers
-	work           sync.WaitGroup     // the workers and the readiness watch
-	serve          sync.WaitGroup     // the servers
+	addr, httpAddr, httpsAddr string
+	http                      *http.Server
+	ready                     atomic.Bool
+	started                   atomic.Bool        // was ready once
+	leaving                   atomic.Bool        // will not be ready again
+	readyMu                   sync.Mutex         // one change of readiness at a time
+	cancel                    context.CancelFunc // ends the workers
+	work                      sync.WaitGroup     // the workers and the readiness watch
+	serve                     sync.WaitGroup     // the servers
 }
 
 func newRunning(svc *Service, suite Suite, fail func(error)) *running {
@@ -58,35 +59,58 @@ func (r *running) start(ctx context.Context) error {
 	r.setReady(true)
 	r.started.Store(true)
 	r.work.Go(func() { r.watch(work) })
-	r.log.Info("service ready", "grpc", r.addr, "http", r.httpAddr)
+	r.log.Info("service ready", "grpc", r.addr, "http", r.httpAddr, "https", r.httpsAddr)
 	return nil
 }
 
 // listen opens every listener before anything is served, so that a taken port starts nothing.
-func (r *running) listen(ctx context.Context) error {
-	var lc net.ListenConfig
-	var httpListener net.Listener
-	var grpcListeners []net.Listener
-	if r.svc.HTTPListen != "" {
-		l, err := lc.Listen(ctx, "tcp", r.svc.HTTPListen)
+func (r *running) listen(ctx context.Context) (err error) {
+	var opened []net.Listener
+	defer func() {
 		if err != nil {
-			return fmt.Errorf("http-listen: %w", err)
+			for _, l := range opened {
+				_ = l.Close()
+			}
 		}
-		httpListener, r.httpAddr = l, l.Addr().String()
+	}()
+	open := func(key, on string, addr *string) (net.Listener, error) {
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", on)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+		opened, *addr = append(opened, l), l.Addr().String()
+		return l, nil
+	}
+	var httpListeners, grpcListeners []net.Listener
+	if r.svc.HTTPListen != "" {
+		l, err := open("http-listen", r.svc.HTTPListen, &r.httpAddr)
+		if err != nil {
+			return err
+		}
+		httpListeners = append(httpListeners, l)
+	}
+	if r.svc.HTTPSListen != "" {
+		l, err := open("https-listen", r.svc.HTTPSListen, &r.httpsAddr)
+		if err != nil {
+			return err
+		}
+		httpListeners = append(httpListeners, tls.NewListener(l, r.svc.HTTPS))
 	}
 	if r.svc.Server != nil && r.svc.Listen != "" {
-		l, err := lc.Listen(ctx, "tcp", r.svc.Listen)
+		l, err := open("listen", r.svc.Listen, &r.addr)
 		if err != nil {
-			if httpListener != nil {
-				_ = httpListener.Close()
-			}
-			return fmt.Errorf("listen: %w", err)
+			return err
 		}
-		grpcListeners, r.addr = append(grpcListeners, l), l.Addr().String()
+		grpcListeners = append(grpcListeners, l)
 	}
 	if r.svc.Server != nil && r.svc.Network != nil {
 		grpcListeners = append(grpcListeners, r.svc.Network.Listen(r.svc.Name))
 	}
+	r.serveAll(httpListeners, grpcListeners)
+	return nil
+}
+
+func (r *running) serveAll(httpListeners, grpcListeners []net.Listener) {
 	if len(grpcListeners) > 0 {
 		r.serve.Go(func() {
 			if err := r.svc.Server.Serve(grpcListeners...); err != nil {
@@ -94,15 +118,16 @@ func (r *running) listen(ctx context.Context) error {
 			}
 		})
 	}
-	if httpListener != nil {
+	if len(httpListeners) > 0 {
 		r.http = r.httpServer()
+	}
+	for _, l := range httpListeners {
 		r.serve.Go(func() {
-			if err := r.http.Serve(httpListener); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			if err := r.http.Serve(l); err != nil && !errors.Is(err, http.ErrServerClosed) {
 				r.fail(fmt.Errorf("service %s: http: %w", r.svc.Name, err))
 			}
 		})
 	}
-	return nil
 }
 
 func (r *running) check(ctx context.Context) (err error) {

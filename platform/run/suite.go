@@ -134,6 +134,9 @@ func (s Suite) check(services []*Service) error {
 		if svc.Name == "" || seen[svc.Name] {
 			return fmt.Errorf("service %q has no name or its name is taken", svc.Name)
 		}
+		if svc.HTTPSListen != "" && svc.HTTPS == nil {
+			return fmt.Errorf("service %s: https-listen: needs a certificate", svc.Name)
+		}
 		seen[svc.Name] = true
 		if svc.Network == nil {
 			svc.Network = s.Network
@@ -178,6 +181,14 @@ func (r *Running) Addr(name string) string {
 func (r *Running) HTTPAddr(name string) string {
 	if s := r.service(name); s != nil {
 		return s.httpAddr
+	}
+	return ""
+}
+
+// HTTPSAddr is the TCP address that the service serves HTTPS on, with the port it really has; empty when it has none.
+func (r *Running) HTTPSAddr(name string) string {
+	if s := r.service(name); s != nil {
+		return s.httpsAddr
 	}
 	return ""
 }

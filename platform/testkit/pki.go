@@ -51,9 +51,16 @@ func (a *Authority) Service(name string) (certFile, keyFile string) {
 // Leaf is [Authority.Service] with any URI, or none, for tests of identities that must be refused.
 func (a *Authority) Leaf(name string, uri *url.URL) (certFile, keyFile string) {
 	a.t.Helper()
+	return a.LeafUntil(name, uri, time.Now().Add(24*time.Hour))
+}
+
+// LeafUntil is [Authority.Leaf] with an end, which may have passed.
+func (a *Authority) LeafUntil(name string, uri *url.URL, end time.Time) (certFile, keyFile string) {
+	a.t.Helper()
 	key := newKey(a.t)
 	template := &x509.Certificate{
 		Subject:     pkix.Name{CommonName: name},
+		NotAfter:    end,
 		DNSNames:    []string{"localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
@@ -79,7 +86,9 @@ func (a *Authority) issue(template *x509.Certificate, key *ecdsa.PrivateKey) *x5
 	}
 	template.SerialNumber = serial
 	template.NotBefore = time.Now().Add(-time.Hour)
-	template.NotAfter = time.Now().Add(24 * time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotAfter = time.Now().Add(24 * time.Hour)
+	}
 	parent := a.cert
 	if parent == nil {
 		parent = template

@@ -20,6 +20,11 @@ type Config struct {
 	Listen          string        `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
 	HTTPListen      string        `conf:"http-listen" help:"TCP address of the token endpoint, the public keys, /healthz and /readyz; empty: none"`
 	HTTPURL         string        `conf:"http-url" help:"what the addresses of the HTTP endpoint begin with, as clients see them; empty: token-issuer"`
+	HTTPSListen     string        `conf:"https-listen" help:"TCP address of the same over TLS, where clients may authenticate with a certificate (RFC 8705); empty: none"`
+	HTTPSURL        string        `conf:"https-url" help:"what the addresses of https-listen begin with, as clients see them; empty: they are told of no certificates"`
+	HTTPSCert       string        `conf:"https-cert" help:"PEM file of the certificate of https-listen, read again when it changes; empty: tls-cert"`
+	HTTPSKey        string        `conf:"https-key" help:"PEM file of its private key; empty: tls-key"`
+	HTTPSClientCA   string        `conf:"https-client-ca" help:"PEM file of the authority that signs clients' certificates; empty: tls-ca"`
 	DBURL           string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
 	RedisURL        string        `conf:"redis-url" help:"where live challenges are, redis://user:password@host:6379/0; empty: in memory, for a single process" secret:"true"`
 	NATSURL         string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
@@ -92,6 +97,14 @@ func (c Config) Validate() error {
 		return fmt.Errorf("signing-key-ahead: %s is not between 0 and half of signing-key-life", c.SigningKeyAhead)
 	case (c.TLSCert == "") != (c.TLSKey == ""):
 		return errors.New("tls-cert, tls-key: go together")
+	case (c.HTTPSCert == "") != (c.HTTPSKey == ""):
+		return errors.New("https-cert, https-key: go together")
+	case c.HTTPSListen != "" && c.HTTPSCert == "" && c.TLSCert == "":
+		return errors.New("https-cert: is needed with https-listen")
+	case c.HTTPSURL != "" && !strings.HasPrefix(c.HTTPSURL, "https://"):
+		return errors.New("https-url: wants https://…")
+	case c.HTTPSURL != "" && c.HTTPSClientCA == "" && c.TLSCA == "":
+		return errors.New("https-client-ca: is needed with https-url")
 	case c.TLSCA != "" && c.TLSCert == "":
 		return errors.New("tls-ca: is of use with tls-cert and tls-key only")
 	}
@@ -103,6 +116,11 @@ func (c Config) Validate() error {
 	}
 	if err := webURL("http-url", c.httpURL()); err != nil {
 		return err
+	}
+	if c.HTTPSURL != "" {
+		if err := webURL("https-url", c.HTTPSURL); err != nil {
+			return err
+		}
 	}
 	return c.Telemetry.Validate()
 }
@@ -145,6 +163,25 @@ func (c Config) httpURL() string {
 		return c.HTTPURL
 	}
 	return c.TokenIssuer
+}
+
+// https is for https-listen, nil when there is none.
+func (c Config) https() (*tls.Config, error) {
+	if c.HTTPSListen == "" {
+		return nil, nil //nolint:nilnil // it is off
+	}
+	cert, key, ca := c.HTTPSCert, c.HTTPSKey, c.HTTPSClientCA
+	if cert == "" {
+		cert, key = c.TLSCert, c.TLSKey
+	}
+	if ca == "" {
+		ca = c.TLSCA
+	}
+	cfg, err := rpc.ServerTLS(cert, key, ca)
+	if err != nil {
+		return nil, fmt.Errorf("https-cert, https-key, https-client-ca: %w", err)
+	}
+	return cfg, nil
 }
 
 // tls is for serving and for calling, both nil when no certificate is configured.

@@ -68,8 +68,13 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 			return nil, err
 		}
 	}
+	https, err := cfg.https()
+	if err != nil {
+		return nil, err
+	}
 	return &run.Service{
 		Name: Name, Server: b.server, Listen: cfg.Listen, Network: env.Network, HTTP: b.http, HTTPListen: cfg.HTTPListen,
+		HTTPSListen: cfg.HTTPSListen, HTTPS: https,
 		Workers: b.workers, Check: b.check, Close: b.close,
 	}, nil
 }
@@ -188,8 +193,13 @@ func (b *builder) openPeers(context.Context) error {
 func (b *builder) serve(context.Context) error {
 	cfg, env := b.cfg, b.env
 	mint := token.NewMint(cfg.TokenIssuer, b.ring, b.store)
-	endpoint := token.NewEndpoint(b.store, mint, cfg.TokenIssuer, cfg.TokenIssuer+grpcapi.TokenPath, cfg.httpURL()+grpcapi.TokenPath)
-	b.http = grpcapi.NewHTTP(endpoint, b.ring, revocation.NewFeed(b.store), cfg.TokenIssuer, cfg.httpURL(), env.Log, env.Now)
+	audiences := []string{cfg.TokenIssuer, cfg.TokenIssuer + grpcapi.TokenPath, cfg.httpURL() + grpcapi.TokenPath}
+	if cfg.HTTPSURL != "" {
+		audiences = append(audiences, cfg.HTTPSURL+grpcapi.TokenPath)
+	}
+	endpoint := token.NewEndpoint(b.store, mint, audiences...)
+	b.http = grpcapi.NewHTTP(endpoint, b.ring, revocation.NewFeed(b.store),
+		grpcapi.Addresses{Issuer: cfg.TokenIssuer, URL: cfg.httpURL(), MTLS: cfg.HTTPSURL}, env.Log, env.Now)
 	b.tokens = rpc.NewJWTVerifier(rpc.JWTConfig{
 		Issuer: cfg.TokenIssuer, Audience: token.Audience, KeysURL: cfg.httpURL() + grpcapi.KeysPath,
 		RevocationsURL: cfg.httpURL() + rpc.RevocationsPath, Client: &http.Client{Transport: b.http}, Now: env.Now,

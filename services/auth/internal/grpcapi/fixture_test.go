@@ -74,7 +74,7 @@ func newFixture(t *testing.T) *fixture {
 		Devices: f.registry, Live: live.NewMemory(), Store: s, Claims: s, Denials: s, Keys: f.ring, Issuer: issuer, Life: time.Minute,
 		Policy: challenge.Policy{Offline: map[string]challenge.OfflineLimit{"CNY": {MaxTap: 500, Cumulative: 2000, MaxTaps: 5}}},
 	})
-	h := grpcapi.NewHTTP(token.NewEndpoint(s, mint, issuer, issuer+grpcapi.TokenPath), f.ring, revocation.NewFeed(s), issuer, issuer, slog.New(slog.DiscardHandler), f.clock.Now)
+	h := grpcapi.NewHTTP(token.NewEndpoint(s, mint, issuer, issuer+grpcapi.TokenPath), f.ring, revocation.NewFeed(s), grpcapi.Addresses{Issuer: issuer, URL: issuer}, slog.New(slog.DiscardHandler), f.clock.Now)
 	f.http = httptest.NewServer(h)
 	t.Cleanup(f.http.Close)
 	f.server, err = rpc.NewServer(rpc.ServerConfig{

@@ -2,6 +2,8 @@ package grpcapi
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"log/slog"
@@ -35,15 +37,21 @@ type HTTP struct {
 	endpoint *token.Endpoint
 	ring     *keys.Ring
 	feed     *revocation.Feed
-	url      string
 	log      *slog.Logger
 	now      func() time.Time
 }
 
-// NewHTTP makes the handler. url is what its addresses begin with.
-func NewHTTP(endpoint *token.Endpoint, ring *keys.Ring, feed *revocation.Feed, issuer, url string, log *slog.Logger, now func() time.Time) *HTTP {
-	h := &HTTP{mux: http.NewServeMux(), endpoint: endpoint, ring: ring, feed: feed, url: url, log: log, now: now}
-	document := discovery(issuer, url)
+// Addresses are what the documents say.
+type Addresses struct {
+	Issuer string
+	URL    string // what the addresses of the endpoint begin with
+	MTLS   string // likewise where certificates of clients are asked for; empty for nowhere
+}
+
+// NewHTTP makes the handler.
+func NewHTTP(endpoint *token.Endpoint, ring *keys.Ring, feed *revocation.Feed, at Addresses, log *slog.Logger, now func() time.Time) *HTTP {
+	h := &HTTP{mux: http.NewServeMux(), endpoint: endpoint, ring: ring, feed: feed, log: log, now: now}
+	document := at.discovery()
 	h.mux.HandleFunc("POST "+TokenPath, h.token)
 	h.mux.HandleFunc("GET "+KeysPath, h.keys)
 	h.mux.HandleFunc("GET "+rpc.RevocationsPath, h.revocations)
@@ -77,14 +85,15 @@ func (r *recorder) Header() http.Header         { return r.header }
 func (r *recorder) Write(b []byte) (int, error) { return r.body.Write(b) }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
 
-func discovery(issuer, url string) map[string]any {
-	return map[string]any{
-		"issuer":                                issuer,
-		"token_endpoint":                        url + TokenPath,
-		"jwks_uri":                              url + KeysPath,
-		"grant_types_supported":                 []string{"client_credentials"},
-		"response_types_supported":              []string{},
-		"token_endpoint_auth_methods_supported": []string{"private_key_jwt"},
+// discovery is the document of RFC 8414, with what RFC 8705 adds.
+func (a Addresses) discovery() map[string]any {
+	methods := []string{"private_key_jwt"}
+	document := map[string]any{
+		"issuer":                   a.Issuer,
+		"token_endpoint":           a.URL + TokenPath,
+		"jwks_uri":                 a.URL + KeysPath,
+		"grant_types_supported":    []string{"client_credentials"},
+		"response_types_supported": []string{},
 		"token_endpoint_auth_signing_alg_values_supported": []string{"EdDSA", "ES256"},
 		"id_token_signing_alg_values_supported":            []string{"EdDSA"},
 		"subject_types_supported":                          []string{"public"},
@@ -93,8 +102,17 @@ func discovery(issuer, url string) map[string]any {
 			"vouchers.verify", "vouchers.redeem", "vouchers.issue", "offline.clear", "events.subscribe", "events.publish", "presence.verify",
 		},
 	}
+	if a.MTLS != "" {
+		methods = append(methods, "tls_client_auth")
+		document["tls_client_certificate_bound_access_tokens"] = true
+		document["mtls_endpoint_aliases"] = map[string]string{"token_endpoint": a.MTLS + TokenPath}
+	}
+	document["token_endpoint_auth_methods_supported"] = methods
+	return document
 }
 
+// keys is the JWKS. Verifiers ask for it again when they meet a key that they do not know, so a minute's age does no harm;
+// a key is published long before it signs, and one that is withdrawn is in the revocations at once.
 func (h *HTTP) keys(w http.ResponseWriter, r *http.Request) {
 	document, err := h.ring.JWKS()
 	if err != nil {
@@ -102,9 +120,12 @@ func (h *HTTP) keys(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
 	}
+	sum := sha256.Sum256(document)
 	w.Header().Set("Content-Type", "application/jwk-set+json")
 	w.Header().Set("Cache-Control", "public, max-age=60")
-	_, _ = w.Write(document)
+	w.Header().Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	// It answers If-None-Match too.
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(document))
 }
 
 // revocations is the list of what was taken back: see platform/rpc.

@@ -287,6 +287,34 @@ func TestTheDocumentsSayWhereAndWhat(t *testing.T) {
 	}
 }
 
+func TestTheKeysSayHowLongTheyMayBeKept(t *testing.T) {
+	f := newFixture(t)
+	ask := func(tag string) *http.Response {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, f.http.URL+grpcapi.KeysPath, nil)
+		must(t, err)
+		if tag != "" {
+			req.Header.Set("If-None-Match", tag)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		must(t, err)
+		must(t, resp.Body.Close())
+		return resp
+	}
+	first := ask("")
+	tag := first.Header.Get("ETag")
+	if first.StatusCode != http.StatusOK || tag == "" || first.Header.Get("Cache-Control") != "public, max-age=60" {
+		t.Errorf("%s, %v", first.Status, first.Header)
+	}
+	if again := ask(tag); again.StatusCode != http.StatusNotModified {
+		t.Errorf("the same keys: %s", again.Status)
+	}
+	_, err := f.asOperator().RotateSigningKey(t.Context(), &authv1.RotateSigningKeyRequest{Force: true, RequestId: "r"})
+	must(t, err)
+	if next := ask(tag); next.StatusCode != http.StatusOK || next.Header.Get("ETag") == tag {
+		t.Errorf("after a rotation: %s, %v", next.Status, next.Header)
+	}
+}
+
 func TestATokenOpensTheServiceUntilItEnds(t *testing.T) {
 	f := newFixture(t)
 	op := f.asOperator()

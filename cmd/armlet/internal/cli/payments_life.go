@@ -29,7 +29,7 @@ func (a *app) paymentsLife() []*cobra.Command {
 		Use: "void PAYMENT", Short: "Give up a payment, and release what is held", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.connected(c.Context(), func(ctx context.Context, s *sandbox.Sandbox) error {
-				p, err := s.Operator.Payments.VoidPayment(ctx, &paymentsv1.VoidPaymentRequest{Name: named("payments/", args[0])})
+				p, err := s.Operator.Payments.VoidPayment(ctx, &paymentsv1.VoidPaymentRequest{Name: named("payments/", args[0]), RequestId: sandbox.RequestID()})
 				return a.showPayment(p, err)
 			})
 		},

@@ -102,6 +102,11 @@ func encodeOther(ctx context.Context, e payment.Event) (events.Event, error) {
 		})
 	case payment.ClosedEvent:
 		return ofAccount(ctx, "closed", e.Account, e.Time, &paymentsv1.AccountClosed{Account: "accounts/" + e.Account})
+	case payment.TerminalEvent:
+		subject := events.Subject{Mode: string(payment.Live), Domain: domain, Entity: "terminal", Verb: "changed", ID: e.Terminal.ID}
+		return events.New(source, subject.String(), "terminals/"+e.Terminal.ID, e.Time, &paymentsv1.TerminalChanged{
+			Terminal: "terminals/" + e.Terminal.ID, Merchant: "merchants/" + e.Terminal.Merchant, Suspended: e.Terminal.Suspended,
+		}, ctx)
 	case payment.MerchantEvent:
 		subject := events.Subject{Mode: string(payment.Live), Domain: domain, Entity: "merchant", Verb: "changed", ID: e.Merchant.ID}
 		return events.New(source, subject.String(), "merchants/"+e.Merchant.ID, e.Time, &paymentsv1.MerchantChanged{

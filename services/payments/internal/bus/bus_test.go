@@ -79,6 +79,11 @@ func TestEachFactHasItsEvent(t *testing.T) {
 			payment.ClosedEvent{Account: "alice", Time: noon}, "evt.v1.live.payments.account.closed._.alice", "accounts/alice",
 			&paymentsv1.AccountClosed{Account: "accounts/alice"},
 		},
+		"terminal": {
+			payment.TerminalEvent{Terminal: payment.TerminalDevice{ID: "t1", Merchant: "m1", Suspended: true}, Time: noon},
+			"evt.v1.live.payments.terminal.changed._.t1", "terminals/t1",
+			&paymentsv1.TerminalChanged{Terminal: "terminals/t1", Merchant: "merchants/m1", Suspended: true},
+		},
 		"merchant": {
 			payment.MerchantEvent{Merchant: payment.Merchant{ID: "m1", Suspended: true}, Time: noon}, "evt.v1.live.payments.merchant.changed._.m1", "merchants/m1",
 			&paymentsv1.MerchantChanged{Merchant: "merchants/m1", Suspended: true},

@@ -1,7 +1,6 @@
 package grpcapi_test
 
 import (
-	"context"
 	"math"
 	"strings"
 	"testing"
@@ -11,116 +10,13 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/testing/protocmp"
 
-	"github.com/armlet-pay/armlet/platform/fault"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 )
 
 type client = paymentsv1.PaymentsServiceClient
 
-// calls has every RPC of the service in a form that everybody can try.
-func (a *api) calls() map[string]func(context.Context, client) error {
-	p := "payments/" + noUUID
-	return map[string]func(context.Context, client) error{
-		"CreateAccount": func(ctx context.Context, c client) error {
-			_, err := c.CreateAccount(ctx, &paymentsv1.CreateAccountRequest{AccountId: "x" + uuid.NewString(), CurrencyCode: "CNY", RequestId: uuid.NewString()})
-			return err
-		},
-		"GetAccount": func(ctx context.Context, c client) error {
-			_, err := c.GetAccount(ctx, &paymentsv1.GetAccountRequest{Name: "accounts/alice"})
-			return err
-		},
-		"TopUpAccount": func(ctx context.Context, c client) error {
-			_, err := c.TopUpAccount(ctx, &paymentsv1.TopUpAccountRequest{Name: "accounts/alice", Amount: amount(1, "CNY"), RequestId: uuid.NewString()})
-			return err
-		},
-		"CreateMerchant": func(ctx context.Context, c client) error {
-			_, err := c.CreateMerchant(ctx, &paymentsv1.CreateMerchantRequest{RequestId: uuid.NewString(), Merchant: &paymentsv1.Merchant{DisplayName: "M", CategoryCode: 1, CurrencyCode: "CNY"}})
-			return err
-		},
-		"GetMerchant": func(ctx context.Context, c client) error {
-			_, err := c.GetMerchant(ctx, &paymentsv1.GetMerchantRequest{Name: a.merchant})
-			return err
-		},
-		"CreateTerminal": func(ctx context.Context, c client) error {
-			_, err := c.CreateTerminal(ctx, &paymentsv1.CreateTerminalRequest{Merchant: a.merchant, DisplayName: "T", RequestId: uuid.NewString()})
-			return err
-		},
-		"CreatePayment": func(ctx context.Context, c client) error {
-			_, err := c.CreatePayment(ctx, a.order())
-			return err
-		},
-		"ConfirmPayment": func(ctx context.Context, c client) error {
-			_, err := c.ConfirmPayment(ctx, &paymentsv1.ConfirmPaymentRequest{Name: p, ResponseFrame: []byte("r")})
-			return err
-		},
-		"GetPayment": func(ctx context.Context, c client) error {
-			_, err := c.GetPayment(ctx, &paymentsv1.GetPaymentRequest{Name: p})
-			return err
-		},
-		"ListPayments": func(ctx context.Context, c client) error {
-			_, err := c.ListPayments(ctx, &paymentsv1.ListPaymentsRequest{})
-			return err
-		},
-		"VerifyLedger": func(ctx context.Context, c client) error {
-			_, err := c.VerifyLedger(ctx, &paymentsv1.VerifyLedgerRequest{})
-			return err
-		},
-		"PostTransfers": func(ctx context.Context, c client) error {
-			_, err := c.PostTransfers(ctx, &paymentsv1.PostTransfersRequest{Transfers: []*paymentsv1.Transfer{move(uuid.NewString(), "funding/CNY", "suspense/CNY", 1)}})
-			return err
-		},
-		"GetTrialBalance": func(ctx context.Context, c client) error {
-			_, err := c.GetTrialBalance(ctx, &paymentsv1.GetTrialBalanceRequest{})
-			return err
-		},
-	}
-}
-
-func TestWhoMayCallWhat(t *testing.T) {
-	a := newAPI(t)
-	const (
-		ok       = ""
-		barred   = "CALLER_NOT_ALLOWED"
-		scope    = "SCOPE_MISSING"
-		unknown  = "CALLER_UNKNOWN"
-		payment  = "PAYMENT_NOT_FOUND"
-		device   = "DEVICE_NOT_FOUND"
-		account  = "ACCOUNT_NOT_FOUND"
-		merchant = "MERCHANT_NOT_FOUND"
-		terminal = "TERMINAL_NOT_FOUND"
-	)
-	names := []string{"operator", "alice", "bob", "till", "otherTill", "strayTill", "acme", "acmeReader", "acmeTest", "rival", "service", "nobody"}
-	clients := []client{a.operator, a.alice, a.bob, a.till, a.otherTill, a.strayTill, a.acme, a.acmeReader, a.acmeTest, a.rival, a.service, a.nobody}
-	operatorOnly := []string{ok, barred, barred, barred, barred, barred, barred, barred, barred, barred, barred, unknown}
-	want := map[string][]string{
-		"CreateAccount":   operatorOnly,
-		"TopUpAccount":    operatorOnly,
-		"CreateMerchant":  operatorOnly,
-		"CreateTerminal":  operatorOnly,
-		"GetTrialBalance": operatorOnly,
-		"PostTransfers":   operatorOnly,
-		"VerifyLedger":    operatorOnly,
-		"GetAccount":      {ok, ok, account, barred, barred, barred, barred, barred, barred, barred, barred, unknown},
-		"GetMerchant":     {ok, barred, barred, ok, merchant, ok, barred, barred, barred, barred, barred, unknown},
-		"CreatePayment":   {barred, ok, device, ok, barred, terminal, ok, scope, barred, device, barred, unknown},
-		"ConfirmPayment":  {barred, payment, payment, payment, payment, payment, payment, scope, payment, payment, barred, unknown},
-		"GetPayment":      {payment, payment, payment, payment, payment, payment, payment, payment, payment, payment, barred, unknown},
-		"ListPayments":    {ok, ok, ok, ok, ok, ok, ok, ok, ok, ok, barred, unknown},
-	}
-	calls := a.calls()
-	if len(want) != len(calls) {
-		t.Fatalf("the table has %d rows and %d calls, the service %d RPCs", len(want), len(calls), len(paymentsv1.PaymentsService_ServiceDesc.Methods))
-	}
-	for rpc, reasons := range want {
-		for i, reason := range reasons {
-			if err := calls[rpc](t.Context(), clients[i]); fault.ReasonOf(err) != reason || (err == nil) != (reason == ok) {
-				t.Errorf("%s by %s: got %v, want %q", rpc, names[i], err, reason)
-			}
-		}
-	}
-}
-
 func TestWhatEachCallerSeesOfAPayment(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	p := a.waiting(t)
 	for name, c := range map[string]struct {
@@ -158,6 +54,7 @@ func TestWhatEachCallerSeesOfAPayment(t *testing.T) {
 
 // Nobody but its creator confirms a payment, and a stranger does not even learn that it exists.
 func TestOnlyTheCreatorConfirms(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	wearers := a.order()
 	wearers.Payer = &paymentsv1.CreatePaymentRequest_Account{Account: "accounts/alice"}
@@ -189,6 +86,7 @@ func TestOnlyTheCreatorConfirms(t *testing.T) {
 }
 
 func TestPagesBelongToWhoGotThem(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	var names []string
 	for range 5 {
@@ -231,6 +129,7 @@ func TestPagesBelongToWhoGotThem(t *testing.T) {
 }
 
 func TestAccountsAndTopUps(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	create := func(id, currency string) error {
 		_, err := a.operator.CreateAccount(t.Context(), &paymentsv1.CreateAccountRequest{AccountId: id, CurrencyCode: currency, RequestId: uuid.NewString()})
@@ -278,6 +177,7 @@ func TestAccountsAndTopUps(t *testing.T) {
 }
 
 func TestMerchantsAndTerminals(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	shop := func(id, name string, code uint32, currency string) (*paymentsv1.Merchant, error) {
 		return a.operator.CreateMerchant(t.Context(), &paymentsv1.CreateMerchantRequest{

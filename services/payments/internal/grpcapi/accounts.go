@@ -65,7 +65,11 @@ func (s *Server) WithdrawFromAccount(ctx context.Context, in *paymentsv1.Withdra
 
 // CloseAccount ends an empty wallet.
 func (s *Server) CloseAccount(ctx context.Context, in *paymentsv1.CloseAccountRequest) (*paymentsv1.Account, error) {
-	a, err := s.payments.CloseAccount(ctx, id(in.GetName()), s.now())
+	req, err := request(caller(ctx), paymentsv1.PaymentsService_CloseAccount_FullMethodName, in)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.payments.CloseAccount(ctx, req, id(in.GetName()), s.now())
 	if err != nil {
 		return nil, err
 	}

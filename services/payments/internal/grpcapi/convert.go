@@ -31,12 +31,20 @@ func fromCaller(c rpc.Caller) payment.Caller {
 	return out
 }
 
+// repeatable is a request that may be repeated; named is one that names what it is about.
+type (
+	repeatable interface {
+		proto.Message
+		GetRequestId() string
+	}
+	named interface {
+		repeatable
+		GetName() string
+	}
+)
+
 // request identifies a call by all it says but its request_id.
-func request(c payment.Caller, method string, in interface {
-	proto.Message
-	GetRequestId() string
-},
-) (payment.Request, error) {
+func request(c payment.Caller, method string, in repeatable) (payment.Request, error) {
 	content := proto.Clone(in)
 	m := content.ProtoReflect()
 	m.Clear(m.Descriptor().Fields().ByName("request_id"))

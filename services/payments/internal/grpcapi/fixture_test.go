@@ -5,15 +5,20 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -46,6 +51,7 @@ var (
 // api is the service behind real interceptors, with a client for each kind of caller.
 type api struct {
 	db     *sqldb.DB
+	books  *store.Store
 	clock  *testkit.FakeClock
 	auth   *signer
 	notify *notifyServer
@@ -54,15 +60,43 @@ type api struct {
 	acme, acmeReader, acmeTest, rival, twin, nobody  paymentsv1.PaymentsServiceClient
 	service, acmeClear, rivalClear                   paymentsv1.PaymentsServiceClient
 
-	merchant, otherMerchant, terminal string
+	merchant, otherMerchant, terminal, otherTerminal string
+	// conns are the callers' connections by name.
+	conns map[string]*grpc.ClientConn
+}
+
+// migrated is a database with the schema; each test works on a copy of it.
+var migrated = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "payments-edge-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	file := filepath.Join(dir, "db")
+	db, err := sqldb.Open(context.Background(), "sqlite:"+file)
+	if err != nil {
+		return nil, err
+	}
+	if err := errors.Join(db.Migrate(context.Background(), store.Migrations()), db.Close()); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(file)
+})
+
+func openDB(t *testing.T) *sqldb.DB {
+	t.Helper()
+	content, err := migrated()
+	must(t, err)
+	url := testkit.DBURL(t, sqldb.SQLite)
+	must(t, os.WriteFile(strings.TrimPrefix(url, "sqlite:"), content, 0o600))
+	return testkit.OpenDB(t, url)
 }
 
 // newAPI has alice with 50.00, bob with nothing and eve with an account in another currency.
 func newAPI(t *testing.T) *api {
 	t.Helper()
-	a := &api{clock: testkit.Clock(start), db: testkit.OpenDB(t, testkit.DBURL(t, sqldb.SQLite))}
+	a := &api{clock: testkit.Clock(start), db: openDB(t), conns: map[string]*grpc.ClientConn{}}
 	a.auth = newSigner(t, a.clock.Now)
-	must(t, a.db.Migrate(t.Context(), store.Migrations()))
 	books := store.New(a.db, bus.Encode, a.clock.Now)
 	rules := payment.NewService(books, payment.Directory{
 		Wallets: books, Merchants: books, Limits: books, Holds: books, Vouchers: a.newNotify(t),
@@ -70,23 +104,24 @@ func newAPI(t *testing.T) *api {
 		Grace: 30 * time.Second, Issuer: issuer, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
 		NewTerminalID: func() string { return uuid.NewString()[:8] + uuid.NewString()[:8] },
 	})
+	a.books = books
 	tokens := testkit.Tokens{}
 	srv, err := rpc.NewServer(rpc.ServerConfig{Service: "payments", Policy: grpcapi.Policy(), Verifier: tokens})
 	must(t, err)
 	paymentsv1.RegisterPaymentsServiceServer(srv.GRPC(), grpcapi.New(rules, books, books, []byte("page key"), a.clock.Now))
 	client := func(token string, c rpc.Caller) paymentsv1.PaymentsServiceClient {
 		tokens[token] = c
-		return paymentsv1.NewPaymentsServiceClient(testkit.ClientWithToken(t, srv, token))
+		a.conns[token] = testkit.ClientWithToken(t, srv, token)
+		return paymentsv1.NewPaymentsServiceClient(a.conns[token])
 	}
 	a.operator = client("operator", rpc.Caller{Role: rpc.RoleOperator, ID: "operator"})
 	a.merchant, a.terminal = a.shop(t, "Noodles", "CNY")
-	var otherTerminal string
-	a.otherMerchant, otherTerminal = a.shop(t, "Tea", "CNY")
+	a.otherMerchant, a.otherTerminal = a.shop(t, "Tea", "CNY")
 	scopes := []string{"payments.initiate", "payments.read"}
 	// Claims hold resource names or bare ids; both are the same to this service.
 	a.till = client("till", rpc.Caller{Role: rpc.RoleTerminal, ID: "till", Merchant: a.merchant, Terminal: a.terminal, Mode: "live"})
-	a.otherTill = client("other till", rpc.Caller{Role: rpc.RoleTerminal, ID: "other", Merchant: a.otherMerchant, Terminal: otherTerminal})
-	a.strayTill = client("stray till", rpc.Caller{Role: rpc.RoleTerminal, ID: "stray", Merchant: a.merchant, Terminal: otherTerminal})
+	a.otherTill = client("other till", rpc.Caller{Role: rpc.RoleTerminal, ID: "other", Merchant: a.otherMerchant, Terminal: a.otherTerminal})
+	a.strayTill = client("stray till", rpc.Caller{Role: rpc.RoleTerminal, ID: "stray", Merchant: a.merchant, Terminal: a.otherTerminal})
 	a.alice = client("alice", rpc.Caller{Role: rpc.RoleWearer, ID: "alice", Account: "accounts/alice"})
 	a.bob = client("bob", rpc.Caller{Role: rpc.RoleWearer, ID: "bob", Account: "bob"})
 	a.acme = client("acme", rpc.Caller{Role: rpc.RolePartner, ID: "acme-1", Partner: "acme", PartnerNo: partnerNo, Scopes: scopes, Mode: "live"})
@@ -97,8 +132,10 @@ func newAPI(t *testing.T) *api {
 	clear := []string{"offline.clear"}
 	a.acmeClear = client("acme clears", rpc.Caller{Role: rpc.RolePartner, ID: "acme-4", Partner: "acme", PartnerNo: partnerNo, Scopes: clear})
 	a.rivalClear = client("rival clears", rpc.Caller{Role: rpc.RolePartner, ID: "rival-2", Partner: "rival", PartnerNo: 8, Scopes: clear})
-	a.nobody = paymentsv1.NewPaymentsServiceClient(testkit.ClientWithToken(t, srv, "made up"))
-	a.service = paymentsv1.NewPaymentsServiceClient(testkit.Client(t, srv, "notify"))
+	client("support", rpc.Caller{Role: rpc.RoleOperator, ID: "support", Operator: rpc.OperatorSupport})
+	client("auditor", rpc.Caller{Role: rpc.RoleOperator, ID: "auditor", Operator: rpc.OperatorAuditor})
+	a.conns["nobody"], a.conns["service"] = testkit.ClientWithToken(t, srv, "made up"), testkit.Client(t, srv, "notify")
+	a.nobody, a.service = paymentsv1.NewPaymentsServiceClient(a.conns["nobody"]), paymentsv1.NewPaymentsServiceClient(a.conns["service"])
 	a.wallet(t, "alice", "CNY", 5000)
 	a.wallet(t, "bob", "CNY", 0)
 	a.wallet(t, "eve", "EUR", 5000)

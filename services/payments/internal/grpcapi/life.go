@@ -45,7 +45,11 @@ func (s *Server) CapturePayment(ctx context.Context, in *paymentsv1.CapturePayme
 // VoidPayment gives a payment up.
 func (s *Server) VoidPayment(ctx context.Context, in *paymentsv1.VoidPaymentRequest) (*paymentsv1.Payment, error) {
 	c := caller(ctx)
-	p, err := s.payments.Void(ctx, c, id(in.GetName()), s.now())
+	req, err := request(c, paymentsv1.PaymentsService_VoidPayment_FullMethodName, in)
+	if err != nil {
+		return nil, err
+	}
+	p, err := s.payments.Void(ctx, c, req, id(in.GetName()), s.now())
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package grpcapi
 import (
 	"context"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/armlet-pay/armlet/platform/fault"
@@ -29,10 +30,18 @@ func (s *Server) SetLimitPolicy(ctx context.Context, in *paymentsv1.SetLimitPoli
 	if (preset == nil) == (in.GetPolicy() == nil) {
 		return nil, fault.InvalidField("policy", "either a policy or a preset has to be given, and not both")
 	}
-	if preset != nil {
-		return policy(s.payments.SetPreset(ctx, currency, preset(), s.now()))
+	counts, _ := proto.Clone(in).(*paymentsv1.SetLimitPolicyRequest)
+	if p := counts.GetPolicy(); p != nil {
+		p.Name, p.UpdateTime = "", nil // ignored, so they make no other request
 	}
-	return policy(s.payments.SetPolicy(ctx, fromPolicy(currency, in.GetPolicy()), s.now()))
+	req, err := request(caller(ctx), paymentsv1.PaymentsService_SetLimitPolicy_FullMethodName, counts)
+	if err != nil {
+		return nil, err
+	}
+	if preset != nil {
+		return policy(s.payments.SetPreset(ctx, req, currency, preset(), s.now()))
+	}
+	return policy(s.payments.SetPolicy(ctx, req, fromPolicy(currency, in.GetPolicy()), s.now()))
 }
 
 // GetLimitPolicy reads the limits of a currency.
@@ -56,7 +65,11 @@ func (s *Server) ListLimitPolicies(ctx context.Context, _ *paymentsv1.ListLimitP
 
 // DeleteLimitPolicy ends all limits of a currency.
 func (s *Server) DeleteLimitPolicy(ctx context.Context, in *paymentsv1.DeleteLimitPolicyRequest) (*paymentsv1.DeleteLimitPolicyResponse, error) {
-	if err := s.books.DeletePolicy(ctx, id(in.GetName())); err != nil {
+	req, err := request(caller(ctx), paymentsv1.PaymentsService_DeleteLimitPolicy_FullMethodName, in)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.books.DeletePolicy(ctx, req, id(in.GetName())); err != nil {
 		return nil, err
 	}
 	return &paymentsv1.DeleteLimitPolicyResponse{}, nil

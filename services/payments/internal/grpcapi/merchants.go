@@ -85,7 +85,11 @@ func (s *Server) UpdateMerchant(ctx context.Context, in *paymentsv1.UpdateMercha
 				"must be display_name, category_code, fee_schedule or settlement")
 		}
 	}
-	m, err := s.payments.UpdateMerchant(ctx, id(want.GetName()), func(m *payment.Merchant) {
+	req, err := request(caller(ctx), paymentsv1.PaymentsService_UpdateMerchant_FullMethodName, in)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.payments.UpdateMerchant(ctx, req, id(want.GetName()), func(m *payment.Merchant) {
 		for _, path := range paths {
 			edits[path](m)
 		}
@@ -98,16 +102,20 @@ func (s *Server) UpdateMerchant(ctx context.Context, in *paymentsv1.UpdateMercha
 
 // SuspendMerchant stops new payments to a merchant.
 func (s *Server) SuspendMerchant(ctx context.Context, in *paymentsv1.SuspendMerchantRequest) (*paymentsv1.Merchant, error) {
-	return s.suspendMerchant(ctx, in.GetName(), true)
+	return s.suspendMerchant(ctx, paymentsv1.PaymentsService_SuspendMerchant_FullMethodName, in, true)
 }
 
 // ResumeMerchant lets a merchant be paid again.
 func (s *Server) ResumeMerchant(ctx context.Context, in *paymentsv1.ResumeMerchantRequest) (*paymentsv1.Merchant, error) {
-	return s.suspendMerchant(ctx, in.GetName(), false)
+	return s.suspendMerchant(ctx, paymentsv1.PaymentsService_ResumeMerchant_FullMethodName, in, false)
 }
 
-func (s *Server) suspendMerchant(ctx context.Context, name string, suspended bool) (*paymentsv1.Merchant, error) {
-	m, err := s.payments.SuspendMerchant(ctx, id(name), suspended, s.now())
+func (s *Server) suspendMerchant(ctx context.Context, method string, in named, suspended bool) (*paymentsv1.Merchant, error) {
+	req, err := request(caller(ctx), method, in)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.payments.SuspendMerchant(ctx, req, id(in.GetName()), suspended, s.now())
 	if err != nil {
 		return nil, err
 	}
@@ -158,12 +166,20 @@ func (s *Server) ListTerminals(ctx context.Context, in *paymentsv1.ListTerminals
 
 // SuspendTerminal stops everything that a terminal may do.
 func (s *Server) SuspendTerminal(ctx context.Context, in *paymentsv1.SuspendTerminalRequest) (*paymentsv1.Terminal, error) {
-	return terminal(s.payments.SuspendTerminal(ctx, id(in.GetName()), true))
+	return s.suspendTerminal(ctx, paymentsv1.PaymentsService_SuspendTerminal_FullMethodName, in, true)
 }
 
 // ResumeTerminal lets a terminal work again.
 func (s *Server) ResumeTerminal(ctx context.Context, in *paymentsv1.ResumeTerminalRequest) (*paymentsv1.Terminal, error) {
-	return terminal(s.payments.SuspendTerminal(ctx, id(in.GetName()), false))
+	return s.suspendTerminal(ctx, paymentsv1.PaymentsService_ResumeTerminal_FullMethodName, in, false)
+}
+
+func (s *Server) suspendTerminal(ctx context.Context, method string, in named, suspended bool) (*paymentsv1.Terminal, error) {
+	req, err := request(caller(ctx), method, in)
+	if err != nil {
+		return nil, err
+	}
+	return terminal(s.payments.SuspendTerminal(ctx, req, id(in.GetName()), suspended))
 }
 
 func terminal(t payment.TerminalDevice, err error) (*paymentsv1.Terminal, error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -86,6 +87,7 @@ func submit(ctx context.Context, c client, taps ...*paymentsv1.SubmitOfflineTaps
 }
 
 func TestOfflineTapsAreClearedInTheirOrder(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	var taps []*paymentsv1.SubmitOfflineTapsRequest
 	for n := range int64(150) { // more than are cleared at once, and more than the grant allows
@@ -116,6 +118,7 @@ func TestOfflineTapsAreClearedInTheirOrder(t *testing.T) {
 }
 
 func TestAnAnswerComesBeforeTheNextTapIsSent(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	stream, err := a.till.SubmitOfflineTaps(t.Context())
 	must(t, err)
@@ -134,6 +137,7 @@ func TestAnAnswerComesBeforeTheNextTapIsSent(t *testing.T) {
 }
 
 func TestWhoMayClearWhichTaps(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	for name, c := range map[string]struct {
 		client  client
@@ -156,7 +160,7 @@ func TestWhoMayClearWhichTaps(t *testing.T) {
 	if got := a.balance(t, "alice"); got != 4900 {
 		t.Errorf("alice has %d", got)
 	}
-	_, err := a.operator.SuspendTerminal(t.Context(), &paymentsv1.SuspendTerminalRequest{Name: a.terminal})
+	_, err := a.operator.SuspendTerminal(t.Context(), &paymentsv1.SuspendTerminalRequest{Name: a.terminal, RequestId: uuid.NewString()})
 	must(t, err)
 	_, err = submit(t.Context(), a.till, offlineTap(t, a.terminal, 2, 100))
 	wants{codes.FailedPrecondition, "TERMINAL_SUSPENDED"}.check(t, "a suspended terminal", err)
@@ -168,6 +172,7 @@ func TestWhoMayClearWhichTaps(t *testing.T) {
 }
 
 func TestEveryReasonOfTheProtocolIsPassedOn(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	for n, reason := range []string{
 		"BAD_MAC", "UNKNOWN_GRANT", "GRANT_EXPIRED", "OVER_TAP", "OVER_CUMULATIVE", "MCC_NOT_ALLOWED", "REVOKED_BEFORE_TAP", "CLONE",
@@ -196,6 +201,7 @@ func TestEveryReasonOfTheProtocolIsPassedOn(t *testing.T) {
 
 // What was answered before the call failed stays true, and the rest can be submitted again.
 func TestABadTapEndsTheStreamAfterTheAnswersBeforeIt(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	none := offlineTap(t, a.terminal, 2, 100)
 	none.Fare = nil
@@ -219,6 +225,7 @@ func TestABadTapEndsTheStreamAfterTheAnswersBeforeIt(t *testing.T) {
 }
 
 func TestATerminalDoesNotLearnWhichBandTappedOffline(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	answers, err := submit(t.Context(), a.till, offlineTap(t, a.terminal, 1, 100))
 	must(t, err)
@@ -245,6 +252,7 @@ func TestATerminalDoesNotLearnWhichBandTappedOffline(t *testing.T) {
 }
 
 func TestATopUpPaysWhatOfflineTapsOverspent(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	a.auth.account = "bob" // who has nothing
 	_, err := submit(t.Context(), a.till, offlineTap(t, a.terminal, 1, 500))

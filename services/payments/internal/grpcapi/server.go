@@ -22,7 +22,7 @@ type Books interface {
 	Merchants(ctx context.Context, after *payment.Cursor, limit int) ([]payment.Merchant, error)
 	// Policies are all limits, by currency.
 	Policies(ctx context.Context) ([]limit.Policy, error)
-	DeletePolicy(ctx context.Context, currency string) error
+	DeletePolicy(ctx context.Context, req payment.Request, currency string) error
 	// Watch gives a signal after each change of a payment that this process makes, until stop is called.
 	Watch(id string) (changed <-chan struct{}, stop func())
 	VerifyLedger(ctx context.Context) (ledger.Verification, error)

@@ -43,6 +43,7 @@ func reasons(results []*paymentsv1.TransferResult) []string {
 }
 
 func TestEachTransferHasItsOwnAnswer(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	euro := move("euro", "wallet/alice", "suspense/CNY", 1)
 	euro.Amount = amount(1, "EUR")
@@ -75,6 +76,7 @@ func TestEachTransferHasItsOwnAnswer(t *testing.T) {
 }
 
 func TestLinkedTransfersArePostedAllOrNone(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	chain := []*paymentsv1.Transfer{ // bob has nothing but what the first brings
 		move("l1", "wallet/alice", "wallet/bob", 700), move("l2", "wallet/bob", "suspense/CNY", 700),
@@ -101,6 +103,7 @@ func TestLinkedTransfersArePostedAllOrNone(t *testing.T) {
 }
 
 func TestABatchOfTransfersHasItsBounds(t *testing.T) {
+	t.Parallel()
 	a := newAPI(t)
 	var full []*paymentsv1.Transfer
 	for i := range 1000 {
@@ -122,10 +125,10 @@ func TestABatchOfTransfersHasItsBounds(t *testing.T) {
 	if bob := a.balance(t, "bob"); bob != 1000 {
 		t.Errorf("bob has %d", bob)
 	}
-	_, err := a.operator.CloseAccount(t.Context(), &paymentsv1.CloseAccountRequest{Name: "accounts/bob"})
+	_, err := a.operator.CloseAccount(t.Context(), &paymentsv1.CloseAccountRequest{Name: "accounts/bob", RequestId: uuid.NewString()})
 	wants{codes.FailedPrecondition, "ACCOUNT_NOT_EMPTY"}.check(t, "close", err)
 	a.transfer(t, false, move(uuid.NewString(), "wallet/bob", "funding/CNY", 1000))
-	_, err = a.operator.CloseAccount(t.Context(), &paymentsv1.CloseAccountRequest{Name: "accounts/bob"})
+	_, err = a.operator.CloseAccount(t.Context(), &paymentsv1.CloseAccountRequest{Name: "accounts/bob", RequestId: uuid.NewString()})
 	must(t, err)
 	if got := a.transfer(t, false, move("closed", "wallet/alice", "wallet/bob", 1)); got[0].GetReason() != "LEDGER_ACCOUNT_CLOSED" {
 		t.Errorf("into a closed account: %v", got)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/testing/protocmp"
 
@@ -140,7 +141,7 @@ func TestAPaymentWithAVoucherInOneTap(t *testing.T) {
 
 	p, err = a.till.CreatePayment(t.Context(), a.discounted())
 	must(t, err)
-	_, err = a.till.VoidPayment(t.Context(), &paymentsv1.VoidPaymentRequest{Name: p.GetName()})
+	_, err = a.till.VoidPayment(t.Context(), &paymentsv1.VoidPaymentRequest{Name: p.GetName(), RequestId: uuid.NewString()})
 	must(t, err)
 	if got := a.notify.heard(t); got != "cancel vouchers/-/redemptions/"+p.GetName()[len("payments/"):] {
 		t.Errorf("notify was told %q", got)

@@ -59,7 +59,7 @@ type Wallets interface {
 	CreateAccount(ctx context.Context, req Request, a Account) (Account, error)
 	// CloseAccount closes an account that is empty; closing it again changes nothing. It returns ACCOUNT_NOT_FOUND and
 	// ACCOUNT_NOT_EMPTY.
-	CloseAccount(ctx context.Context, id string, event Event) (Account, error)
+	CloseAccount(ctx context.Context, req Request, id string, event Event) (Account, error)
 	// Account returns ACCOUNT_NOT_FOUND.
 	Account(ctx context.Context, id string) (Account, error)
 	// AllowDebt lets the account fall by that much below what it has now, or zero if it has something, for those who may take
@@ -77,8 +77,8 @@ type Limits interface {
 	Counters(ctx context.Context, keys []limit.Key) (limit.Counters, error)
 	// Policies are all that were set, by currency.
 	Policies(ctx context.Context) ([]limit.Policy, error)
-	SetPolicy(ctx context.Context, p limit.Policy) error
-	DeletePolicy(ctx context.Context, currency string) error
+	SetPolicy(ctx context.Context, req Request, p limit.Policy) (limit.Policy, error)
+	DeletePolicy(ctx context.Context, req Request, currency string) error
 	// ForgetCounters deletes counters that expired before the time, at most limit of them, and says how many.
 	ForgetCounters(ctx context.Context, before time.Time, limit int) (int64, error)
 }
@@ -101,8 +101,8 @@ func (s *Service) Account(ctx context.Context, c Caller, id string) (Account, er
 }
 
 // CloseAccount ends an empty wallet for good.
-func (s *Service) CloseAccount(ctx context.Context, id string, now time.Time) (Account, error) {
-	return s.directory.CloseAccount(ctx, id, ClosedEvent{Account: id, Time: now})
+func (s *Service) CloseAccount(ctx context.Context, req Request, id string, now time.Time) (Account, error) {
+	return s.directory.CloseAccount(ctx, req, id, ClosedEvent{Account: id, Time: now})
 }
 
 // TopUp moves money from outside into a wallet. What the wallet owes is paid first, by a posting of its own.

@@ -127,7 +127,7 @@ func (p Payment) captureOf(before Payment, move ledger.Posting) ledger.Transacti
 }
 
 // Void gives up a payment that waits for the tap, or what is held and not captured.
-func (s *Service) Void(ctx context.Context, c Caller, id string, now time.Time) (Payment, error) {
+func (s *Service) Void(ctx context.Context, c Caller, req Request, id string, now time.Time) (Payment, error) {
 	p, err := s.store.Payment(ctx, id)
 	if err != nil {
 		return Payment{}, err
@@ -142,7 +142,7 @@ func (s *Service) Void(ctx context.Context, c Caller, id string, now time.Time) 
 		return Payment{}, err
 	}
 	transaction := s.newID()
-	out, err := s.store.Step(ctx, p.step(nil), func(f Facts) (Change, error) {
+	out, err := s.store.Step(ctx, p.step(&req), func(f Facts) (Change, error) {
 		if f.Payment.State.holds() && !c.runs(f.Payment) {
 			return Change{}, f.Payment.stateFault("voided by who created it")
 		}

@@ -72,6 +72,11 @@ type (
 		Account string
 		Time    time.Time
 	}
+	// TerminalEvent says that a terminal was suspended or resumed.
+	TerminalEvent struct {
+		Terminal TerminalDevice
+		Time     time.Time
+	}
 	// MerchantEvent says that a merchant was updated, suspended or resumed.
 	MerchantEvent struct {
 		Merchant Merchant
@@ -92,4 +97,5 @@ func (WithdrawnEvent) isEvent()  {}
 func (OverdrawnEvent) isEvent()  {}
 func (CollectedEvent) isEvent()  {}
 func (ClosedEvent) isEvent()     {}
+func (TerminalEvent) isEvent()   {}
 func (MerchantEvent) isEvent()   {}

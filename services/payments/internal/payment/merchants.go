@@ -52,11 +52,11 @@ type Merchants interface {
 	CreateMerchant(ctx context.Context, req Request, m Merchant) (Merchant, error)
 	// UpdateMerchant writes what fn makes of the merchant, with the event; nothing when fn leaves it as it was. It returns
 	// MERCHANT_NOT_FOUND.
-	UpdateMerchant(ctx context.Context, id string, fn func(Merchant) (Merchant, Event, error)) (Merchant, error)
+	UpdateMerchant(ctx context.Context, req Request, id string, fn func(Merchant) (Merchant, Event, error)) (Merchant, error)
 	// CreateTerminal returns MERCHANT_NOT_FOUND.
 	CreateTerminal(ctx context.Context, req Request, t TerminalDevice) (TerminalDevice, error)
-	// SuspendTerminal suspends or resumes. It returns TERMINAL_NOT_FOUND.
-	SuspendTerminal(ctx context.Context, id string, suspended bool) (TerminalDevice, error)
+	// SuspendTerminal suspends or resumes, and tells of it unless it is so already. It returns TERMINAL_NOT_FOUND.
+	SuspendTerminal(ctx context.Context, req Request, id string, suspended bool) (TerminalDevice, error)
 	// Merchant returns MERCHANT_NOT_FOUND, Terminal TERMINAL_NOT_FOUND.
 	Merchant(ctx context.Context, id string) (Merchant, error)
 	Terminal(ctx context.Context, id string) (TerminalDevice, error)
@@ -103,23 +103,23 @@ func (s *Service) Merchant(ctx context.Context, c Caller, id string) (Merchant, 
 }
 
 // UpdateMerchant has edit change the merchant. Its id, currency and suspension stay.
-func (s *Service) UpdateMerchant(ctx context.Context, id string, edit func(*Merchant), now time.Time) (Merchant, error) {
-	return s.changeMerchant(ctx, id, now, func(m *Merchant) error {
+func (s *Service) UpdateMerchant(ctx context.Context, req Request, id string, edit func(*Merchant), now time.Time) (Merchant, error) {
+	return s.changeMerchant(ctx, req, id, now, func(m *Merchant) error {
 		edit(m)
 		return m.check()
 	})
 }
 
 // SuspendMerchant stops new payments to a merchant, or lets it be paid again.
-func (s *Service) SuspendMerchant(ctx context.Context, id string, suspended bool, now time.Time) (Merchant, error) {
-	return s.changeMerchant(ctx, id, now, func(m *Merchant) error {
+func (s *Service) SuspendMerchant(ctx context.Context, req Request, id string, suspended bool, now time.Time) (Merchant, error) {
+	return s.changeMerchant(ctx, req, id, now, func(m *Merchant) error {
 		m.Suspended = suspended
 		return nil
 	})
 }
 
-func (s *Service) changeMerchant(ctx context.Context, id string, now time.Time, edit func(*Merchant) error) (Merchant, error) {
-	return s.directory.UpdateMerchant(ctx, id, func(m Merchant) (Merchant, Event, error) {
+func (s *Service) changeMerchant(ctx context.Context, req Request, id string, now time.Time, edit func(*Merchant) error) (Merchant, error) {
+	return s.directory.UpdateMerchant(ctx, req, id, func(m Merchant) (Merchant, Event, error) {
 		err := edit(&m)
 		return m, MerchantEvent{Merchant: m, Time: now}, err
 	})
@@ -148,6 +148,6 @@ func (s *Service) Terminals(ctx context.Context, c Caller, merchant, after strin
 }
 
 // SuspendTerminal stops everything that a terminal may do, or lets it work again.
-func (s *Service) SuspendTerminal(ctx context.Context, id string, suspended bool) (TerminalDevice, error) {
-	return s.directory.SuspendTerminal(ctx, id, suspended)
+func (s *Service) SuspendTerminal(ctx context.Context, req Request, id string, suspended bool) (TerminalDevice, error) {
+	return s.directory.SuspendTerminal(ctx, req, id, suspended)
 }

@@ -47,12 +47,11 @@ func (s *Store) openOwn(ctx context.Context, tx *sqldb.Tx, currency string, now 
 }
 
 // CloseAccount implements payment.Wallets. The ledger's own constraint keeps one that is not empty open.
-func (s *Store) CloseAccount(ctx context.Context, id string, event payment.Event) (payment.Account, error) {
-	var a payment.Account
-	err := s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		var err error
-		if a, err = account(ctx, tx, id); err != nil {
-			return err
+func (s *Store) CloseAccount(ctx context.Context, req payment.Request, id string, event payment.Event) (payment.Account, error) {
+	answer, err := once(ctx, s, req, func(ctx context.Context, tx *sqldb.Tx) (accountAnswer, error) {
+		a, err := account(ctx, tx, id)
+		if err != nil {
+			return accountAnswer{}, err
 		}
 		open := false
 		err = changeAccount(ctx, tx, ledger.ID(ledger.Wallet, id), func(l *ledger.Account) {
@@ -60,16 +59,19 @@ func (s *Store) CloseAccount(ctx context.Context, id string, event payment.Event
 			l.Status = ledger.StatusClosed
 		})
 		if fault.ReasonOf(err) == "LEDGER_ACCOUNT_STATE" {
-			return fault.New(fault.FailedPrecondition, "ACCOUNT_NOT_EMPTY",
+			return accountAnswer{}, fault.New(fault.FailedPrecondition, "ACCOUNT_NOT_EMPTY",
 				"the account holds money, owes some, or has payments on hold; settle that and try again").WithCause(err)
 		}
+		closed := accountAnswer{ID: a.ID, Currency: a.Balance.Currency, Closed: true, CreatedAt: micros(a.CreateTime)}
 		if err != nil || !open {
-			return err
+			return closed, err
 		}
-		a.Closed = true
-		return s.publish(ctx, tx, event)
+		return closed, s.publish(ctx, tx, event)
 	})
-	return a, err
+	if err != nil {
+		return payment.Account{}, err
+	}
+	return answer.account(), nil
 }
 
 // Account implements payment.Wallets.

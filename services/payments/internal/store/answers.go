@@ -16,11 +16,51 @@ type remembered struct {
 	Payment     *paymentAnswer `json:"payment,omitempty"`
 }
 
+type merchantAnswer struct {
+	ID             string `json:"id"`
+	DisplayName    string `json:"display_name"`
+	CategoryCode   uint32 `json:"category_code"`
+	Currency       string `json:"currency"`
+	FeeBasisPoints uint32 `json:"fee_basis_points,omitempty"`
+	FeeFixed       int64  `json:"fee_fixed,omitempty"`
+	FeeReturned    bool   `json:"fee_returned,omitempty"`
+	CutOff         string `json:"cut_off,omitempty"`
+	TimeZone       string `json:"time_zone,omitempty"`
+	PayoutAccount  string `json:"payout_account,omitempty"`
+	Suspended      bool   `json:"suspended,omitempty"`
+	CreatedAt      int64  `json:"created_at"`
+}
+
+func closeMerchant(m payment.Merchant) merchantAnswer {
+	return merchantAnswer{
+		ID: m.ID, DisplayName: m.DisplayName, CategoryCode: m.CategoryCode, Currency: m.Currency, FeeBasisPoints: m.Fees.BasisPoints,
+		FeeFixed: m.Fees.FixedMinor, FeeReturned: m.Fees.ReturnedOnRefund, CutOff: m.Settlement.CutOff, TimeZone: m.Settlement.TimeZone,
+		PayoutAccount: m.Settlement.PayoutAccount, Suspended: m.Suspended, CreatedAt: micros(m.CreateTime),
+	}
+}
+
+func (a merchantAnswer) merchant() payment.Merchant {
+	return payment.Merchant{
+		ID: a.ID, DisplayName: a.DisplayName, CategoryCode: a.CategoryCode, Currency: a.Currency, Suspended: a.Suspended,
+		Fees:       payment.FeeSchedule{BasisPoints: a.FeeBasisPoints, FixedMinor: a.FeeFixed, ReturnedOnRefund: a.FeeReturned},
+		Settlement: payment.SettlementSchedule{CutOff: a.CutOff, TimeZone: a.TimeZone, PayoutAccount: a.PayoutAccount},
+		CreateTime: fromMicros(a.CreatedAt),
+	}
+}
+
+type terminalAnswer struct {
+	ID          string `json:"id"`
+	Merchant    string `json:"merchant"`
+	DisplayName string `json:"display_name"`
+	Suspended   bool   `json:"suspended,omitempty"`
+}
+
 type accountAnswer struct {
 	ID        string `json:"id"`
 	Currency  string `json:"currency"`
 	Balance   int64  `json:"balance"`
 	Held      int64  `json:"held,omitempty"`
+	Closed    bool   `json:"closed,omitempty"`
 	CreatedAt int64  `json:"created_at"`
 }
 
@@ -76,7 +116,7 @@ func openAnswer(stored []byte, p payment.Payment) (payment.Answer, error) {
 func (a accountAnswer) account() payment.Account {
 	return payment.Account{
 		ID: a.ID, Balance: payment.Money{Minor: a.Balance, Currency: a.Currency}, Held: payment.Money{Minor: a.Held, Currency: a.Currency},
-		CreateTime: fromMicros(a.CreatedAt),
+		Closed: a.Closed, CreateTime: fromMicros(a.CreatedAt),
 	}
 }
 

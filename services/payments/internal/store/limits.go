@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/services/payments/internal/limit"
+	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
 // Policy implements payment.Limits.
@@ -54,20 +56,25 @@ func (s *Store) Policies(ctx context.Context) ([]limit.Policy, error) {
 }
 
 // SetPolicy implements payment.Limits.
-func (s *Store) SetPolicy(ctx context.Context, p limit.Policy) error {
-	text, err := json.Marshal(p)
-	if err != nil {
-		return fmt.Errorf("write limits: %w", err)
-	}
-	_, err = s.db.ExecContext(ctx, `INSERT INTO limit_policies (currency, policy, updated_at) VALUES ($1, $2, $3)
-		ON CONFLICT (currency) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at`,
-		p.Currency, string(text), micros(p.UpdateTime))
-	return err
+func (s *Store) SetPolicy(ctx context.Context, req payment.Request, p limit.Policy) (limit.Policy, error) {
+	return once(ctx, s, req, func(ctx context.Context, tx *sqldb.Tx) (limit.Policy, error) {
+		text, err := json.Marshal(p)
+		if err != nil {
+			return limit.Policy{}, fmt.Errorf("write limits: %w", err)
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO limit_policies (currency, policy, updated_at) VALUES ($1, $2, $3)
+			ON CONFLICT (currency) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at`,
+			p.Currency, string(text), micros(p.UpdateTime))
+		return p, err
+	})
 }
 
 // DeletePolicy implements payment.Limits.
-func (s *Store) DeletePolicy(ctx context.Context, currency string) error {
-	_, err := s.db.ExecContext(ctx, `DELETE FROM limit_policies WHERE currency = $1`, currency)
+func (s *Store) DeletePolicy(ctx context.Context, req payment.Request, currency string) error {
+	_, err := once(ctx, s, req, func(ctx context.Context, tx *sqldb.Tx) (struct{}, error) {
+		_, err := tx.ExecContext(ctx, `DELETE FROM limit_policies WHERE currency = $1`, currency)
+		return struct{}{}, err
+	})
 	return err
 }
 

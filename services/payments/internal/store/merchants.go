@@ -53,32 +53,34 @@ func flag(b bool) int64 {
 }
 
 // UpdateMerchant implements payment.Merchants.
-func (s *Store) UpdateMerchant(ctx context.Context, id string,
+func (s *Store) UpdateMerchant(ctx context.Context, req payment.Request, id string,
 	fn func(payment.Merchant) (payment.Merchant, payment.Event, error),
 ) (payment.Merchant, error) {
-	var m payment.Merchant
-	err := s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+	answer, err := once(ctx, s, req, func(ctx context.Context, tx *sqldb.Tx) (merchantAnswer, error) {
 		found, err := queryMerchants(ctx, tx, `WHERE id = $1`+tx.ForUpdate(), id)
 		if err != nil {
-			return err
+			return merchantAnswer{}, err
 		}
 		if len(found) == 0 {
-			return errMerchantNotFound
+			return merchantAnswer{}, errMerchantNotFound
 		}
-		var event payment.Event
-		if m, event, err = fn(found[0]); err != nil || m == found[0] {
-			return err
+		m, event, err := fn(found[0])
+		if err != nil || m == found[0] {
+			return closeMerchant(m), err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE merchants SET display_name = $2, category_code = $3, fee_basis_points = $4, fee_fixed = $5,
 			fee_returned = $6, cut_off = $7, time_zone = $8, payout_account = $9, suspended = $10 WHERE id = $1`,
 			id, m.DisplayName, int64(m.CategoryCode), int64(m.Fees.BasisPoints), m.Fees.FixedMinor, flag(m.Fees.ReturnedOnRefund),
 			m.Settlement.CutOff, m.Settlement.TimeZone, m.Settlement.PayoutAccount, flag(m.Suspended))
 		if err != nil {
-			return fmt.Errorf("change a merchant: %w", err)
+			return merchantAnswer{}, fmt.Errorf("change a merchant: %w", err)
 		}
-		return s.publish(ctx, tx, event)
+		return closeMerchant(m), s.publish(ctx, tx, event)
 	})
-	return m, err
+	if err != nil {
+		return payment.Merchant{}, err
+	}
+	return answer.merchant(), nil
 }
 
 // Merchant implements payment.Merchants.
@@ -144,16 +146,28 @@ func (s *Store) CreateTerminal(ctx context.Context, req payment.Request, t payme
 }
 
 // SuspendTerminal implements payment.Merchants.
-func (s *Store) SuspendTerminal(ctx context.Context, id string, suspended bool) (payment.TerminalDevice, error) {
-	if _, err := s.db.ExecContext(ctx, `UPDATE terminals SET suspended = $1 WHERE id = $2`, flag(suspended), id); err != nil {
-		return payment.TerminalDevice{}, fmt.Errorf("suspend a terminal: %w", err)
-	}
-	return s.Terminal(ctx, id)
+func (s *Store) SuspendTerminal(ctx context.Context, req payment.Request, id string, suspended bool) (payment.TerminalDevice, error) {
+	answer, err := once(ctx, s, req, func(ctx context.Context, tx *sqldb.Tx) (terminalAnswer, error) {
+		fresh, err := changed(tx.ExecContext(ctx, `UPDATE terminals SET suspended = $1 WHERE id = $2 AND suspended <> $1`, flag(suspended), id))
+		if err != nil {
+			return terminalAnswer{}, fmt.Errorf("suspend a terminal: %w", err)
+		}
+		t, err := terminal(ctx, tx, id)
+		if err == nil && fresh {
+			err = s.publish(ctx, tx, payment.TerminalEvent{Terminal: t, Time: s.now()})
+		}
+		return terminalAnswer{ID: t.ID, Merchant: t.Merchant, DisplayName: t.DisplayName, Suspended: t.Suspended}, err
+	})
+	return payment.TerminalDevice{ID: answer.ID, Merchant: answer.Merchant, DisplayName: answer.DisplayName, Suspended: answer.Suspended}, err
 }
 
 // Terminal implements payment.Merchants.
 func (s *Store) Terminal(ctx context.Context, id string) (payment.TerminalDevice, error) {
-	found, err := s.queryTerminals(ctx, `WHERE id = $1`, id)
+	return terminal(ctx, s.db, id)
+}
+
+func terminal(ctx context.Context, q sqldb.Queryer, id string) (payment.TerminalDevice, error) {
+	found, err := queryTerminals(ctx, q, `WHERE id = $1`, id)
 	if err != nil {
 		return payment.TerminalDevice{}, err
 	}
@@ -165,11 +179,11 @@ func (s *Store) Terminal(ctx context.Context, id string) (payment.TerminalDevice
 
 // Terminals implements payment.Merchants.
 func (s *Store) Terminals(ctx context.Context, merchant, after string, limit int) ([]payment.TerminalDevice, error) {
-	return s.queryTerminals(ctx, `WHERE merchant = $1 AND id > $2 ORDER BY id LIMIT $3`, merchant, after, limit)
+	return queryTerminals(ctx, s.db, `WHERE merchant = $1 AND id > $2 ORDER BY id LIMIT $3`, merchant, after, limit)
 }
 
-func (s *Store) queryTerminals(ctx context.Context, where string, args ...any) ([]payment.TerminalDevice, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT id, merchant, display_name, suspended FROM terminals `+where, args...)
+func queryTerminals(ctx context.Context, q sqldb.Queryer, where string, args ...any) ([]payment.TerminalDevice, error) {
+	rows, err := q.QueryContext(ctx, `SELECT id, merchant, display_name, suspended FROM terminals `+where, args...)
 	if err != nil {
 		return nil, fmt.Errorf("read terminals: %w", err)
 	}

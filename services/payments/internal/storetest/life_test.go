@@ -86,7 +86,7 @@ func TestCaptureAndVoidAndExpiryHaveOneWinner(t *testing.T) {
 				if _, err = f.service.Capture(t.Context(), f.terminal, request("Capture"), payment.Wish{Payment: p.ID}, start); err == nil {
 					captured.Add(1)
 				}
-			} else if q, e := f.service.Void(t.Context(), operator, p.ID, start); e == nil && q.State == payment.Voided {
+			} else if q, e := f.service.Void(t.Context(), operator, request("Void"), p.ID, start); e == nil && q.State == payment.Voided {
 				voided.Add(1)
 			} else {
 				err = e
@@ -171,7 +171,7 @@ func TestLimitsHoldUnderARaceAndAreGivenBack(t *testing.T) {
 			must(t, err)
 			ids[i] = p.ID
 		}
-		_, err := f.service.SetPolicy(t.Context(), limit.Policy{Currency: "CNY", AccountDayLimit: 1000}, start)
+		_, err := f.service.SetPolicy(t.Context(), request("SetPolicy"), limit.Policy{Currency: "CNY", AccountDayLimit: 1000}, start)
 		must(t, err)
 		var held atomic.Int64
 		var one atomic.Value
@@ -193,7 +193,7 @@ func TestLimitsHoldUnderARaceAndAreGivenBack(t *testing.T) {
 		}
 		_, err = f.service.Create(t.Context(), f.terminal, request("CreatePayment"), f.order("alice", 1), start)
 		wantReason(t, err, "LIMIT_EXCEEDED")
-		_, err = f.service.Void(t.Context(), operator, one.Load().(string), start)
+		_, err = f.service.Void(t.Context(), operator, request("Void"), one.Load().(string), start)
 		must(t, err)
 		p, err := f.confirm(t, f.pay(t, "alice", 100).ID)
 		must(t, err)
@@ -209,17 +209,17 @@ func TestOnlyAnEmptyAccountIsClosed(t *testing.T) {
 		f, ctx := newFixture(t, db), t.Context()
 		f.topUp(t, "alice", 500)
 		all := payment.Money{Minor: 500, Currency: "CNY"}
-		_, err := f.service.CloseAccount(ctx, "alice", start)
+		_, err := f.service.CloseAccount(ctx, request("CloseAccount"), "alice", start)
 		wantReason(t, err, "ACCOUNT_NOT_EMPTY")
 		p := f.hold(t, "alice", 200)
 		_, err = f.service.Withdraw(ctx, request("Withdraw"), "alice", all, start)
 		wantReason(t, err, "INSUFFICIENT_FUNDS")
-		_, err = f.service.Void(ctx, operator, p.ID, start)
+		_, err = f.service.Void(ctx, operator, request("Void"), p.ID, start)
 		must(t, err)
 		_, err = f.service.Withdraw(ctx, request("Withdraw"), "alice", all, start)
 		must(t, err)
 		for range 2 {
-			a, err := f.service.CloseAccount(ctx, "alice", start)
+			a, err := f.service.CloseAccount(ctx, request("CloseAccount"), "alice", start)
 			must(t, err)
 			if !a.Closed {
 				t.Error("it is open")

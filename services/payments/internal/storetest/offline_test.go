@@ -181,7 +181,7 @@ func (f *fixture) owesAndCannotSpend(t *testing.T) {
 	}
 	_, err = f.service.Withdraw(t.Context(), request("Withdraw"), "alice", payment.Money{Minor: 1, Currency: cny}, start)
 	wantReason(t, err, "INSUFFICIENT_FUNDS")
-	_, err = f.service.CloseAccount(t.Context(), "alice", start)
+	_, err = f.service.CloseAccount(t.Context(), request("CloseAccount"), "alice", start)
 	wantReason(t, err, "ACCOUNT_NOT_EMPTY")
 	wantReason(t, pay(t.Context(), f.store.Ledger, "wallet/alice", "funding/CNY", 1), "INSUFFICIENT_FUNDS")
 }
@@ -231,7 +231,7 @@ func TestWhatIsWrongWithASubmissionChangesNothing(t *testing.T) {
 		f := newClearing(t, db)
 		f.topUp(t, "alice", 1000)
 		f.wallet(t, "gone", 0)
-		_, err := f.service.CloseAccount(t.Context(), "gone", start)
+		_, err := f.service.CloseAccount(t.Context(), request("CloseAccount"), "gone", start)
 		must(t, err)
 		by := func(account string) func(payment.TapSubmission) payment.TapVerdict {
 			return func(s payment.TapSubmission) payment.TapVerdict {
@@ -243,7 +243,7 @@ func TestWhatIsWrongWithASubmissionChangesNothing(t *testing.T) {
 		euro, unknown, none := f.tap(1, 10), f.tap(1, 10), f.tap(1, 10)
 		euro.Fare.Currency, unknown.Terminal, none.Terminal = "EUR", "ffffffffffffffff", ""
 		suspend := func(s bool) {
-			_, err := f.service.SuspendMerchant(t.Context(), f.merchant.ID, s, start)
+			_, err := f.service.SuspendMerchant(t.Context(), request("SuspendMerchant"), f.merchant.ID, s, start)
 			must(t, err)
 		}
 		for name, c := range map[string]struct {

@@ -138,7 +138,7 @@ func TestAPaymentThatComesToNothingGivesItsVoucherUp(t *testing.T) {
 		for _, end := range []func(payment.Payment) (payment.Payment, error){
 			func(p payment.Payment) (payment.Payment, error) { return f.confirm(t, p.ID) }, // alice has nothing
 			func(p payment.Payment) (payment.Payment, error) {
-				return f.service.Void(t.Context(), f.terminal, p.ID, start)
+				return f.service.Void(t.Context(), f.terminal, request("Void"), p.ID, start)
 			},
 			func(p payment.Payment) (payment.Payment, error) {
 				return f.service.Get(t.Context(), f.terminal, p.ID, start.Add(time.Hour))
@@ -320,7 +320,7 @@ func TestASlowCallAndTheWorkerThatGivesUpAgree(t *testing.T) {
 				t.Fatalf("%v: %d payments wait, reserved for %v", err, stored, f.vouchers.reserved())
 			}
 			if err == nil {
-				_, err = f.service.Void(t.Context(), f.terminal, made.ID, start)
+				_, err = f.service.Void(t.Context(), f.terminal, request("Void"), made.ID, start)
 				must(t, err)
 				must(t, f.vouchers.Cancel(t.Context(), made.ID))
 			}

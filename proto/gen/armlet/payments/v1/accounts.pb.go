@@ -468,7 +468,9 @@ func (x *WithdrawFromAccountResponse) GetTransaction() string {
 type CloseAccountRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `accounts/{account}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -506,6 +508,13 @@ func (*CloseAccountRequest) Descriptor() ([]byte, []int) {
 func (x *CloseAccountRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *CloseAccountRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -1168,14 +1177,16 @@ const file_armlet_payments_v1_accounts_proto_rawDesc = "" +
 	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"v\n" +
 	"\x1bWithdrawFromAccountResponse\x125\n" +
 	"\aaccount\x18\x01 \x01(\v2\x1b.armlet.payments.v1.AccountR\aaccount\x12 \n" +
-	"\vtransaction\x18\x02 \x01(\tR\vtransaction\"V\n" +
+	"\vtransaction\x18\x02 \x01(\tR\vtransaction\"\x95\x01\n" +
 	"\x13CloseAccountRequest\x12?\n" +
-	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\"\x9a\x02\n" +
-	"\x13GetStatementRequest\x12?\n" +
-	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x129\n" +
+	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12=\n" +
 	"\n" +
-	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x12'\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xc0\x02\n" +
+	"\x13GetStatementRequest\x12?\n" +
+	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12L\n" +
+	"\n" +
+	"start_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\x1a\a\b\xff\x82\xd1\xff\xaf\a2\x00R\tstartTime\x12H\n" +
+	"\bend_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\x1a\a\b\xff\x82\xd1\xff\xaf\a2\x00R\aendTime\x12'\n" +
 	"\tpage_size\x18\x04 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
 	"\n" +

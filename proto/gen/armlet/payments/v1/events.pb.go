@@ -794,6 +794,70 @@ func (x *MerchantChanged) GetSuspended() bool {
 	return false
 }
 
+// TerminalChanged is published when a terminal was suspended or resumed: subject entity "terminal", verb "changed".
+type TerminalChanged struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `terminals/{16 hex digits}`.
+	Terminal string `protobuf:"bytes,1,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	// `merchants/{uuid}`.
+	Merchant string `protobuf:"bytes,2,opt,name=merchant,proto3" json:"merchant,omitempty"`
+	// Whether it is suspended now.
+	Suspended     bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalChanged) Reset() {
+	*x = TerminalChanged{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalChanged) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalChanged) ProtoMessage() {}
+
+func (x *TerminalChanged) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalChanged.ProtoReflect.Descriptor instead.
+func (*TerminalChanged) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *TerminalChanged) GetTerminal() string {
+	if x != nil {
+		return x.Terminal
+	}
+	return ""
+}
+
+func (x *TerminalChanged) GetMerchant() string {
+	if x != nil {
+		return x.Merchant
+	}
+	return ""
+}
+
+func (x *TerminalChanged) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
+}
+
 // SettlementCreated is published when a merchant's day was settled: subject entity "settlement", verb "created".
 type SettlementCreated struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -811,7 +875,7 @@ type SettlementCreated struct {
 
 func (x *SettlementCreated) Reset() {
 	*x = SettlementCreated{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -823,7 +887,7 @@ func (x *SettlementCreated) String() string {
 func (*SettlementCreated) ProtoMessage() {}
 
 func (x *SettlementCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -836,7 +900,7 @@ func (x *SettlementCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementCreated.ProtoReflect.Descriptor instead.
 func (*SettlementCreated) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SettlementCreated) GetSettlement() string {
@@ -906,7 +970,7 @@ type PaymentFacts struct {
 
 func (x *PaymentFacts) Reset() {
 	*x = PaymentFacts{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -918,7 +982,7 @@ func (x *PaymentFacts) String() string {
 func (*PaymentFacts) ProtoMessage() {}
 
 func (x *PaymentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -931,7 +995,7 @@ func (x *PaymentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentFacts.ProtoReflect.Descriptor instead.
 func (*PaymentFacts) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *PaymentFacts) GetPayment() string {
@@ -1086,7 +1150,11 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\"K\n" +
 	"\x0fMerchantChanged\x12\x1a\n" +
 	"\bmerchant\x18\x01 \x01(\tR\bmerchant\x12\x1c\n" +
-	"\tsuspended\x18\x02 \x01(\bR\tsuspended\"\xb8\x01\n" +
+	"\tsuspended\x18\x02 \x01(\bR\tsuspended\"g\n" +
+	"\x0fTerminalChanged\x12\x1a\n" +
+	"\bterminal\x18\x01 \x01(\tR\bterminal\x12\x1a\n" +
+	"\bmerchant\x18\x02 \x01(\tR\bmerchant\x12\x1c\n" +
+	"\tsuspended\x18\x03 \x01(\bR\tsuspended\"\xb8\x01\n" +
 	"\x11SettlementCreated\x12\x1e\n" +
 	"\n" +
 	"settlement\x18\x01 \x01(\tR\n" +
@@ -1125,7 +1193,7 @@ func file_armlet_payments_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_payments_v1_events_proto_rawDescData
 }
 
-var file_armlet_payments_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 16)
+var file_armlet_payments_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*PaymentCreated)(nil),        // 0: armlet.payments.v1.PaymentCreated
 	(*PaymentAuthorized)(nil),     // 1: armlet.payments.v1.PaymentAuthorized
@@ -1141,38 +1209,39 @@ var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*AccountDebtCollected)(nil),  // 11: armlet.payments.v1.AccountDebtCollected
 	(*AccountClosed)(nil),         // 12: armlet.payments.v1.AccountClosed
 	(*MerchantChanged)(nil),       // 13: armlet.payments.v1.MerchantChanged
-	(*SettlementCreated)(nil),     // 14: armlet.payments.v1.SettlementCreated
-	(*PaymentFacts)(nil),          // 15: armlet.payments.v1.PaymentFacts
-	(*timestamppb.Timestamp)(nil), // 16: google.protobuf.Timestamp
-	(*v1.Money)(nil),              // 17: armlet.type.v1.Money
-	(PaymentState)(0),             // 18: armlet.payments.v1.PaymentState
-	(*Discount)(nil),              // 19: armlet.payments.v1.Discount
+	(*TerminalChanged)(nil),       // 14: armlet.payments.v1.TerminalChanged
+	(*SettlementCreated)(nil),     // 15: armlet.payments.v1.SettlementCreated
+	(*PaymentFacts)(nil),          // 16: armlet.payments.v1.PaymentFacts
+	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
+	(*v1.Money)(nil),              // 18: armlet.type.v1.Money
+	(PaymentState)(0),             // 19: armlet.payments.v1.PaymentState
+	(*Discount)(nil),              // 20: armlet.payments.v1.Discount
 }
 var file_armlet_payments_v1_events_proto_depIdxs = []int32{
-	15, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
-	15, // 1: armlet.payments.v1.PaymentAuthorized.payment:type_name -> armlet.payments.v1.PaymentFacts
-	16, // 2: armlet.payments.v1.PaymentAuthorized.expire_time:type_name -> google.protobuf.Timestamp
-	15, // 3: armlet.payments.v1.PaymentCaptured.payment:type_name -> armlet.payments.v1.PaymentFacts
-	15, // 4: armlet.payments.v1.PaymentDeclined.payment:type_name -> armlet.payments.v1.PaymentFacts
-	15, // 5: armlet.payments.v1.PaymentExpired.payment:type_name -> armlet.payments.v1.PaymentFacts
-	15, // 6: armlet.payments.v1.PaymentVoided.payment:type_name -> armlet.payments.v1.PaymentFacts
-	15, // 7: armlet.payments.v1.PaymentReleased.payment:type_name -> armlet.payments.v1.PaymentFacts
-	15, // 8: armlet.payments.v1.PaymentRefunded.payment:type_name -> armlet.payments.v1.PaymentFacts
-	17, // 9: armlet.payments.v1.AccountToppedUp.amount:type_name -> armlet.type.v1.Money
-	17, // 10: armlet.payments.v1.AccountWithdrawn.amount:type_name -> armlet.type.v1.Money
-	17, // 11: armlet.payments.v1.AccountOverdrawn.owed:type_name -> armlet.type.v1.Money
-	17, // 12: armlet.payments.v1.AccountDebtCollected.amount:type_name -> armlet.type.v1.Money
-	17, // 13: armlet.payments.v1.AccountDebtCollected.owed:type_name -> armlet.type.v1.Money
-	17, // 14: armlet.payments.v1.SettlementCreated.paid_out:type_name -> armlet.type.v1.Money
-	16, // 15: armlet.payments.v1.SettlementCreated.end_time:type_name -> google.protobuf.Timestamp
-	17, // 16: armlet.payments.v1.PaymentFacts.amount:type_name -> armlet.type.v1.Money
-	16, // 17: armlet.payments.v1.PaymentFacts.occur_time:type_name -> google.protobuf.Timestamp
-	18, // 18: armlet.payments.v1.PaymentFacts.state:type_name -> armlet.payments.v1.PaymentState
-	17, // 19: armlet.payments.v1.PaymentFacts.payment_amount:type_name -> armlet.type.v1.Money
-	17, // 20: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
-	17, // 21: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
-	16, // 22: armlet.payments.v1.PaymentFacts.tap_time:type_name -> google.protobuf.Timestamp
-	19, // 23: armlet.payments.v1.PaymentFacts.discount:type_name -> armlet.payments.v1.Discount
+	16, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
+	16, // 1: armlet.payments.v1.PaymentAuthorized.payment:type_name -> armlet.payments.v1.PaymentFacts
+	17, // 2: armlet.payments.v1.PaymentAuthorized.expire_time:type_name -> google.protobuf.Timestamp
+	16, // 3: armlet.payments.v1.PaymentCaptured.payment:type_name -> armlet.payments.v1.PaymentFacts
+	16, // 4: armlet.payments.v1.PaymentDeclined.payment:type_name -> armlet.payments.v1.PaymentFacts
+	16, // 5: armlet.payments.v1.PaymentExpired.payment:type_name -> armlet.payments.v1.PaymentFacts
+	16, // 6: armlet.payments.v1.PaymentVoided.payment:type_name -> armlet.payments.v1.PaymentFacts
+	16, // 7: armlet.payments.v1.PaymentReleased.payment:type_name -> armlet.payments.v1.PaymentFacts
+	16, // 8: armlet.payments.v1.PaymentRefunded.payment:type_name -> armlet.payments.v1.PaymentFacts
+	18, // 9: armlet.payments.v1.AccountToppedUp.amount:type_name -> armlet.type.v1.Money
+	18, // 10: armlet.payments.v1.AccountWithdrawn.amount:type_name -> armlet.type.v1.Money
+	18, // 11: armlet.payments.v1.AccountOverdrawn.owed:type_name -> armlet.type.v1.Money
+	18, // 12: armlet.payments.v1.AccountDebtCollected.amount:type_name -> armlet.type.v1.Money
+	18, // 13: armlet.payments.v1.AccountDebtCollected.owed:type_name -> armlet.type.v1.Money
+	18, // 14: armlet.payments.v1.SettlementCreated.paid_out:type_name -> armlet.type.v1.Money
+	17, // 15: armlet.payments.v1.SettlementCreated.end_time:type_name -> google.protobuf.Timestamp
+	18, // 16: armlet.payments.v1.PaymentFacts.amount:type_name -> armlet.type.v1.Money
+	17, // 17: armlet.payments.v1.PaymentFacts.occur_time:type_name -> google.protobuf.Timestamp
+	19, // 18: armlet.payments.v1.PaymentFacts.state:type_name -> armlet.payments.v1.PaymentState
+	18, // 19: armlet.payments.v1.PaymentFacts.payment_amount:type_name -> armlet.type.v1.Money
+	18, // 20: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
+	18, // 21: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
+	17, // 22: armlet.payments.v1.PaymentFacts.tap_time:type_name -> google.protobuf.Timestamp
+	20, // 23: armlet.payments.v1.PaymentFacts.discount:type_name -> armlet.payments.v1.Discount
 	24, // [24:24] is the sub-list for method output_type
 	24, // [24:24] is the sub-list for method input_type
 	24, // [24:24] is the sub-list for extension type_name
@@ -1192,7 +1261,7 @@ func file_armlet_payments_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_payments_v1_events_proto_rawDesc), len(file_armlet_payments_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   16,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

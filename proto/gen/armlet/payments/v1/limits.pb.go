@@ -416,7 +416,9 @@ type SetLimitPolicyRequest struct {
 	// The policy; its name and update_time are ignored. Unset with a preset.
 	Policy *LimitPolicy `protobuf:"bytes,2,opt,name=policy,proto3" json:"policy,omitempty"`
 	// A preset instead of a policy; its currency has to be that of the name.
-	Preset        LimitPreset `protobuf:"varint,3,opt,name=preset,proto3,enum=armlet.payments.v1.LimitPreset" json:"preset,omitempty"`
+	Preset LimitPreset `protobuf:"varint,3,opt,name=preset,proto3,enum=armlet.payments.v1.LimitPreset" json:"preset,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -470,6 +472,13 @@ func (x *SetLimitPolicyRequest) GetPreset() LimitPreset {
 		return x.Preset
 	}
 	return LimitPreset_LIMIT_PRESET_UNSPECIFIED
+}
+
+func (x *SetLimitPolicyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // GetLimitPolicyRequest names a policy.
@@ -605,7 +614,9 @@ func (x *ListLimitPoliciesResponse) GetPolicies() []*LimitPolicy {
 type DeleteLimitPolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `limitPolicies/{currency}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -643,6 +654,13 @@ func (*DeleteLimitPolicyRequest) Descriptor() ([]byte, []int) {
 func (x *DeleteLimitPolicyRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *DeleteLimitPolicyRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -712,18 +730,22 @@ const file_armlet_payments_v1_limits_proto_rawDesc = "" +
 	"\x15strong_authentication\x18\x06 \x01(\v2(.armlet.payments.v1.StrongAuthenticationR\x14strongAuthentication\x12$\n" +
 	"\ttime_zone\x18\a \x01(\tB\a\xbaH\x04r\x02\x18@R\btimeZone\x12;\n" +
 	"\vupdate_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\xc8\x01\n" +
+	"updateTime\"\x87\x02\n" +
 	"\x15SetLimitPolicyRequest\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^limitPolicies/[A-Z]{3}$R\x04name\x127\n" +
 	"\x06policy\x18\x02 \x01(\v2\x1f.armlet.payments.v1.LimitPolicyR\x06policy\x12A\n" +
-	"\x06preset\x18\x03 \x01(\x0e2\x1f.armlet.payments.v1.LimitPresetB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06preset\"L\n" +
+	"\x06preset\x18\x03 \x01(\x0e2\x1f.armlet.payments.v1.LimitPresetB\b\xbaH\x05\x82\x01\x02\x10\x01R\x06preset\x12=\n" +
+	"\n" +
+	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"L\n" +
 	"\x15GetLimitPolicyRequest\x123\n" +
 	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^limitPolicies/[A-Z]{3}$R\x04name\"\x1a\n" +
 	"\x18ListLimitPoliciesRequest\"X\n" +
 	"\x19ListLimitPoliciesResponse\x12;\n" +
-	"\bpolicies\x18\x01 \x03(\v2\x1f.armlet.payments.v1.LimitPolicyR\bpolicies\"O\n" +
+	"\bpolicies\x18\x01 \x03(\v2\x1f.armlet.payments.v1.LimitPolicyR\bpolicies\"\x8e\x01\n" +
 	"\x18DeleteLimitPolicyRequest\x123\n" +
-	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^limitPolicies/[A-Z]{3}$R\x04name\"\x1b\n" +
+	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^limitPolicies/[A-Z]{3}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x1b\n" +
 	"\x19DeleteLimitPolicyResponse*U\n" +
 	"\vLimitPreset\x12\x1c\n" +
 	"\x18LIMIT_PRESET_UNSPECIFIED\x10\x00\x12\x13\n" +

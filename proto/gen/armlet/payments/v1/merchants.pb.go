@@ -552,7 +552,9 @@ type UpdateMerchantRequest struct {
 	// The merchant with its name and the new values.
 	Merchant *Merchant `protobuf:"bytes,1,opt,name=merchant,proto3" json:"merchant,omitempty"`
 	// Which of display_name, category_code, fee_schedule and settlement to change; at least one.
-	UpdateMask    *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	UpdateMask *fieldmaskpb.FieldMask `protobuf:"bytes,2,opt,name=update_mask,json=updateMask,proto3" json:"update_mask,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -601,11 +603,20 @@ func (x *UpdateMerchantRequest) GetUpdateMask() *fieldmaskpb.FieldMask {
 	return nil
 }
 
+func (x *UpdateMerchantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // SuspendMerchantRequest names a merchant.
 type SuspendMerchantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `merchants/{uuid}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,11 +658,20 @@ func (x *SuspendMerchantRequest) GetName() string {
 	return ""
 }
 
+func (x *SuspendMerchantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // ResumeMerchantRequest names a merchant.
 type ResumeMerchantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `merchants/{uuid}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -689,6 +709,13 @@ func (*ResumeMerchantRequest) Descriptor() ([]byte, []int) {
 func (x *ResumeMerchantRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *ResumeMerchantRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -926,7 +953,9 @@ func (x *ListTerminalsResponse) GetNextPageToken() string {
 type SuspendTerminalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `terminals/{16 hex digits}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -968,11 +997,20 @@ func (x *SuspendTerminalRequest) GetName() string {
 	return ""
 }
 
+func (x *SuspendTerminalRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // ResumeTerminalRequest names a terminal.
 type ResumeTerminalRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `terminals/{16 hex digits}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1010,6 +1048,13 @@ func (*ResumeTerminalRequest) Descriptor() ([]byte, []int) {
 func (x *ResumeTerminalRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *ResumeTerminalRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -1057,15 +1102,21 @@ const file_armlet_payments_v1_merchants_proto_rawDesc = "" +
 	"page_token\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"{\n" +
 	"\x15ListMerchantsResponse\x12:\n" +
 	"\tmerchants\x18\x01 \x03(\v2\x1c.armlet.payments.v1.MerchantR\tmerchants\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x9e\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xdd\x01\n" +
 	"\x15UpdateMerchantRequest\x12@\n" +
 	"\bmerchant\x18\x01 \x01(\v2\x1c.armlet.payments.v1.MerchantB\x06\xbaH\x03\xc8\x01\x01R\bmerchant\x12C\n" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\n" +
-	"updateMask\"}\n" +
+	"updateMask\x12=\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xbc\x01\n" +
 	"\x16SuspendMerchantRequest\x12c\n" +
-	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"|\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xbb\x01\n" +
 	"\x15ResumeMerchantRequest\x12c\n" +
-	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xf1\x01\n" +
+	"\x04name\x18\x01 \x01(\tBO\xbaHLrJ2H^merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xf1\x01\n" +
 	"\x15CreateTerminalRequest\x12k\n" +
 	"\bmerchant\x18\x01 \x01(\tBO\xbaHLrJ2H^merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\bmerchant\x12,\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\vdisplayName\x12=\n" +
@@ -1081,11 +1132,15 @@ const file_armlet_payments_v1_merchants_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"{\n" +
 	"\x15ListTerminalsResponse\x12:\n" +
 	"\tterminals\x18\x01 \x03(\v2\x1c.armlet.payments.v1.TerminalR\tterminals\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"M\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8c\x01\n" +
 	"\x16SuspendTerminalRequest\x123\n" +
-	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^terminals/[0-9a-f]{16}$R\x04name\"L\n" +
+	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^terminals/[0-9a-f]{16}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x8b\x01\n" +
 	"\x15ResumeTerminalRequest\x123\n" +
-	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^terminals/[0-9a-f]{16}$R\x04nameBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
+	"\x04name\x18\x01 \x01(\tB\x1f\xbaH\x1cr\x1a2\x18^terminals/[0-9a-f]{16}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestIdBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_armlet_payments_v1_merchants_proto_rawDescOnce sync.Once

@@ -971,7 +971,9 @@ func (x *CapturePaymentResponse) GetTransaction() string {
 type VoidPaymentRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `payments/{uuid}`.
-	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1009,6 +1011,13 @@ func (*VoidPaymentRequest) Descriptor() ([]byte, []int) {
 func (x *VoidPaymentRequest) GetName() string {
 	if x != nil {
 		return x.Name
+	}
+	return ""
+}
+
+func (x *VoidPaymentRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -1479,9 +1488,11 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"q\n" +
 	"\x16CapturePaymentResponse\x125\n" +
 	"\apayment\x18\x01 \x01(\v2\x1b.armlet.payments.v1.PaymentR\apayment\x12 \n" +
-	"\vtransaction\x18\x02 \x01(\tR\vtransaction\"x\n" +
+	"\vtransaction\x18\x02 \x01(\tR\vtransaction\"\xb7\x01\n" +
 	"\x12VoidPaymentRequest\x12b\n" +
-	"\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^payments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xe8\x01\n" +
+	"\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^payments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xe8\x01\n" +
 	"\x14RefundPaymentRequest\x12b\n" +
 	"\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^payments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\x12-\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12=\n" +
@@ -1493,7 +1504,7 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\x11GetPaymentRequest\x12b\n" +
 	"\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^payments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"y\n" +
 	"\x13WatchPaymentRequest\x12b\n" +
-	"\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^payments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xc0\x05\n" +
+	"\x04name\x18\x01 \x01(\tBN\xbaHKrI2G^payments/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\x04name\"\xe6\x05\n" +
 	"\x13ListPaymentsRequest\x12'\n" +
 	"\tpage_size\x18\x01 \x01(\x05B\n" +
 	"\xbaH\a\x1a\x05\x18\xe8\a(\x00R\bpageSize\x12'\n" +
@@ -1503,10 +1514,10 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\bmerchant\x18\x04 \x01(\tBR\xbaHOrM2K^(merchants/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})?$R\bmerchant\x12>\n" +
 	"\bterminal\x18\x05 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^(terminals/[0-9a-f]{16})?$R\bterminal\x12c\n" +
 	"\x06device\x18\x06 \x01(\tBK\xbaHHrF2D^(partners/[a-z0-9][a-z0-9-]{1,30}/devices/[0-9a-hjkmnp-tv-z]{26})?$R\x06device\x12H\n" +
-	"\aaccount\x18\a \x01(\tB.\xbaH+r)2'^(accounts/[a-z0-9][a-z0-9._-]{0,62})?$R\aaccount\x129\n" +
+	"\aaccount\x18\a \x01(\tB.\xbaH+r)2'^(accounts/[a-z0-9][a-z0-9._-]{0,62})?$R\aaccount\x12L\n" +
 	"\n" +
-	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tstartTime\x125\n" +
-	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\aendTime\x129\n" +
+	"start_time\x18\b \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\x1a\a\b\xff\x82\xd1\xff\xaf\a2\x00R\tstartTime\x12H\n" +
+	"\bend_time\x18\t \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\x1a\a\b\xff\x82\xd1\xff\xaf\a2\x00R\aendTime\x129\n" +
 	"\rcurrency_code\x18\n" +
 	" \x01(\tB\x14\xbaH\x11r\x0f2\r^([A-Z]{3})?$R\fcurrencyCode\"w\n" +
 	"\x14ListPaymentsResponse\x127\n" +

@@ -81,7 +81,7 @@ type PaymentsServiceClient interface {
 	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, REQUEST_ID_REUSED.
 	WithdrawFromAccount(ctx context.Context, in *WithdrawFromAccountRequest, opts ...grpc.CallOption) (*WithdrawFromAccountResponse, error)
 	// CloseAccount ends an empty account for good: nothing moves into or out of it afterwards. Callers: operator.
-	// Safe to repeat. Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY.
+	// Safe to repeat with the same request_id. Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, REQUEST_ID_REUSED.
 	CloseAccount(ctx context.Context, in *CloseAccountRequest, opts ...grpc.CallOption) (*Account, error)
 	// GetStatement lists what was posted to a wallet in a time, with the balance before and after. Callers: its wearer, operator.
 	// Safe to repeat. Reasons: ACCOUNT_NOT_FOUND, PAGE_TOKEN_INVALID.
@@ -92,13 +92,14 @@ type PaymentsServiceClient interface {
 	GetMerchant(ctx context.Context, in *GetMerchantRequest, opts ...grpc.CallOption) (*Merchant, error)
 	// ListMerchants lists all merchants, newest first. Callers: operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
 	ListMerchants(ctx context.Context, in *ListMerchantsRequest, opts ...grpc.CallOption) (*ListMerchantsResponse, error)
-	// UpdateMerchant changes a merchant; a new fee schedule counts for captures from then on. Callers: operator. Safe to repeat.
-	// Reasons: MERCHANT_NOT_FOUND.
+	// UpdateMerchant changes a merchant; a new fee schedule counts for captures from then on. Callers: operator.
+	// Safe to repeat with the same request_id. Reasons: MERCHANT_NOT_FOUND, REQUEST_ID_REUSED.
 	UpdateMerchant(ctx context.Context, in *UpdateMerchantRequest, opts ...grpc.CallOption) (*Merchant, error)
 	// SuspendMerchant stops new payments to a merchant. Holds can still be captured, voided and refunded, and it is still settled.
-	// Callers: operator. Safe to repeat. Reasons: MERCHANT_NOT_FOUND.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: MERCHANT_NOT_FOUND, REQUEST_ID_REUSED.
 	SuspendMerchant(ctx context.Context, in *SuspendMerchantRequest, opts ...grpc.CallOption) (*Merchant, error)
-	// ResumeMerchant lets a suspended merchant be paid again. Callers: operator. Safe to repeat. Reasons: MERCHANT_NOT_FOUND.
+	// ResumeMerchant lets a suspended merchant be paid again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: MERCHANT_NOT_FOUND, REQUEST_ID_REUSED.
 	ResumeMerchant(ctx context.Context, in *ResumeMerchantRequest, opts ...grpc.CallOption) (*Merchant, error)
 	// CreateTerminal registers a terminal of a merchant; auth then mints its token. Callers: operator. Safe to repeat with the same request_id.
 	// Reasons: MERCHANT_NOT_FOUND, REQUEST_ID_REUSED.
@@ -108,9 +109,11 @@ type PaymentsServiceClient interface {
 	// ListTerminals lists a merchant's terminals by name. Callers: its terminals, operator. Safe to repeat.
 	// Reasons: MERCHANT_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListTerminals(ctx context.Context, in *ListTerminalsRequest, opts ...grpc.CallOption) (*ListTerminalsResponse, error)
-	// SuspendTerminal stops everything that a terminal may do to payments. Callers: operator. Safe to repeat. Reasons: TERMINAL_NOT_FOUND.
+	// SuspendTerminal stops everything that a terminal may do to payments. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: TERMINAL_NOT_FOUND, REQUEST_ID_REUSED.
 	SuspendTerminal(ctx context.Context, in *SuspendTerminalRequest, opts ...grpc.CallOption) (*Terminal, error)
-	// ResumeTerminal lets a suspended terminal work again. Callers: operator. Safe to repeat. Reasons: TERMINAL_NOT_FOUND.
+	// ResumeTerminal lets a suspended terminal work again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: TERMINAL_NOT_FOUND, REQUEST_ID_REUSED.
 	ResumeTerminal(ctx context.Context, in *ResumeTerminalRequest, opts ...grpc.CallOption) (*Terminal, error)
 	// CreatePayment stores an intent to pay and returns the challenge for the band.
 	// Callers: terminal (its own merchant), partner with scope payments.initiate (naming a device of its own, never an account), wearer (own account).
@@ -138,8 +141,9 @@ type PaymentsServiceClient interface {
 	// TERMINAL_SUSPENDED, REQUEST_ID_REUSED.
 	CapturePayment(ctx context.Context, in *CapturePaymentRequest, opts ...grpc.CallOption) (*CapturePaymentResponse, error)
 	// VoidPayment gives up a payment that waits for the tap, or releases what is held and not captured: the payment is VOIDED, or CAPTURED when a
-	// part was captured before. Callers: terminals of its merchant, operator, and whoever created it while it waits for the tap. Safe to repeat.
-	// Reasons: PAYMENT_NOT_FOUND, PAYMENT_STATE, TERMINAL_SUSPENDED.
+	// part was captured before. Callers: terminals of its merchant, operator, and whoever created it while it waits for the tap.
+	// Safe to repeat with the same request_id; a payment that is given up already is answered alike.
+	// Reasons: PAYMENT_NOT_FOUND, PAYMENT_STATE, TERMINAL_SUSPENDED, REQUEST_ID_REUSED.
 	VoidPayment(ctx context.Context, in *VoidPaymentRequest, opts ...grpc.CallOption) (*Payment, error)
 	// RefundPayment gives captured money back to the wallet, in one or several parts and never more than was captured.
 	// Callers: terminals of its merchant, operator. Safe to repeat with the same request_id.
@@ -162,14 +166,15 @@ type PaymentsServiceClient interface {
 	// Callers: terminal (taps of its merchant's terminals), partner with scope offline.clear (taps of its own devices), operator.
 	// Safe to repeat: what was answered before is DUPLICATE. Reasons: TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, CALLER_NOT_ALLOWED.
 	SubmitOfflineTaps(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse], error)
-	// SetLimitPolicy replaces the limits of one currency, from the next payment on. Callers: operator. Safe to repeat.
-	// Reasons: CURRENCY_MISMATCH (a preset is of another currency).
+	// SetLimitPolicy replaces the limits of one currency, from the next payment on. Callers: operator.
+	// Safe to repeat with the same request_id. Reasons: CURRENCY_MISMATCH (a preset is of another currency), REQUEST_ID_REUSED.
 	SetLimitPolicy(ctx context.Context, in *SetLimitPolicyRequest, opts ...grpc.CallOption) (*LimitPolicy, error)
 	// GetLimitPolicy reads the limits of one currency. Callers: operator. Safe to repeat. Reasons: LIMIT_POLICY_NOT_FOUND.
 	GetLimitPolicy(ctx context.Context, in *GetLimitPolicyRequest, opts ...grpc.CallOption) (*LimitPolicy, error)
 	// ListLimitPolicies lists the limits of all currencies that have some, by currency. Callers: operator. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	ListLimitPolicies(ctx context.Context, in *ListLimitPoliciesRequest, opts ...grpc.CallOption) (*ListLimitPoliciesResponse, error)
-	// DeleteLimitPolicy ends all limits of one currency. Callers: operator. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
+	// DeleteLimitPolicy ends all limits of one currency. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: REQUEST_ID_REUSED.
 	DeleteLimitPolicy(ctx context.Context, in *DeleteLimitPolicyRequest, opts ...grpc.CallOption) (*DeleteLimitPolicyResponse, error)
 	// ListSettlements lists settlements, newest first. Callers: terminals (their merchant's), operator. Safe to repeat.
 	// Reasons: PAGE_TOKEN_INVALID, CALLER_NOT_ALLOWED.
@@ -616,7 +621,7 @@ type PaymentsServiceServer interface {
 	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, REQUEST_ID_REUSED.
 	WithdrawFromAccount(context.Context, *WithdrawFromAccountRequest) (*WithdrawFromAccountResponse, error)
 	// CloseAccount ends an empty account for good: nothing moves into or out of it afterwards. Callers: operator.
-	// Safe to repeat. Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY.
+	// Safe to repeat with the same request_id. Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, REQUEST_ID_REUSED.
 	CloseAccount(context.Context, *CloseAccountRequest) (*Account, error)
 	// GetStatement lists what was posted to a wallet in a time, with the balance before and after. Callers: its wearer, operator.
 	// Safe to repeat. Reasons: ACCOUNT_NOT_FOUND, PAGE_TOKEN_INVALID.
@@ -627,13 +632,14 @@ type PaymentsServiceServer interface {
 	GetMerchant(context.Context, *GetMerchantRequest) (*Merchant, error)
 	// ListMerchants lists all merchants, newest first. Callers: operator. Safe to repeat. Reasons: PAGE_TOKEN_INVALID.
 	ListMerchants(context.Context, *ListMerchantsRequest) (*ListMerchantsResponse, error)
-	// UpdateMerchant changes a merchant; a new fee schedule counts for captures from then on. Callers: operator. Safe to repeat.
-	// Reasons: MERCHANT_NOT_FOUND.
+	// UpdateMerchant changes a merchant; a new fee schedule counts for captures from then on. Callers: operator.
+	// Safe to repeat with the same request_id. Reasons: MERCHANT_NOT_FOUND, REQUEST_ID_REUSED.
 	UpdateMerchant(context.Context, *UpdateMerchantRequest) (*Merchant, error)
 	// SuspendMerchant stops new payments to a merchant. Holds can still be captured, voided and refunded, and it is still settled.
-	// Callers: operator. Safe to repeat. Reasons: MERCHANT_NOT_FOUND.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: MERCHANT_NOT_FOUND, REQUEST_ID_REUSED.
 	SuspendMerchant(context.Context, *SuspendMerchantRequest) (*Merchant, error)
-	// ResumeMerchant lets a suspended merchant be paid again. Callers: operator. Safe to repeat. Reasons: MERCHANT_NOT_FOUND.
+	// ResumeMerchant lets a suspended merchant be paid again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: MERCHANT_NOT_FOUND, REQUEST_ID_REUSED.
 	ResumeMerchant(context.Context, *ResumeMerchantRequest) (*Merchant, error)
 	// CreateTerminal registers a terminal of a merchant; auth then mints its token. Callers: operator. Safe to repeat with the same request_id.
 	// Reasons: MERCHANT_NOT_FOUND, REQUEST_ID_REUSED.
@@ -643,9 +649,11 @@ type PaymentsServiceServer interface {
 	// ListTerminals lists a merchant's terminals by name. Callers: its terminals, operator. Safe to repeat.
 	// Reasons: MERCHANT_NOT_FOUND, PAGE_TOKEN_INVALID.
 	ListTerminals(context.Context, *ListTerminalsRequest) (*ListTerminalsResponse, error)
-	// SuspendTerminal stops everything that a terminal may do to payments. Callers: operator. Safe to repeat. Reasons: TERMINAL_NOT_FOUND.
+	// SuspendTerminal stops everything that a terminal may do to payments. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: TERMINAL_NOT_FOUND, REQUEST_ID_REUSED.
 	SuspendTerminal(context.Context, *SuspendTerminalRequest) (*Terminal, error)
-	// ResumeTerminal lets a suspended terminal work again. Callers: operator. Safe to repeat. Reasons: TERMINAL_NOT_FOUND.
+	// ResumeTerminal lets a suspended terminal work again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: TERMINAL_NOT_FOUND, REQUEST_ID_REUSED.
 	ResumeTerminal(context.Context, *ResumeTerminalRequest) (*Terminal, error)
 	// CreatePayment stores an intent to pay and returns the challenge for the band.
 	// Callers: terminal (its own merchant), partner with scope payments.initiate (naming a device of its own, never an account), wearer (own account).
@@ -673,8 +681,9 @@ type PaymentsServiceServer interface {
 	// TERMINAL_SUSPENDED, REQUEST_ID_REUSED.
 	CapturePayment(context.Context, *CapturePaymentRequest) (*CapturePaymentResponse, error)
 	// VoidPayment gives up a payment that waits for the tap, or releases what is held and not captured: the payment is VOIDED, or CAPTURED when a
-	// part was captured before. Callers: terminals of its merchant, operator, and whoever created it while it waits for the tap. Safe to repeat.
-	// Reasons: PAYMENT_NOT_FOUND, PAYMENT_STATE, TERMINAL_SUSPENDED.
+	// part was captured before. Callers: terminals of its merchant, operator, and whoever created it while it waits for the tap.
+	// Safe to repeat with the same request_id; a payment that is given up already is answered alike.
+	// Reasons: PAYMENT_NOT_FOUND, PAYMENT_STATE, TERMINAL_SUSPENDED, REQUEST_ID_REUSED.
 	VoidPayment(context.Context, *VoidPaymentRequest) (*Payment, error)
 	// RefundPayment gives captured money back to the wallet, in one or several parts and never more than was captured.
 	// Callers: terminals of its merchant, operator. Safe to repeat with the same request_id.
@@ -697,14 +706,15 @@ type PaymentsServiceServer interface {
 	// Callers: terminal (taps of its merchant's terminals), partner with scope offline.clear (taps of its own devices), operator.
 	// Safe to repeat: what was answered before is DUPLICATE. Reasons: TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, CALLER_NOT_ALLOWED.
 	SubmitOfflineTaps(grpc.BidiStreamingServer[SubmitOfflineTapsRequest, SubmitOfflineTapsResponse]) error
-	// SetLimitPolicy replaces the limits of one currency, from the next payment on. Callers: operator. Safe to repeat.
-	// Reasons: CURRENCY_MISMATCH (a preset is of another currency).
+	// SetLimitPolicy replaces the limits of one currency, from the next payment on. Callers: operator.
+	// Safe to repeat with the same request_id. Reasons: CURRENCY_MISMATCH (a preset is of another currency), REQUEST_ID_REUSED.
 	SetLimitPolicy(context.Context, *SetLimitPolicyRequest) (*LimitPolicy, error)
 	// GetLimitPolicy reads the limits of one currency. Callers: operator. Safe to repeat. Reasons: LIMIT_POLICY_NOT_FOUND.
 	GetLimitPolicy(context.Context, *GetLimitPolicyRequest) (*LimitPolicy, error)
 	// ListLimitPolicies lists the limits of all currencies that have some, by currency. Callers: operator. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	ListLimitPolicies(context.Context, *ListLimitPoliciesRequest) (*ListLimitPoliciesResponse, error)
-	// DeleteLimitPolicy ends all limits of one currency. Callers: operator. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
+	// DeleteLimitPolicy ends all limits of one currency. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: REQUEST_ID_REUSED.
 	DeleteLimitPolicy(context.Context, *DeleteLimitPolicyRequest) (*DeleteLimitPolicyResponse, error)
 	// ListSettlements lists settlements, newest first. Callers: terminals (their merchant's), operator. Safe to repeat.
 	// Reasons: PAGE_TOKEN_INVALID, CALLER_NOT_ALLOWED.

@@ -21,7 +21,7 @@ type Rule struct {
 	// Scope is what a partner's token has to grant; other roles do not need it.
 	Scope string
 	// Support opens a method that changes something to operators whose role is support. Methods that only read, which AIP
-	// names Get…, List…, Watch…, Verify… or Explain…, are open to every operator's role where they are open to operators.
+	// names Get…, BatchGet…, List…, Watch…, Verify… or Explain…, are open to every operator's role where they are open to operators.
 	Support bool
 	// Public opens the method to anybody. No token is looked at, so a client whose token has expired can still call it.
 	Public bool
@@ -110,7 +110,7 @@ func reads(fullMethod string) bool {
 	return slices.ContainsFunc(readPrefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
-var readPrefixes = []string{"Get", "List", "Watch", "Verify", "Explain"}
+var readPrefixes = []string{"Get", "BatchGet", "List", "Watch", "Verify", "Explain"}
 
 // authorize decides whether the caller may call. The caller is nil when it is not known.
 func (r Rule) authorize(c *Caller, method string) error {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/armlet-pay/armlet/platform/fault"
@@ -152,8 +153,8 @@ var ErrModelNotFound = fault.New(fault.NotFound, "MODEL_NOT_FOUND", "there is no
 
 // Validate refuses a model whose facts cannot be true.
 func (m Model) Validate() error {
-	if n := utf8.RuneCountInString(m.DisplayName); n < 1 || n > maxDisplayName {
-		return fault.InvalidField("model.display_name", "must have 1 to %d characters", maxDisplayName)
+	if n := utf8.RuneCountInString(m.DisplayName); n < 1 || n > maxDisplayName || strings.ContainsFunc(m.DisplayName, unicode.IsControl) {
+		return fault.InvalidField("model.display_name", "must have 1 to %d characters, and none of control", maxDisplayName)
 	}
 	if len(m.Suites) == 0 {
 		return fault.InvalidField("model.suites", "must name at least one suite")

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"regexp"
 	"strings"
+	"unicode"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
@@ -49,6 +50,9 @@ var comparison = regexp.MustCompile(`^\s*(state|model|lot|account|labels\.[a-z][
 // deviceFilter reads the contract's subset of AIP-160.
 func (s *Server) deviceFilter(ctx context.Context, text string) (store.DeviceFilter, error) {
 	f := store.DeviceFilter{Labels: map[string]string{}}
+	if strings.ContainsFunc(text, unicode.IsControl) {
+		return f, fault.InvalidField("filter", "holds a control character; none is in what it looks for")
+	}
 	seen := map[string]bool{}
 	rest := text
 	for strings.TrimSpace(rest) != "" {

@@ -28,9 +28,13 @@ import (
 // The callers of the tests; the name of each is its token.
 var tokens = testkit.Tokens{
 	"operator": {Role: rpc.RoleOperator, ID: "desk"},
+	"support":  {Role: rpc.RoleOperator, ID: "helper", Operator: rpc.OperatorSupport},
+	"auditor":  {Role: rpc.RoleOperator, ID: "auditor", Operator: rpc.OperatorAuditor},
 	"acme": {
 		Role: rpc.RolePartner, ID: "acme-1", Partner: "acme", PartnerNo: 7, Scopes: []string{"devices.read", "devices.provision"},
 	},
+	"acme reading":        {Role: rpc.RolePartner, ID: "acme-4", Partner: "acme", PartnerNo: 7, Scopes: []string{"devices.read"}},
+	"acme provisioning":   {Role: rpc.RolePartner, ID: "acme-5", Partner: "acme", PartnerNo: 7, Scopes: []string{"devices.provision"}},
 	"acme without scopes": {Role: rpc.RolePartner, ID: "acme-2", Partner: "acme", PartnerNo: 7, Scopes: []string{"events.subscribe"}},
 	"acme without number": {Role: rpc.RolePartner, ID: "acme-3", Partner: "acme", Scopes: []string{"devices.provision"}},
 	"zenith": {
@@ -56,7 +60,7 @@ type world struct {
 	db     *sqldb.DB
 	url    string // of the database
 	clock  *testkit.FakeClock
-	conns  map[string]devicesv1.DeviceRegistryServiceClient
+	conns  map[string]*grpc.ClientConn
 }
 
 func newWorld(t testing.TB) *world {
@@ -86,15 +90,23 @@ func newWorldOn(t testing.TB, dialect sqldb.Dialect, limits quota.Amounts) *worl
 		Imports: imports.NewService(st, grpcapi.ParseUID, grpcapi.ParseKey),
 		Catalog: st, Reader: st, Record: st, Feed: st, Notary: device.NewNotary(notaryKey), Repeater: st, PageKey: key, Now: clock.Now,
 	}))
-	w := &world{t: t, store: st, server: server, db: db, url: url, clock: clock, conns: map[string]devicesv1.DeviceRegistryServiceClient{}}
+	w := &world{t: t, store: st, server: server, db: db, url: url, clock: clock, conns: map[string]*grpc.ClientConn{}}
 	testkit.Client(t, server, nobody) // the first client starts the server and has to outlive subtests
 	must(w, w.as("acme").CreateModel, modelRequest("w1", "m1"))
 	must(w, w.as("acme").CreateLot, lotRequest(3, "l1"))
 	return w
 }
 
-// conn connects as a caller: the name of a token, "service NAME", or nobody.
+// conn connects as a caller, once: the name of a token, "service NAME", or nobody.
 func (w *world) conn(caller string) *grpc.ClientConn {
+	w.t.Helper()
+	if w.conns[caller] == nil {
+		w.conns[caller] = w.connect(caller)
+	}
+	return w.conns[caller]
+}
+
+func (w *world) connect(caller string) *grpc.ClientConn {
 	w.t.Helper()
 	if len(caller) > len(service) && caller[:len(service)] == service {
 		return testkit.Client(w.t, w.server, caller[len(service):])
@@ -107,10 +119,7 @@ func (w *world) conn(caller string) *grpc.ClientConn {
 
 func (w *world) as(caller string) devicesv1.DeviceRegistryServiceClient {
 	w.t.Helper()
-	if w.conns[caller] == nil {
-		w.conns[caller] = devicesv1.NewDeviceRegistryServiceClient(w.conn(caller))
-	}
-	return w.conns[caller]
+	return devicesv1.NewDeviceRegistryServiceClient(w.conn(caller))
 }
 
 func (w *world) auth() devicesv1.DeviceRegistryServiceClient { return w.as("service auth") }

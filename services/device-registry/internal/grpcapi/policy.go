@@ -64,7 +64,7 @@ func Policy() rpc.Policy {
 			Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator, rpc.RoleWearer}, Scope: scopeRead,
 		},
 		devicesv1.DeviceRegistryService_ReportDeviceLost_FullMethodName: {
-			Roles: []rpc.Role{rpc.RoleWearer, rpc.RoleOperator},
+			Roles: []rpc.Role{rpc.RoleWearer, rpc.RoleOperator}, Support: true, // whoever lost a band calls the desk
 		},
 		devicesv1.DeviceRegistryService_SuspendDevice_FullMethodName: {
 			Roles:    []rpc.Role{rpc.RolePartner, rpc.RoleOperator, rpc.RoleService},

@@ -19,13 +19,16 @@ import (
 	"github.com/armlet-pay/armlet/proto/wire"
 )
 
-// Every RPC as every caller: refused by the table, or let through to the rules.
-func TestWhoMayCallWhat(t *testing.T) {
+// rpcCall is one RPC: a request that is as it should be, and the callers of the table that may make it.
+type rpcCall struct {
+	request proto.Message
+	allowed []string
+}
+
+// everyCall has every RPC of the contract.
+func everyCall() map[string]rpcCall {
 	alone := wire.NewRangeUID(7, 99, 1).String()
-	calls := map[string]struct {
-		request proto.Message
-		allowed []string
-	}{
+	return map[string]rpcCall{
 		"CreateModel": {modelRequest("w2", "p1"), []string{"acme"}},
 		"GetModel":    {&devicesv1.GetModelRequest{Name: "partners/acme/models/w1"}, []string{"acme", "operator"}},
 		"ListModels":  {&devicesv1.ListModelsRequest{Parent: "partners/acme"}, []string{"acme", "operator"}},
@@ -90,13 +93,19 @@ func TestWhoMayCallWhat(t *testing.T) {
 		"GetAuditCheckpoint": {&devicesv1.GetAuditCheckpointRequest{}, []string{"acme", "zenith", "operator"}},
 		"ListAuditEntries":   {&devicesv1.ListAuditEntriesRequest{Parent: name(1000)}, []string{"acme", "operator"}},
 	}
+}
+
+// Every RPC as every caller: refused by the table, or let through to the rules.
+func TestWhoMayCallWhat(t *testing.T) {
+	calls := everyCall()
 	w := newWorld(t)
 	methods := devicesv1.File_armlet_devices_v1_devices_proto.Services().Get(0).Methods()
 	if methods.Len() != len(calls) {
 		t.Errorf("the contract has %d methods, this test %d", methods.Len(), len(calls))
 	}
 	callers := []string{
-		nobody, "operator", "acme", "acme without scopes", "zenith", "alice", "bob", "terminal", "service auth", "service payments", "service notify",
+		nobody, "operator", "support", "auditor", "acme", "acme reading", "acme provisioning", "acme without scopes", "zenith", "alice", "bob",
+		"terminal", "service auth", "service payments", "service notify", "service device-registry",
 	}
 	for i := range methods.Len() {
 		method := methods.Get(i)
@@ -106,18 +115,52 @@ func TestWhoMayCallWhat(t *testing.T) {
 			continue
 		}
 		for _, caller := range callers {
-			err := invoke(t.Context(), w.conn(caller), method, c.request)
-			got := fault.ReasonOf(err)
+			got := fault.ReasonOf(invoke(t.Context(), w.conn(caller), method, c.request))
 			refused := got == "CALLER_UNKNOWN" || got == "CALLER_NOT_ALLOWED" || got == "SCOPE_MISSING"
-			if want := slices.Contains(c.allowed, caller); refused == want && !hiddenFrom(caller, got) {
-				t.Errorf("%s by %q: %q, allowed should be %t", method.Name(), caller, got, want)
-			}
-			if caller == nobody && got != "CALLER_UNKNOWN" || caller == "acme without scopes" && got != "SCOPE_MISSING" &&
-				got != "CALLER_NOT_ALLOWED" {
-				t.Errorf("%s by %q: %q", method.Name(), caller, got)
+			if want := c.refusal(string(method.Name()), caller); got != want && (refused || want != "") && !hiddenFrom(caller, got) {
+				t.Errorf("%s by %q: %q, want %q", method.Name(), caller, got, want)
 			}
 		}
 	}
+}
+
+// What operators who are not admins may call, and the calls of partners that only need to read; the rest needs devices.provision.
+var (
+	forAuditors = []string{
+		"GetModel", "ListModels", "GetLot", "ListLots", "GetImport", "GetQuota", "GetDevice", "BatchGetDevices", "ListDevices", "WatchDevices",
+		"ListAuditEntries", "VerifyAuditRange", "GetAuditCheckpoint",
+	}
+	forSupport = append([]string{"ReportDeviceLost"}, forAuditors...)
+)
+
+// refusal is the reason with which the caller is refused; empty when it is let through to the rules.
+func (c rpcCall) refusal(method, caller string) string {
+	lets := func(role string, allowed bool) string {
+		if !slices.Contains(c.allowed, role) || !allowed {
+			return "CALLER_NOT_ALLOWED"
+		}
+		return ""
+	}
+	partner := slices.Contains(c.allowed, "acme") || method == "SuspendDevice" // partners for another reason than this test's
+	reads := slices.Contains(forAuditors, method)
+	switch caller {
+	case nobody:
+		return "CALLER_UNKNOWN"
+	case "support":
+		return lets("operator", slices.Contains(forSupport, method))
+	case "auditor":
+		return lets("operator", reads)
+	case "acme reading", "acme provisioning", "acme without scopes":
+		if partner && (caller == "acme without scopes" || reads != (caller == "acme reading")) {
+			return "SCOPE_MISSING"
+		}
+		return lets("acme", true)
+	case "zenith":
+		if !partner {
+			return "CALLER_NOT_ALLOWED"
+		}
+	}
+	return lets(caller, true)
 }
 
 // invoke calls the method; of one that streams it takes the first answer.

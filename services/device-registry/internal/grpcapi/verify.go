@@ -24,6 +24,8 @@ func (s *Server) VerifyAuditRange(ctx context.Context, req *devicesv1.VerifyAudi
 		return nil, fault.InvalidField("last", "is before first; give a later one, or 0 for the end")
 	case req.GetCheckpoint() != nil && req.GetParent() != wholeLog:
 		return nil, fault.InvalidField("checkpoint", "is compared with the log of all entries, partners/-, only")
+	case req.GetCheckpoint() != nil && req.GetCheckpoint().GetSignTime().CheckValid() != nil:
+		return nil, fault.InvalidField("checkpoint.sign_time", "is no time")
 	}
 	if req.GetParent() == wholeLog {
 		return s.verifyLog(ctx, req, first)

@@ -978,7 +978,7 @@ type SuspendDeviceRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The reason. PARTNER_HOLD for partners; RISK for operators; SYSTEM_CLONE for auth and operators.
 	Reason SuspensionReason `protobuf:"varint,2,opt,name=reason,proto3,enum=armlet.devices.v1.SuspensionReason" json:"reason,omitempty"`
-	// A note for the audit trail, at most 200 characters.
+	// A note for the audit trail, at most 200 characters and none of control.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -1304,11 +1304,11 @@ const file_armlet_devices_v1_devices_proto_rawDesc = "" +
 	"\x17ReportDeviceLostRequest\x12`\n" +
 	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x04name\x12=\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xa0\x02\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xae\x02\n" +
 	"\x14SuspendDeviceRequest\x12`\n" +
 	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x04name\x12I\n" +
-	"\x06reason\x18\x02 \x01(\x0e2#.armlet.devices.v1.SuspensionReasonB\f\xbaH\t\x82\x01\x06\x18\x02\x18\x03\x18\x04R\x06reason\x12\x1c\n" +
-	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\x12=\n" +
+	"\x06reason\x18\x02 \x01(\x0e2#.armlet.devices.v1.SuspensionReasonB\f\xbaH\t\x82\x01\x06\x18\x02\x18\x03\x18\x04R\x06reason\x12*\n" +
+	"\x04note\x18\x03 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{0,200}$R\x04note\x12=\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x81\x02\n" +
 	"\x15LiftSuspensionRequest\x12`\n" +

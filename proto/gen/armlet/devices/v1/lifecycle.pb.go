@@ -194,7 +194,7 @@ type RetireDeviceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `partners/{partner}/devices/{uid}`; `partners/-/devices/{uid}` where the partner is not known.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Why, for the audit trail, at most 200 characters.
+	// Why, for the audit trail, at most 200 characters and none of control.
 	Note string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -258,7 +258,7 @@ type RevokeDeviceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `partners/{partner}/devices/{uid}`; `partners/-/devices/{uid}` where the partner is not known.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Why, for the audit trail, 1 to 200 characters.
+	// Why, for the audit trail, 1 to 200 characters and none of control.
 	Note string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -406,7 +406,7 @@ type RetireCredentialRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Which of the device's credentials.
 	CredentialId uint32 `protobuf:"varint,2,opt,name=credential_id,json=credentialId,proto3" json:"credential_id,omitempty"`
-	// Why, for the audit trail, at most 200 characters.
+	// Why, for the audit trail, at most 200 characters and none of control.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -771,16 +771,15 @@ const file_armlet_devices_v1_lifecycle_proto_rawDesc = "" +
 	"\x05names\x18\x01 \x03(\tBV\xbaHS\x92\x01P\b\x01\x10\xe8\a\"IrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x05names\"k\n" +
 	"\x17BatchGetDevicesResponse\x123\n" +
 	"\adevices\x18\x01 \x03(\v2\x19.armlet.devices.v1.DeviceR\adevices\x12\x1b\n" +
-	"\tnot_found\x18\x02 \x03(\tR\bnotFound\"\xd4\x01\n" +
+	"\tnot_found\x18\x02 \x03(\tR\bnotFound\"\xe2\x01\n" +
 	"\x13RetireDeviceRequest\x12`\n" +
-	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x04name\x12\x1c\n" +
-	"\x04note\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\x12=\n" +
+	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x04name\x12*\n" +
+	"\x04note\x18\x02 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{0,200}$R\x04note\x12=\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xd6\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xe2\x01\n" +
 	"\x13RevokeDeviceRequest\x12`\n" +
-	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x04name\x12\x1e\n" +
-	"\x04note\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04note\x12=\n" +
+	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x04name\x12*\n" +
+	"\x04note\x18\x02 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{1,200}$R\x04note\x12=\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xeb\x02\n" +
 	"\x14AddCredentialRequest\x12`\n" +
@@ -790,11 +789,11 @@ const file_armlet_devices_v1_lifecycle_proto_rawDesc = "" +
 	"\x0fvalid_from_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\rvalidFromTime\x12D\n" +
 	"\x10valid_until_time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x0evalidUntilTime\x12=\n" +
 	"\n" +
-	"request_id\x18\x05 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x86\x02\n" +
+	"request_id\x18\x05 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x94\x02\n" +
 	"\x17RetireCredentialRequest\x12`\n" +
 	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x04name\x12,\n" +
-	"\rcredential_id\x18\x02 \x01(\rB\a\xbaH\x04*\x02(\x01R\fcredentialId\x12\x1c\n" +
-	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\x12=\n" +
+	"\rcredential_id\x18\x02 \x01(\rB\a\xbaH\x04*\x02(\x01R\fcredentialId\x12*\n" +
+	"\x04note\x18\x03 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{0,200}$R\x04note\x12=\n" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xfb\x01\n" +
 	"\x15ReleaseBindingRequest\x12&\n" +

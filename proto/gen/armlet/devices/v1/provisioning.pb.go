@@ -213,7 +213,7 @@ type SetModelStatusRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// The status.
 	Status ModelStatus `protobuf:"varint,2,opt,name=status,proto3,enum=armlet.devices.v1.ModelStatus" json:"status,omitempty"`
-	// Why, for the audit trail, at most 200 characters.
+	// Why, for the audit trail, at most 200 characters and none of control.
 	Note string `protobuf:"bytes,3,opt,name=note,proto3" json:"note,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,4,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -284,7 +284,7 @@ type ReleaseLotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `partners/{partner}/lots/{number}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Why, for the audit trail, at most 200 characters.
+	// Why, for the audit trail, at most 200 characters and none of control.
 	Note string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -348,7 +348,7 @@ type RecallLotRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `partners/{partner}/lots/{number}`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Why, for the audit trail, 1 to 200 characters.
+	// Why, for the audit trail, 1 to 200 characters and none of control.
 	Note string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -572,23 +572,22 @@ const file_armlet_devices_v1_provisioning_proto_rawDesc = "" +
 	"\vupdate_mask\x18\x02 \x01(\v2\x1a.google.protobuf.FieldMaskB\x06\xbaH\x03\xc8\x01\x01R\n" +
 	"updateMask\x12=\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x96\x02\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xa4\x02\n" +
 	"\x15SetModelStatusRequest\x12\\\n" +
 	"\x04name\x18\x01 \x01(\tBH\xbaHErC2A^partners/[a-z0-9][a-z0-9-]{1,30}/models/[a-z0-9][a-z0-9-]{1,30}$R\x04name\x12B\n" +
 	"\x06status\x18\x02 \x01(\x0e2\x1e.armlet.devices.v1.ModelStatusB\n" +
-	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06status\x12\x1c\n" +
-	"\x04note\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\x12=\n" +
+	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06status\x12*\n" +
+	"\x04note\x18\x03 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{0,200}$R\x04note\x12=\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xc0\x01\n" +
+	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xce\x01\n" +
 	"\x11ReleaseLotRequest\x12N\n" +
-	"\x04name\x18\x01 \x01(\tB:\xbaH7r523^partners/[a-z0-9][a-z0-9-]{1,30}/lots/[0-9]{1,10}$R\x04name\x12\x1c\n" +
-	"\x04note\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\x12=\n" +
+	"\x04name\x18\x01 \x01(\tB:\xbaH7r523^partners/[a-z0-9][a-z0-9-]{1,30}/lots/[0-9]{1,10}$R\x04name\x12*\n" +
+	"\x04note\x18\x02 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{0,200}$R\x04note\x12=\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xc1\x01\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xcd\x01\n" +
 	"\x10RecallLotRequest\x12N\n" +
-	"\x04name\x18\x01 \x01(\tB:\xbaH7r523^partners/[a-z0-9][a-z0-9-]{1,30}/lots/[0-9]{1,10}$R\x04name\x12\x1e\n" +
-	"\x04note\x18\x02 \x01(\tB\n" +
-	"\xbaH\ar\x05\x10\x01\x18\xc8\x01R\x04note\x12=\n" +
+	"\x04name\x18\x01 \x01(\tB:\xbaH7r523^partners/[a-z0-9][a-z0-9-]{1,30}/lots/[0-9]{1,10}$R\x04name\x12*\n" +
+	"\x04note\x18\x02 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{1,200}$R\x04note\x12=\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"V\n" +
 	"\x0fGetQuotaRequest\x12C\n" +

@@ -111,7 +111,7 @@ func payWithVoucher(t *testing.T, w *world) {
 	}
 	p, err = w.chargeWith(ctx, order(), phone.Band.UID().String()) // its use came back
 	must(t, err)
-	_, err = w.till.Client.Payments.VoidPayment(ctx, &paymentsv1.VoidPaymentRequest{Name: p.GetName()})
+	_, err = w.till.Client.Payments.VoidPayment(ctx, &paymentsv1.VoidPaymentRequest{Name: p.GetName(), RequestId: id()})
 	must(t, err)
 	w.awaitCampaign(quarter.GetName(), 0, 0, 0)
 
@@ -172,7 +172,7 @@ func TestAVoucherFollowsItsPaymentThroughADeath(t *testing.T) {
 	w2.d = again
 	w2.operator = again.client(t, sdk.ClientCredentials(again.at.TokenURL, "operator", again.operator))
 	w2.awaitCampaign(c.GetName(), 2_00, 2_00, 1)
-	_, err = w2.operator.Payments.VoidPayment(callCtx(t), &paymentsv1.VoidPaymentRequest{Name: waiting.GetName()})
+	_, err = w2.operator.Payments.VoidPayment(callCtx(t), &paymentsv1.VoidPaymentRequest{Name: waiting.GetName(), RequestId: id()})
 	must(t, err)
 	w2.awaitCampaign(c.GetName(), 2_00, 0, 1)
 	if got := w2.balance(account); got != 92_00 {

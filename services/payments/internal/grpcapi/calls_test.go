@@ -69,7 +69,12 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	s := &stage{api: newAPI(t)}
+	return newStageOn(t, newAPI(t))
+}
+
+func newStageOn(t *testing.T, a *api) *stage {
+	t.Helper()
+	s := &stage{api: a}
 	order := func(mode paymentsv1.CaptureMode) *paymentsv1.Payment {
 		o := s.order()
 		o.Amount, o.CaptureMode = amount(100, "CNY"), mode

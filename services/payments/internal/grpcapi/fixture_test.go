@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,7 +63,10 @@ type api struct {
 
 	merchant, otherMerchant, terminal, otherTerminal string
 	// conns are the callers' connections by name.
-	conns map[string]*grpc.ClientConn
+	conns  map[string]*grpc.ClientConn
+	tokens testkit.Tokens
+	// lose has every call end without its reply, when its deadline has passed.
+	lose atomic.Bool
 }
 
 // migrated is a database with the schema; each test works on a copy of it.
@@ -95,22 +99,34 @@ func openDB(t *testing.T) *sqldb.DB {
 // newAPI has alice with 50.00, bob with nothing and eve with an account in another currency.
 func newAPI(t *testing.T) *api {
 	t.Helper()
-	a := &api{clock: testkit.Clock(start), db: openDB(t), conns: map[string]*grpc.ClientConn{}}
-	a.auth = newSigner(t, a.clock.Now)
-	books := store.New(a.db, bus.Encode, a.clock.Now)
+	return newAPIOn(t, openDB(t))
+}
+
+// serve is one more process on the database.
+func (a *api) serve(t *testing.T, db *sqldb.DB) (*rpc.Server, *store.Store) {
+	t.Helper()
+	books := store.New(db, bus.Encode, a.clock.Now)
 	rules := payment.NewService(books, payment.Directory{
 		Wallets: books, Merchants: books, Limits: books, Holds: books, Vouchers: a.newNotify(t),
 	}, a.auth, payment.Config{
 		Grace: 30 * time.Second, Issuer: issuer, NewID: func() string { return uuid.Must(uuid.NewV7()).String() },
 		NewTerminalID: func() string { return uuid.NewString()[:8] + uuid.NewString()[:8] },
 	})
-	a.books = books
-	tokens := testkit.Tokens{}
-	srv, err := rpc.NewServer(rpc.ServerConfig{Service: "payments", Policy: grpcapi.Policy(), Verifier: tokens})
+	srv, err := rpc.NewServer(rpc.ServerConfig{Service: "payments", Policy: grpcapi.Policy(), Verifier: a.tokens})
 	must(t, err)
-	paymentsv1.RegisterPaymentsServiceServer(srv.GRPC(), grpcapi.New(rules, books, books, []byte("page key"), a.clock.Now))
+	contract := a.cut(paymentsv1.PaymentsService_ServiceDesc)
+	srv.GRPC().RegisterService(&contract, grpcapi.New(rules, books, books, []byte("page key"), a.clock.Now))
+	return srv, books
+}
+
+func newAPIOn(t *testing.T, db *sqldb.DB) *api {
+	t.Helper()
+	a := &api{clock: testkit.Clock(start), db: db, conns: map[string]*grpc.ClientConn{}, tokens: testkit.Tokens{}}
+	a.auth = newSigner(t, a.clock.Now)
+	srv, books := a.serve(t, db)
+	a.books = books
 	client := func(token string, c rpc.Caller) paymentsv1.PaymentsServiceClient {
-		tokens[token] = c
+		a.tokens[token] = c
 		a.conns[token] = testkit.ClientWithToken(t, srv, token)
 		return paymentsv1.NewPaymentsServiceClient(a.conns[token])
 	}

@@ -136,15 +136,18 @@ func (c Category) id(account, currency string) string {
 	return fmt.Sprintf("category/%d-%d/%s/%s", c.First, c.Last, account, currency)
 }
 
-// day is the date of a moment where the policy is in force, and when that day ends.
+// day is the date of a moment where the policy is in force, and when that day ends, or a little later where clocks were changed.
 func (p Policy) day(at time.Time) (string, time.Time) {
 	zone, err := time.LoadLocation(p.TimeZone)
 	if err != nil {
 		zone = time.UTC // Check refuses such a policy
 	}
 	y, m, d := at.In(zone).Date()
-	begin := time.Date(y, m, d, 0, 0, 0, 0, zone)
-	return begin.Format(time.DateOnly), time.Date(y, m, d+1, 0, 0, 0, 0, zone)
+	end := time.Date(y, m, d+1, 0, 0, 0, 0, zone)
+	if !end.After(at) { // where midnight, or the whole next day, was skipped
+		end = end.Add(24 * time.Hour)
+	}
+	return fmt.Sprintf("%04d-%02d-%02d", y, m, d), end
 }
 
 func cmpString(a, b string) int {

@@ -4,7 +4,6 @@ import (
 	"os"
 	"runtime/metrics"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -29,15 +28,11 @@ func size(b *testing.B, variable string, small int) int {
 // record reports a figure with its reference, which was measured in the same run or is the target.
 func record(b *testing.B, name string, value float64, unit, reference string, referenceValue float64) {
 	b.Helper()
-	f := testkit.Figure{
+	testkit.Record(b, testkit.Figure{
 		Measure:   testkit.Measure{Name: "device-registry/" + name, Value: value, Unit: unit},
 		Reference: &testkit.Measure{Name: reference, Value: referenceValue, Unit: unit},
-	}
-	testkit.Record(b, f)
-	short := name[strings.LastIndexByte(name, '/')+1:]
-	b.ReportMetric(value, short+"-"+unit)
-	b.ReportMetric(value/referenceValue, short+"-of-"+strings.ReplaceAll(reference, " ", "-"))
-	b.ReportMetric(0, "ns/op")
+	})
+	b.ReportMetric(0, "ns/op") // how long all of it took says nothing
 }
 
 // peakMemory samples how much memory the process has in use until the function it returns is called, which says the most

@@ -5,7 +5,8 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,7 +39,7 @@ type RelayConfig struct {
 	Route func(subject string) jetstream.JetStream
 	// Log defaults to slog.Default.
 	Log *slog.Logger
-	// Batch is how many events are in flight at once; default 256.
+	// Batch is how many events are read at once; default 256. A few batches are in flight at a time.
 	Batch int
 	// Every is how often the outbox is looked at without a wake-up; default 500 ms.
 	Every time.Duration
@@ -49,11 +50,17 @@ type RelayConfig struct {
 // Relay publishes an outbox. Any number of them may run on one database: they publish the same events with the same ids,
 // and the stream keeps one of each.
 type Relay struct {
-	cfg      RelayConfig
-	db       *sqldb.DB
+	cfg    RelayConfig
+	db     *sqldb.DB
+	pruned time.Time
+
+	mu       sync.Mutex
 	prepared bool
-	pruned   time.Time
 	parked   map[int64]parking
+	// open are the rows that were sent and not yet found marked; marked are those of them that are marked by now. A row
+	// leaves open before a read that can no longer see it, so none is sent twice for being read while it was marked.
+	open   map[int64]struct{}
+	marked []int64
 }
 
 // parking is when a row that JetStream refused for itself (no stream takes its subject, say) is tried again. The rows behind
@@ -91,27 +98,26 @@ func NewRelay(cfg RelayConfig) *Relay {
 			cfg.Stream.Duplicates = min(age, dedupeWindow) // the server refuses a longer one
 		}
 	}
-	return &Relay{cfg: cfg, db: cfg.Outbox.db, parked: map[int64]parking{}}
+	return &Relay{cfg: cfg, db: cfg.Outbox.db, parked: map[int64]parking{}, open: map[int64]struct{}{}}
 }
 
 // Run publishes until ctx ends and then returns nil. Whatever fails, the database or NATS, is logged once per outage and
 // tried again with growing pauses of at most 5 seconds.
 func (r *Relay) Run(ctx context.Context) error {
-	failures := 0
+	var failures atomic.Int32
+	healthy := func() {
+		if n := failures.Swap(0); n > troubleAfter {
+			r.cfg.Log.InfoContext(ctx, "events are published again", "attempts", n)
+		}
+	}
 	for ctx.Err() == nil {
-		woken := r.cfg.Outbox.waker.next()
-		if err := r.round(ctx); err != nil {
-			r.interrupted(ctx, err, failures)
+		if err := r.session(ctx, healthy); err != nil {
+			n := failures.Load()
+			r.interrupted(ctx, err, int(n))
 			// No wake-up: what was just committed cannot be published either.
-			sleep(ctx, min(100*time.Millisecond<<min(failures, 10), maxRelayWait), nil)
-			failures++
-			continue
+			sleep(ctx, min(100*time.Millisecond<<min(n, 10), maxRelayWait), nil)
+			failures.Add(1)
 		}
-		if failures > troubleAfter {
-			r.cfg.Log.InfoContext(ctx, "events are published again", "attempts", failures)
-		}
-		failures = 0
-		sleep(ctx, r.cfg.Every, woken)
 	}
 	return nil
 }
@@ -136,36 +142,6 @@ func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) {
 	}
 }
 
-// round publishes everything that is pending now. Its error is an outage that stops the relay as a whole.
-func (r *Relay) round(ctx context.Context) error {
-	if err := r.prune(ctx); err != nil {
-		return err
-	}
-	// The stream is made before there is anything to publish, so that consumers find it and the first event is not late.
-	if err := r.prepare(ctx); err != nil {
-		return err
-	}
-	for after := int64(0); ; {
-		rows, err := r.pending(ctx, after)
-		if err != nil {
-			return err
-		}
-		if len(rows) == 0 {
-			if after == 0 {
-				clear(r.parked)
-			}
-			return nil
-		}
-		after = rows[len(rows)-1].seq
-		if err := r.publish(ctx, r.withoutParked(rows)); err != nil {
-			return err
-		}
-		if len(rows) < r.cfg.Batch {
-			return nil
-		}
-	}
-}
-
 func (r *Relay) pending(ctx context.Context, after int64) ([]row, error) {
 	rows, err := r.db.QueryContext(ctx, `SELECT seq, id, subject, headers, data FROM outbox
 		WHERE published_at IS NULL AND seq > $1 ORDER BY seq LIMIT $2`, after, r.cfg.Batch)
@@ -184,23 +160,15 @@ func (r *Relay) pending(ctx context.Context, after int64) ([]row, error) {
 	return out, rows.Err()
 }
 
-func (r *Relay) withoutParked(rows []row) []row {
-	now := time.Now()
-	ready := rows[:0]
-	for _, e := range rows {
-		if p, ok := r.parked[e.seq]; !ok || !now.Before(p.until) {
-			ready = append(ready, e)
-		}
-	}
-	return ready
-}
-
 // prepare makes the stream, once and again after JetStream said that nobody takes the events.
 func (r *Relay) prepare(ctx context.Context) error {
 	if conn := r.cfg.JetStream.Conn(); !conn.IsConnected() {
 		return fmt.Errorf("NATS: %w", nats.ErrDisconnected)
 	}
-	if r.prepared || r.cfg.Stream.Name == "" {
+	r.mu.Lock()
+	prepared := r.prepared
+	r.mu.Unlock()
+	if prepared || r.cfg.Stream.Name == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
@@ -208,9 +176,17 @@ func (r *Relay) prepare(ctx context.Context) error {
 	if _, err := r.cfg.JetStream.CreateOrUpdateStream(ctx, r.cfg.Stream); err != nil {
 		return fmt.Errorf("make the stream %s: %w", r.cfg.Stream.Name, err)
 	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	r.prepared = true
 	return nil
 }
+
+// The rows are given as one argument, so that the statement is always the same and prepared once.
+const (
+	markSQLite   = `UPDATE outbox SET published_at = $1 WHERE seq IN (SELECT value FROM json_each($2))`
+	markPostgres = `UPDATE outbox SET published_at = $1 WHERE seq = ANY($2::bigint[])`
+)
 
 func (r *Relay) mark(ctx context.Context, stored []int64) error {
 	if len(stored) == 0 {
@@ -219,19 +195,29 @@ func (r *Relay) mark(ctx context.Context, stored []int64) error {
 	// What is stored should be marked even while the service is stopping; else it would be published again later.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()
-	seqs := make([]string, len(stored))
-	for i, seq := range stored {
-		seqs[i] = strconv.FormatInt(seq, 10)
+	query, list := markSQLite, appendSeqs('[', stored, ']')
+	if r.db.Dialect() == sqldb.Postgres {
+		query, list = markPostgres, appendSeqs('{', stored, '}')
 	}
 	err := r.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE outbox SET published_at = $1 WHERE seq IN (`+strings.Join(seqs, ",")+`)`,
-			time.Now().UnixMicro())
+		_, err := tx.ExecContext(ctx, query, time.Now().UnixMicro(), list)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("mark published events: %w", err)
 	}
 	return nil
+}
+
+func appendSeqs(open byte, seqs []int64, end byte) string {
+	text := []byte{open}
+	for i, seq := range seqs {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = strconv.AppendInt(text, seq, 10)
+	}
+	return string(append(text, end))
 }
 
 func (r *Relay) prune(ctx context.Context) error {

@@ -32,7 +32,7 @@ type Env struct {
 	Now func() time.Time
 	// Network joins the services of one process; nil when the service runs alone.
 	Network *rpc.Network
-	// NATS connects to an account (CORE, EDGE or AUTH) of the NATS server in this process; nil when the service has to
+	// NATS connects to an account (CORE, EDGE, AUTH or SYS) of the NATS server in this process; nil when the service has to
 	// connect to the server that is configured.
 	NATS func(ctx context.Context, account string) (*nats.Conn, error)
 }

@@ -30,6 +30,7 @@ type Config struct {
 	NATSURL         string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
 	CalloutURL      string        `conf:"nats-callout-url" help:"the same server with the user and password of account AUTH, where partners' connections are decided on; empty: they are not" secret:"true"`
 	CalloutSeed     string        `conf:"nats-callout-seed-file" help:"file of the account nkey seed (SA…) that signs those decisions, made when missing; empty: partners' connections are not decided on"`
+	SysURL          string        `conf:"nats-sys-url" help:"the same server with the user and password of account SYS, by which partners' connections are cut off when their tokens are taken back; empty: they end with the token, five minutes at most" secret:"true"`
 	RegistryAddr    string        `conf:"registry-addr" help:"gRPC address of the device registry, host:port; of replicas host:port,host:port or dns:///name:port"`
 	RegistryMode    string        `conf:"registry-mode" help:"strict: the registry is asked about a device each time; cached: answers are remembered while its watch lives, so that a device reported lost may pay for under a second more, and for up to 30s when the network keeps the news away"`
 	TokenIssuer     string        `conf:"token-issuer" help:"who issues access tokens and assertions, a URL"`

@@ -17,6 +17,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"google.golang.org/grpc"
 
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/run"
@@ -162,16 +163,20 @@ func (b *builder) openPeers(context.Context) error {
 	if err != nil {
 		return err
 	}
-	conn, err := b.env.Conn(Name, "device-registry", b.cfg.RegistryAddr, clientTLS)
-	if err != nil {
-		return fmt.Errorf("registry-addr: %w", err)
+	// The watch has a connection of its own: it tries all the time, and while one that is used for calls pauses between two
+	// attempts the calls fail.
+	var conns [2]*grpc.ClientConn
+	for i := range conns {
+		if conns[i], err = b.env.Conn(Name, "device-registry", b.cfg.RegistryAddr, clientTLS); err != nil {
+			return fmt.Errorf("registry-addr: %w", err)
+		}
+		b.closers = append(b.closers, conns[i].Close)
 	}
-	b.closers = append(b.closers, conn.Close)
 	limits, err := b.cfg.offlineLimits()
 	if err != nil {
 		return err
 	}
-	registry := peers.NewRegistry(conn)
+	registry := peers.NewRegistry(conns[0])
 	var devices challenge.Devices = registry
 	var cache *peers.Cache
 	if b.cfg.RegistryMode == registryCached {
@@ -186,7 +191,7 @@ func (b *builder) openPeers(context.Context) error {
 	b.taps = offline.NewService(b.store, devices, b.ring, b.challenges, b.cfg.TokenIssuer)
 	b.workers = append(b.workers, run.Worker{Name: "clones", Run: func(ctx context.Context) error {
 		return settleClones(ctx, b.challenges, b.env.Log, b.env.Now)
-	}}, run.Worker{Name: "registry-watch", Run: peers.NewWatch(conn, cache, b.taps, b.env.Log, b.env.Now).Run})
+	}}, run.Worker{Name: "registry-watch", Run: peers.NewWatch(conns[1], cache, b.taps, b.env.Log, b.env.Now).Run})
 	return nil
 }
 
@@ -251,6 +256,15 @@ func (b *builder) connect(ctx context.Context) error {
 		return fmt.Errorf("nats-callout-seed-file: %w", err)
 	}
 	b.workers = append(b.workers, run.Worker{Name: "nats-callout", Run: callout.Run})
+	if b.env.NATS == nil && b.cfg.SysURL == "" {
+		return nil // a connection then ends with its token, whatever is taken back before
+	}
+	system, err := b.env.ConnectNATS(ctx, "SYS", b.cfg.SysURL)
+	if err != nil {
+		return fmt.Errorf("nats-sys-url: %w", err)
+	}
+	b.closeNATS(system)
+	b.workers = append(b.workers, run.Worker{Name: "nats-cut-off", Run: bus.NewCutOff(system, b.http.Revoked, b.env.Log).Run})
 	return nil
 }
 

@@ -42,6 +42,7 @@ func TestFourProcessesPassTheSameJourney(t *testing.T) {
 			strangersStayOut(t, w)
 			if name == "SQLite" { // what NATS does is the same
 				isolated(t, w)
+				cutOff(t, w)
 			}
 		})
 	}
@@ -149,7 +150,7 @@ func (s *processes) launch(service, web string) {
 		"auth": {
 			"http-listen": web, "registry-addr": s.grpc["device-registry"], "redis-url": "redis://" + s.redis,
 			"key-file": file("master.key"), "operator-jwk-file": file("operator.jwk.json"),
-			"nats-callout-seed-file": file("callout.seed"), "nats-callout-url": natsURL("auth"),
+			"nats-callout-seed-file": file("callout.seed"), "nats-callout-url": natsURL("auth"), "nats-sys-url": natsURL("sys"),
 		},
 		"payments": {"auth-addr": s.grpc["auth"], "notify-addr": s.grpc["notify"]},
 		"notify": {

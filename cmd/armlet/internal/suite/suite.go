@@ -148,7 +148,7 @@ func (s *Suite) startBroker(o Options, p ports) (notify.NATSSettings, error) {
 	if err := os.WriteFile(file, []byte(notify.NATSConfig(settings)), 0o600); err != nil {
 		return settings, err
 	}
-	s.broker, err = startNATS(file, map[string]string{"CORE": keys.Core, "EDGE": keys.Edge, "AUTH": keys.Auth}, o.Log)
+	s.broker, err = startNATS(file, map[string]string{"CORE": keys.Core, "EDGE": keys.Edge, "AUTH": keys.Auth, "SYS": keys.System}, o.Log)
 	return settings, err
 }
 

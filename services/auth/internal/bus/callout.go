@@ -3,11 +3,13 @@ package bus
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -115,34 +117,47 @@ func (c *Callout) admit(ctx context.Context, req *jwt.AuthorizationRequestClaims
 	if caller.Role != rpc.RolePartner || caller.Partner == "" || !slices.Contains(caller.Scopes, subscribeScope) {
 		return "", fmt.Errorf("%s lacks the scope %s", caller, subscribeScope)
 	}
-	end, err := c.endOf(ctx, token)
+	t, err := c.read(ctx, token)
 	if err != nil {
 		return "", err
 	}
-	return userClaims(req.UserNkey, caller, end).Encode(c.issuer)
+	return userClaims(req.UserNkey, caller, t).Encode(c.issuer)
 }
 
-// endOf is when the token ends; the connection ends with it.
-func (c *Callout) endOf(ctx context.Context, token string) (int64, error) {
+// tokenClaims are those that a connection depends on besides its caller.
+type tokenClaims struct {
+	ExpiresAt       int64    `json:"exp"`
+	RevocationsSeen int64    `json:"rvs"`
+	Handles         []string `json:"rvh"`
+}
+
+// read verifies the token for what is in it. The connection ends with the token, or when something it rests on, the key
+// that signed it included, is taken back.
+func (c *Callout) read(ctx context.Context, token string) (tokenClaims, error) {
+	var t tokenClaims
 	payload, err := c.tokens.VerifyJWS(ctx, token, rpc.TypeAccessToken)
 	if err != nil {
-		return 0, err
+		return t, err
 	}
-	var claims struct {
-		ExpiresAt int64 `json:"exp"`
+	if err := json.Unmarshal(payload, &t); err != nil || t.ExpiresAt <= c.now().Unix() {
+		return t, errors.New("the token has ended")
 	}
-	if err := json.Unmarshal(payload, &claims); err != nil || claims.ExpiresAt <= c.now().Unix() {
-		return 0, errors.New("the token has ended")
+	var header struct {
+		KeyID string `json:"kid"`
 	}
-	return claims.ExpiresAt, nil
+	first, _, _ := strings.Cut(token, ".")
+	if text, err := base64.RawURLEncoding.DecodeString(first); err == nil && json.Unmarshal(text, &header) == nil {
+		t.Handles = append(t.Handles, rpc.KeyHandle(header.KeyID))
+	}
+	return t, nil
 }
 
-func userClaims(nkey string, caller rpc.Caller, end int64) *jwt.UserClaims {
+func userClaims(nkey string, caller rpc.Caller, t tokenClaims) *jwt.UserClaims {
 	stream := "PE_" + caller.Partner
 	u := jwt.NewUserClaims(nkey)
-	u.Name = caller.ID
-	u.Audience = "P_" + caller.Partner
-	u.Expires = end
+	u.Name = userName(caller.ID, t.RevocationsSeen, t.Handles)
+	u.Audience = partnerAccount + caller.Partner
+	u.Expires = t.ExpiresAt
 	u.Pub.Allow.Add(
 		"armlet.api.CONSUMER.MSG.NEXT."+stream+".*",
 		"armlet.api.CONSUMER.INFO."+stream+".*",
@@ -154,6 +169,9 @@ func userClaims(nkey string, caller rpc.Caller, end int64) *jwt.UserClaims {
 	u.Sub.Allow.Add("_INBOX.>")
 	return u
 }
+
+// partnerAccount is what the names of partners' accounts begin with.
+const partnerAccount = "P_"
 
 // edgeAccount holds the partners' streams.
 const edgeAccount = "EDGE"

@@ -38,7 +38,7 @@ func (k known) VerifyJWS(_ context.Context, token, typ string) ([]byte, error) {
 	case "ended":
 		life = -time.Second
 	}
-	return fmt.Appendf(nil, `{"exp":%d}`, time.Now().Add(life).Unix()), nil
+	return fmt.Appendf(nil, `{"exp":%d,"rvs":7,"rvh":["h-%s"]}`, time.Now().Add(life).Unix(), strings.TrimPrefix(token, keyed)), nil
 }
 
 // startServer runs a NATS server that asks for every connection but the responder's own. Its account EDGE answers what
@@ -51,12 +51,14 @@ func startServer(t *testing.T, tokens Tokens) (url string) {
 	must(t, err)
 	public, err := issuer.PublicKey()
 	must(t, err)
-	auth, edge, acme := server.NewAccount("AUTH"), server.NewAccount("EDGE"), server.NewAccount("P_acme")
+	auth, edge, acme, sys := server.NewAccount("AUTH"), server.NewAccount("EDGE"), server.NewAccount("P_acme"), server.NewAccount("SYS")
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true,
-		Accounts:    []*server.Account{auth, edge, acme, server.NewAccount("P_globex")},
-		Users:       []*server.User{{Username: "auth", Password: "a", Account: auth}, {Username: "edge", Password: "e", Account: edge}},
-		AuthCallout: &server.AuthCallout{Issuer: public, Account: "AUTH", AuthUsers: []string{"auth", "edge"}},
+		Accounts: []*server.Account{auth, edge, acme, sys, server.NewAccount("P_globex")}, SystemAccount: "SYS",
+		Users: []*server.User{
+			{Username: "auth", Password: "a", Account: auth}, {Username: "edge", Password: "e", Account: edge}, {Username: "sys", Password: "s", Account: sys},
+		},
+		AuthCallout: &server.AuthCallout{Issuer: public, Account: "AUTH", AuthUsers: []string{"auth", "edge", "sys"}},
 	})
 	must(t, err)
 	s.Start()

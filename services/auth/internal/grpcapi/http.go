@@ -2,6 +2,7 @@ package grpcapi
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -139,11 +140,22 @@ func (h *HTTP) revocations(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	sequence, entries, err := h.feed.Since(r.Context(), after, h.now())
+	doc, err := h.revoked(r.Context(), after)
 	if err != nil {
 		h.log.ErrorContext(r.Context(), "the revocations cannot be told", "error", err)
 		http.Error(w, "internal error", http.StatusInternalServerError)
 		return
+	}
+	writeJSON(w, http.StatusOK, doc)
+}
+
+// Revoked is the document of the revocations that are still of use. It is a bus.Revoked.
+func (h *HTTP) Revoked(ctx context.Context) (rpc.Revocations, error) { return h.revoked(ctx, 0) }
+
+func (h *HTTP) revoked(ctx context.Context, after int64) (rpc.Revocations, error) {
+	sequence, entries, err := h.feed.Since(ctx, after, h.now())
+	if err != nil {
+		return rpc.Revocations{}, err
 	}
 	doc := rpc.Revocations{Sequence: sequence, Revoked: []rpc.Revocation{}}
 	for _, e := range entries {
@@ -151,7 +163,7 @@ func (h *HTTP) revocations(w http.ResponseWriter, r *http.Request) {
 			Handle: h.handle(e), Sequence: e.Sequence, Until: e.Until.Unix() + 1,
 		})
 	}
-	writeJSON(w, http.StatusOK, doc)
+	return doc, nil
 }
 
 // handle names what was taken back. A signing key is no secret and is looked up by what it is called in the JWKS.

@@ -91,12 +91,20 @@ func insertDecision(ctx context.Context, tx *sqldb.Tx, d challenge.Decision) err
 	return err
 }
 
+// lockMark locks the device's mark, making it first when it is not there.
 func lockMark(ctx context.Context, tx *sqldb.Tx, uid wire.UID) (challenge.Mark, error) {
-	var m challenge.Mark
-	_, err := tx.ExecContext(ctx, `INSERT INTO counters (uid, high_water, moved_by) VALUES ($1, -1, 0) ON CONFLICT DO NOTHING`, uid.String())
+	m, err := lockedMark(ctx, tx, uid)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return m, err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO counters (uid, high_water, moved_by) VALUES ($1, -1, 0) ON CONFLICT DO NOTHING`, uid.String())
 	if err != nil {
 		return m, err
 	}
+	return lockedMark(ctx, tx, uid)
+}
+
+func lockedMark(ctx context.Context, tx *sqldb.Tx, uid wire.UID) (m challenge.Mark, err error) {
 	var movedBy int64
 	err = lock(ctx, tx, `SELECT high_water, moved_by, clone_nonce, auth_epoch, risk FROM counters WHERE uid = $1`, uid.String()).
 		Scan(&m.HighWater, &movedBy, &m.Clone, &m.AuthEpoch, &m.Risk)

@@ -31,7 +31,7 @@ func eachLive(t *testing.T, test func(t *testing.T, s challenge.LiveStore)) {
 	t.Run("redis", func(t *testing.T) { test(t, openRedis(t, testkit.Redis(t))) })
 }
 
-func openRedis(t *testing.T, addr string) *live.Redis {
+func openRedis(t testing.TB, addr string) *live.Redis {
 	t.Helper()
 	s, err := live.OpenRedis("redis://" + addr)
 	must(t, err)

@@ -30,7 +30,7 @@ var payments = challenge.Caller{Role: challenge.RoleService, ID: "payments"}
 
 // world is a partner "acme" with bands, and everything of auth but its edge.
 type world struct {
-	t        *testing.T
+	t        testing.TB
 	db       *sqldb.DB
 	store    *store.Store
 	ring     *keys.Ring
@@ -43,7 +43,7 @@ type world struct {
 	serial   uint64
 }
 
-func newWorld(t *testing.T, db *sqldb.DB, l challenge.LiveStore) *world {
+func newWorld(t testing.TB, db *sqldb.DB, l challenge.LiveStore) *world {
 	t.Helper()
 	w := &world{t: t, db: db, live: l, registry: NewRegistry(), clock: testkit.Clock(start)}
 	w.policy.Offline = map[string]challenge.OfflineLimit{"CNY": {MaxTap: 500, Cumulative: 2000, MaxTaps: 5}}

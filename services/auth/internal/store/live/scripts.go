@@ -42,10 +42,10 @@ return 'OK'`)
 // missScript: KEYS challenge; ARGV now, most tries.
 var missScript = redis.NewScript(`
 local c = redis.call('HMGET', KEYS[1], 's', 'e')
-if c[1] ~= 'live' or tonumber(c[2]) <= tonumber(ARGV[1]) then return 0 end
+if c[1] ~= 'live' or tonumber(c[2]) <= tonumber(ARGV[1]) then return '' end
 local tries = redis.call('HINCRBY', KEYS[1], 't', 1)
 if tries >= tonumber(ARGV[2]) then redis.call('HSET', KEYS[1], 's', 'spent') end
-return tries`)
+return ''`)
 
 // takeScript: KEYS challenge; ARGV digest, now.
 var takeScript = redis.NewScript(`

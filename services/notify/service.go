@@ -26,6 +26,7 @@ import (
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
+	"github.com/armlet-pay/armlet/services/notify/internal/custom"
 	"github.com/armlet-pay/armlet/services/notify/internal/grpcapi"
 	"github.com/armlet-pay/armlet/services/notify/internal/peers"
 	"github.com/armlet-pay/armlet/services/notify/internal/senders"
@@ -147,7 +148,8 @@ func newAPI(ctx context.Context, cfg Config, env run.Env, st *store.Store, fabri
 		Alerts:        alert.NewService(st, peers.NewSchemas(), newID),
 		Vouchers:      voucher.NewService(voucher.Stores{Campaigns: st, Vouchers: st, Batches: st, Redemptions: st}, codes, proofs, newID),
 		Subscriptions: subscription.NewService(st, fabric, newSecret, cfg.WebhookLoopback),
-		DeadLetters:   st, Puller: fabric, Seeds: seeds(st, wrapping, env),
+		Custom:        custom.NewService(st, peers.NewSchemas(), fabric, newID), EventTypes: st,
+		DeadLetters: st, Puller: fabric, Seeds: seeds(st, wrapping, env),
 		Reader: st, Inboxes: st, AlertReader: st, Acker: st, Topics: st, PageKey: pages,
 		NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
 	}, nil

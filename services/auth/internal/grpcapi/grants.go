@@ -41,6 +41,27 @@ func (s *Server) CreateGrant(ctx context.Context, in *authv1.CreateGrantRequest)
 	return grantOr(s.partners.Grant(ctx, req, g, s.now()))
 }
 
+// ApplyGrantBundle implements authv1.AuthServiceServer.
+func (s *Server) ApplyGrantBundle(ctx context.Context, in *authv1.ApplyGrantBundleRequest) (*authv1.ApplyGrantBundleResponse, error) {
+	req, err := requestOf(ctx, "ApplyGrantBundle", in)
+	if err != nil {
+		return nil, err
+	}
+	bundle := partner.Basic
+	if in.GetBundle() == authv1.GrantBundle_GRANT_BUNDLE_EXTENDED {
+		bundle = partner.Extended
+	}
+	grants, err := s.partners.ApplyBundle(ctx, req, id(in.GetParent()), bundle, s.now())
+	if err != nil {
+		return nil, err
+	}
+	out := &authv1.ApplyGrantBundleResponse{}
+	for _, g := range grants {
+		out.Grants = append(out.Grants, bus.GrantMessage(g))
+	}
+	return out, nil
+}
+
 func limitsOf(in *authv1.GrantLimits) *partner.Limits {
 	if in == nil {
 		return nil

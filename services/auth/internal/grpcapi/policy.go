@@ -33,6 +33,7 @@ func Policy() rpc.Policy {
 		authv1.AuthService_ResumeClient_FullMethodName:          operator,
 		authv1.AuthService_RevokeClient_FullMethodName:          self,
 		authv1.AuthService_CreateGrant_FullMethodName:           self,
+		authv1.AuthService_ApplyGrantBundle_FullMethodName:      operator,
 		authv1.AuthService_GetGrant_FullMethodName:              grants,
 		authv1.AuthService_ApproveGrant_FullMethodName:          operator,
 		authv1.AuthService_SuspendGrant_FullMethodName:          operator,

@@ -45,6 +45,7 @@ var mayCall = map[string][]string{
 	"SuspendClient":         {"operator", "partner"},
 	"RevokeClient":          {"operator", "partner"},
 	"CreateGrant":           {"operator", "partner"},
+	"ApplyGrantBundle":      {"operator"},
 	"GetGrant":              {"operator", "support", "auditor", "partner", "notify"},
 	"ListGrants":            {"operator", "support", "auditor", "partner", "notify"},
 	"RevokeSessions":        {"operator", "support", "wearer"},

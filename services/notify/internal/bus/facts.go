@@ -8,10 +8,13 @@ import (
 	"time"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/structpb"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/armlet-pay/armlet/platform/events"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/custom"
 	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
 )
@@ -31,6 +34,8 @@ func Encode(ctx context.Context, fact any, at time.Time) (events.Event, error) {
 		}, alertSubject(f.Alert, "state_changed"))
 	case voucher.Issued, voucher.Assigned, voucher.Generated, voucher.Changed, voucher.MovedRedemption:
 		return encodeVoucher(ctx, fact, at)
+	case custom.Published:
+		return encodeCustom(ctx, f, at)
 	case subscription.TestEvent:
 		ev, err := encodeOn(ctx, at, f.Subscription.TestSubject(), SubscriptionName(f.Subscription),
 			&notifyv1.SubscriptionTested{Subscription: SubscriptionName(f.Subscription)})
@@ -43,6 +48,24 @@ func Encode(ctx context.Context, fact any, at time.Time) (events.Event, error) {
 			events.Subject{Mode: sub.Mode(), Domain: "subscriptions", Entity: "subscription", Verb: "disabled", Partner: sub.Partner, ID: sub.ID})
 	}
 	return events.Event{}, fmt.Errorf("no event is known for the fact %T", fact)
+}
+
+// encodeCustom puts a partner's own event on a subject of the partner's own stream, never inside.
+func encodeCustom(ctx context.Context, f custom.Published, at time.Time) (events.Event, error) {
+	payload, err := structpb.NewStruct(f.Event.Payload)
+	if err != nil {
+		return events.Event{}, fmt.Errorf("the payload of %s: %w", f.ID, err)
+	}
+	name := "partners/" + f.Type.Partner + "/eventTypes/" + f.Type.ID
+	key := f.Event.Resource
+	if key == "" {
+		key = name
+	}
+	ev, err := encodeOn(ctx, at, subscription.Subject(f.Type.Partner, f.Mode, "custom", f.Type.ID, "published"), key, &notifyv1.CustomEventPublished{
+		Type: name, EventId: f.Event.ID, Payload: payload, Resource: f.Event.Resource, OccurTime: timestamppb.New(f.Event.OccurTime), TypeRevision: f.Type.Revision,
+	})
+	ev.ID = f.ID
+	return ev, err
 }
 
 func encode(ctx context.Context, at time.Time, key string, msg proto.Message, subject events.Subject) (events.Event, error) {

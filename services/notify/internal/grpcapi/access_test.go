@@ -121,6 +121,34 @@ func calls() map[string]func(context.Context, client) error {
 			_, err := c.ListTopicMembers(ctx, &notifyv1.ListTopicMembersRequest{Parent: "partners/acme/topics/none"})
 			return err
 		},
+		"CreateEventType": func(ctx context.Context, c client) error {
+			_, err := c.CreateEventType(ctx, &notifyv1.CreateEventTypeRequest{
+				Parent: "partners/acme", EventTypeId: uuid.NewString(), EventType: &notifyv1.EventType{PayloadSchema: `{"type":"object"}`}, RequestId: uuid.NewString(),
+			})
+			return err
+		},
+		"GetEventType": func(ctx context.Context, c client) error {
+			_, err := c.GetEventType(ctx, &notifyv1.GetEventTypeRequest{Name: "partners/acme/eventTypes/none"})
+			return err
+		},
+		"ListEventTypes": func(ctx context.Context, c client) error {
+			_, err := c.ListEventTypes(ctx, &notifyv1.ListEventTypesRequest{Parent: "partners/acme"})
+			return err
+		},
+		"UpdateEventType": func(ctx context.Context, c client) error {
+			_, err := c.UpdateEventType(ctx, &notifyv1.UpdateEventTypeRequest{
+				EventType: &notifyv1.EventType{Name: "partners/acme/eventTypes/none", PayloadSchema: `{"type":"object"}`}, RequestId: uuid.NewString(),
+			})
+			return err
+		},
+		"DeleteEventType": func(ctx context.Context, c client) error {
+			_, err := c.DeleteEventType(ctx, &notifyv1.DeleteEventTypeRequest{Name: "partners/acme/eventTypes/none", RequestId: uuid.NewString()})
+			return err
+		},
+		"PublishEvents": func(ctx context.Context, c client) error {
+			_, err := c.PublishEvents(ctx, &notifyv1.PublishEventsRequest{Parent: "partners/acme", Events: []*notifyv1.PublishedEvent{{EventId: "e", Type: "partners/acme/eventTypes/none"}}})
+			return err
+		},
 		"CreateCampaign": func(ctx context.Context, c client) error {
 			_, err := c.CreateCampaign(ctx, campaignRequest(1))
 			return err
@@ -325,6 +353,18 @@ func TestEachCallIsOpenToItsCallersOnly(t *testing.T) {
 			"operator": "REDEMPTION_NOT_FOUND", "acme": "REDEMPTION_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": "REDEMPTION_NOT_FOUND",
 			"payments": not,
 		},
+		"CreateEventType": {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "acme-one": scope, "alice": not, "terminal": not, "payments": not},
+		"GetEventType": {
+			"operator": "EVENT_TYPE_NOT_FOUND", "acme": "EVENT_TYPE_NOT_FOUND", "bolt": "EVENT_TYPE_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not,
+		},
+		"ListEventTypes": {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
+		"UpdateEventType": {
+			"operator": "EVENT_TYPE_NOT_FOUND", "acme": "EVENT_TYPE_NOT_FOUND", "bolt": "EVENT_TYPE_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not,
+		},
+		"DeleteEventType": {
+			"operator": "EVENT_TYPE_NOT_FOUND", "acme": "EVENT_TYPE_NOT_FOUND", "bolt": "EVENT_TYPE_NOT_FOUND", "acme-bare": scope, "alice": not, "terminal": not,
+		},
+		"PublishEvents":      {"operator": not, "acme": "", "acme-bare": "", "bolt": not, "alice": not, "terminal": not, "payments": not}, // each result says
 		"CreateSubscription": {"operator": not, "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
 		"ListSubscriptions":  {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
 		"DeleteSubscription": {"operator": "", "acme": "", "bolt": "", "acme-bare": scope, "alice": not, "terminal": not},

@@ -22,6 +22,7 @@ import (
 	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
+	"github.com/armlet-pay/armlet/services/notify/internal/custom"
 	"github.com/armlet-pay/armlet/services/notify/internal/grpcapi"
 	"github.com/armlet-pay/armlet/services/notify/internal/peers"
 	"github.com/armlet-pay/armlet/services/notify/internal/store"
@@ -40,13 +41,14 @@ const (
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
-var partnerScopes = []string{"alerts.send", "alerts.types", "vouchers.issue", "vouchers.verify", "vouchers.redeem", "events.subscribe"}
+var partnerScopes = []string{"alerts.send", "alerts.types", "vouchers.issue", "vouchers.verify", "vouchers.redeem", "events.subscribe", "events.publish"}
 
 var tokens = testkit.Tokens{
 	"operator":  {Role: rpc.RoleOperator, ID: "operator"},
 	"acme":      {Role: rpc.RolePartner, ID: "acme-1", Partner: "acme", Mode: "live", Scopes: partnerScopes},
 	"acme-test": {Role: rpc.RolePartner, ID: "acme-t", Partner: "acme", Mode: "test", Scopes: partnerScopes},
 	"acme-bare": {Role: rpc.RolePartner, ID: "acme-0", Partner: "acme", Mode: "live"},
+	"acme-one":  {Role: rpc.RolePartner, ID: "acme-o", Partner: "acme", Mode: "live", Scopes: []string{"custom:acme/sleep"}},
 	"bolt":      {Role: rpc.RolePartner, ID: "bolt-1", Partner: "bolt", Mode: "live", Scopes: partnerScopes},
 	"alice":     {Role: rpc.RoleWearer, ID: "alice", Account: "accounts/alice"},
 	"bob":       {Role: rpc.RoleWearer, ID: "bob", Account: "bob"},
@@ -127,6 +129,13 @@ func (f *fabric) Pull(_ context.Context, _ subscription.Subscription, limit int,
 	return out, f.err
 }
 
+// Ready implements custom.Streams.
+func (f *fabric) Ready(string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err == nil
+}
+
 func (f *fabric) fail(err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -156,7 +165,8 @@ func newAPI(t *testing.T) *api {
 		Alerts:        alert.NewService(a.st, peers.NewSchemas(), uuid.NewString),
 		Vouchers:      a.vouchers,
 		Subscriptions: subscription.NewService(a.st, a.fabric, func() string { return "secret" }, false),
-		DeadLetters:   a.st, Puller: a.fabric,
+		Custom:        custom.NewService(a.st, peers.NewSchemas(), a.fabric, func() string { return uuid.Must(uuid.NewV7()).String() }), EventTypes: a.st,
+		DeadLetters: a.st, Puller: a.fabric,
 		Seeds: func(ctx context.Context, keys []subscription.KeyRef) (all [][]byte, err error) {
 			for _, k := range keys {
 				seed, err := a.st.Key(ctx, key[:], k.Name, noon)

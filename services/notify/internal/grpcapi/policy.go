@@ -17,6 +17,7 @@ const (
 	scopeVerify    = "vouchers.verify"
 	scopeRedeem    = "vouchers.redeem"
 	scopeSubscribe = "events.subscribe"
+	scopePublish   = "events.publish"
 )
 
 // payments is the service that redeems vouchers with payments.
@@ -59,6 +60,16 @@ func Policy() rpc.Policy {
 		notifyv1.NotifyService_GetWebhookSecret_FullMethodName:   {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
 		notifyv1.NotifyService_StreamEvents_FullMethodName:       {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
 		notifyv1.NotifyService_GetNatsCredentials_FullMethodName: {Roles: []rpc.Role{rpc.RolePartner}, Scope: scopeSubscribe},
+	})
+	types := rpc.Rule{Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopePublish}
+	maps.Copy(p, rpc.Policy{
+		notifyv1.NotifyService_CreateEventType_FullMethodName: types,
+		notifyv1.NotifyService_GetEventType_FullMethodName:    types,
+		notifyv1.NotifyService_ListEventTypes_FullMethodName:  types,
+		notifyv1.NotifyService_UpdateEventType_FullMethodName: types,
+		notifyv1.NotifyService_DeleteEventType_FullMethodName: types,
+		// Each event needs scopePublish or its type's own scope.
+		notifyv1.NotifyService_PublishEvents_FullMethodName: {Roles: []rpc.Role{rpc.RolePartner}},
 	})
 	maps.Copy(p, vouchersPolicy())
 	return p

@@ -14,6 +14,7 @@ import (
 	"github.com/armlet-pay/armlet/platform/rpc"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/custom"
 	"github.com/armlet-pay/armlet/services/notify/internal/once"
 	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
@@ -83,6 +84,8 @@ type Config struct {
 	Hub           *alert.Hub
 	// Joined is told of each new stream of an inbox; it may be nil.
 	Joined      func(account, client string)
+	Custom      *custom.Service
+	EventTypes  EventTypes
 	DeadLetters DeadLetters
 	Puller      Puller
 	// Seeds gives the signing keys of those names, made at first use.

@@ -166,6 +166,9 @@ func (s *Store) redact(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now tim
 func (s *Store) Forget(ctx context.Context, now time.Time) error {
 	return s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 		steps, records := micros(now.Add(-s.terms.KeepSteps)), micros(now.Add(-s.terms.KeepRecords))
+		if _, err := tx.ExecContext(ctx, `DELETE FROM custom_event_counts WHERE day < $1`, now.UTC().AddDate(0, 0, -7).Format(time.DateOnly)); err != nil {
+			return fmt.Errorf("forget: %w", err)
+		}
 		for _, st := range []struct {
 			query string
 			arg   int64

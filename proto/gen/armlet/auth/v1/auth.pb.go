@@ -1113,7 +1113,7 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x1bREQUIREMENT_DISPLAY_CONFIRM\x10\x05*@\n" +
 	"\bRiskFlag\x12\x19\n" +
 	"\x15RISK_FLAG_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\xc0\x1b\n" +
+	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\xa7\x1c\n" +
 	"\vAuthService\x12N\n" +
 	"\rCreatePartner\x12$.armlet.auth.v1.CreatePartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12H\n" +
 	"\n" +
@@ -1129,7 +1129,8 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\rSuspendClient\x12$.armlet.auth.v1.SuspendClientRequest\x1a\x16.armlet.auth.v1.Client\x12K\n" +
 	"\fResumeClient\x12#.armlet.auth.v1.ResumeClientRequest\x1a\x16.armlet.auth.v1.Client\x12K\n" +
 	"\fRevokeClient\x12#.armlet.auth.v1.RevokeClientRequest\x1a\x16.armlet.auth.v1.Client\x12H\n" +
-	"\vCreateGrant\x12\".armlet.auth.v1.CreateGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12B\n" +
+	"\vCreateGrant\x12\".armlet.auth.v1.CreateGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12e\n" +
+	"\x10ApplyGrantBundle\x12'.armlet.auth.v1.ApplyGrantBundleRequest\x1a(.armlet.auth.v1.ApplyGrantBundleResponse\x12B\n" +
 	"\bGetGrant\x12\x1f.armlet.auth.v1.GetGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12J\n" +
 	"\fApproveGrant\x12#.armlet.auth.v1.ApproveGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12J\n" +
 	"\fSuspendGrant\x12#.armlet.auth.v1.SuspendGrantRequest\x1a\x15.armlet.auth.v1.Grant\x12H\n" +
@@ -1207,45 +1208,47 @@ var file_armlet_auth_v1_auth_proto_goTypes = []any{
 	(*ResumeClientRequest)(nil),          // 29: armlet.auth.v1.ResumeClientRequest
 	(*RevokeClientRequest)(nil),          // 30: armlet.auth.v1.RevokeClientRequest
 	(*CreateGrantRequest)(nil),           // 31: armlet.auth.v1.CreateGrantRequest
-	(*GetGrantRequest)(nil),              // 32: armlet.auth.v1.GetGrantRequest
-	(*ApproveGrantRequest)(nil),          // 33: armlet.auth.v1.ApproveGrantRequest
-	(*SuspendGrantRequest)(nil),          // 34: armlet.auth.v1.SuspendGrantRequest
-	(*RevokeGrantRequest)(nil),           // 35: armlet.auth.v1.RevokeGrantRequest
-	(*ListGrantsRequest)(nil),            // 36: armlet.auth.v1.ListGrantsRequest
-	(*ListAuditEntriesRequest)(nil),      // 37: armlet.auth.v1.ListAuditEntriesRequest
-	(*VerifyAuditRequest)(nil),           // 38: armlet.auth.v1.VerifyAuditRequest
-	(*CreateMasterKeyRequest)(nil),       // 39: armlet.auth.v1.CreateMasterKeyRequest
-	(*ImportMasterKeyRequest)(nil),       // 40: armlet.auth.v1.ImportMasterKeyRequest
-	(*GetImportKeyRequest)(nil),          // 41: armlet.auth.v1.GetImportKeyRequest
-	(*ListMasterKeysRequest)(nil),        // 42: armlet.auth.v1.ListMasterKeysRequest
-	(*ActivateMasterKeyRequest)(nil),     // 43: armlet.auth.v1.ActivateMasterKeyRequest
-	(*TaintMasterKeyRequest)(nil),        // 44: armlet.auth.v1.TaintMasterKeyRequest
-	(*DestroyMasterKeyRequest)(nil),      // 45: armlet.auth.v1.DestroyMasterKeyRequest
-	(*ListSigningKeysRequest)(nil),       // 46: armlet.auth.v1.ListSigningKeysRequest
-	(*RotateSigningKeyRequest)(nil),      // 47: armlet.auth.v1.RotateSigningKeyRequest
-	(*TaintSigningKeyRequest)(nil),       // 48: armlet.auth.v1.TaintSigningKeyRequest
-	(*CreateWearerSessionRequest)(nil),   // 49: armlet.auth.v1.CreateWearerSessionRequest
-	(*CreateTerminalSessionRequest)(nil), // 50: armlet.auth.v1.CreateTerminalSessionRequest
-	(*RevokeSessionsRequest)(nil),        // 51: armlet.auth.v1.RevokeSessionsRequest
-	(*VerifyOfflineTapsRequest)(nil),     // 52: armlet.auth.v1.VerifyOfflineTapsRequest
-	(*StreamDenyListRequest)(nil),        // 53: armlet.auth.v1.StreamDenyListRequest
-	(*Partner)(nil),                      // 54: armlet.auth.v1.Partner
-	(*ListPartnersResponse)(nil),         // 55: armlet.auth.v1.ListPartnersResponse
-	(*Client)(nil),                       // 56: armlet.auth.v1.Client
-	(*ListClientsResponse)(nil),          // 57: armlet.auth.v1.ListClientsResponse
-	(*Grant)(nil),                        // 58: armlet.auth.v1.Grant
-	(*ListGrantsResponse)(nil),           // 59: armlet.auth.v1.ListGrantsResponse
-	(*ListAuditEntriesResponse)(nil),     // 60: armlet.auth.v1.ListAuditEntriesResponse
-	(*VerifyAuditResponse)(nil),          // 61: armlet.auth.v1.VerifyAuditResponse
-	(*MasterKey)(nil),                    // 62: armlet.auth.v1.MasterKey
-	(*GetImportKeyResponse)(nil),         // 63: armlet.auth.v1.GetImportKeyResponse
-	(*ListMasterKeysResponse)(nil),       // 64: armlet.auth.v1.ListMasterKeysResponse
-	(*ListSigningKeysResponse)(nil),      // 65: armlet.auth.v1.ListSigningKeysResponse
-	(*SigningKey)(nil),                   // 66: armlet.auth.v1.SigningKey
-	(*Session)(nil),                      // 67: armlet.auth.v1.Session
-	(*RevokeSessionsResponse)(nil),       // 68: armlet.auth.v1.RevokeSessionsResponse
-	(*VerifyOfflineTapsResponse)(nil),    // 69: armlet.auth.v1.VerifyOfflineTapsResponse
-	(*StreamDenyListResponse)(nil),       // 70: armlet.auth.v1.StreamDenyListResponse
+	(*ApplyGrantBundleRequest)(nil),      // 32: armlet.auth.v1.ApplyGrantBundleRequest
+	(*GetGrantRequest)(nil),              // 33: armlet.auth.v1.GetGrantRequest
+	(*ApproveGrantRequest)(nil),          // 34: armlet.auth.v1.ApproveGrantRequest
+	(*SuspendGrantRequest)(nil),          // 35: armlet.auth.v1.SuspendGrantRequest
+	(*RevokeGrantRequest)(nil),           // 36: armlet.auth.v1.RevokeGrantRequest
+	(*ListGrantsRequest)(nil),            // 37: armlet.auth.v1.ListGrantsRequest
+	(*ListAuditEntriesRequest)(nil),      // 38: armlet.auth.v1.ListAuditEntriesRequest
+	(*VerifyAuditRequest)(nil),           // 39: armlet.auth.v1.VerifyAuditRequest
+	(*CreateMasterKeyRequest)(nil),       // 40: armlet.auth.v1.CreateMasterKeyRequest
+	(*ImportMasterKeyRequest)(nil),       // 41: armlet.auth.v1.ImportMasterKeyRequest
+	(*GetImportKeyRequest)(nil),          // 42: armlet.auth.v1.GetImportKeyRequest
+	(*ListMasterKeysRequest)(nil),        // 43: armlet.auth.v1.ListMasterKeysRequest
+	(*ActivateMasterKeyRequest)(nil),     // 44: armlet.auth.v1.ActivateMasterKeyRequest
+	(*TaintMasterKeyRequest)(nil),        // 45: armlet.auth.v1.TaintMasterKeyRequest
+	(*DestroyMasterKeyRequest)(nil),      // 46: armlet.auth.v1.DestroyMasterKeyRequest
+	(*ListSigningKeysRequest)(nil),       // 47: armlet.auth.v1.ListSigningKeysRequest
+	(*RotateSigningKeyRequest)(nil),      // 48: armlet.auth.v1.RotateSigningKeyRequest
+	(*TaintSigningKeyRequest)(nil),       // 49: armlet.auth.v1.TaintSigningKeyRequest
+	(*CreateWearerSessionRequest)(nil),   // 50: armlet.auth.v1.CreateWearerSessionRequest
+	(*CreateTerminalSessionRequest)(nil), // 51: armlet.auth.v1.CreateTerminalSessionRequest
+	(*RevokeSessionsRequest)(nil),        // 52: armlet.auth.v1.RevokeSessionsRequest
+	(*VerifyOfflineTapsRequest)(nil),     // 53: armlet.auth.v1.VerifyOfflineTapsRequest
+	(*StreamDenyListRequest)(nil),        // 54: armlet.auth.v1.StreamDenyListRequest
+	(*Partner)(nil),                      // 55: armlet.auth.v1.Partner
+	(*ListPartnersResponse)(nil),         // 56: armlet.auth.v1.ListPartnersResponse
+	(*Client)(nil),                       // 57: armlet.auth.v1.Client
+	(*ListClientsResponse)(nil),          // 58: armlet.auth.v1.ListClientsResponse
+	(*Grant)(nil),                        // 59: armlet.auth.v1.Grant
+	(*ApplyGrantBundleResponse)(nil),     // 60: armlet.auth.v1.ApplyGrantBundleResponse
+	(*ListGrantsResponse)(nil),           // 61: armlet.auth.v1.ListGrantsResponse
+	(*ListAuditEntriesResponse)(nil),     // 62: armlet.auth.v1.ListAuditEntriesResponse
+	(*VerifyAuditResponse)(nil),          // 63: armlet.auth.v1.VerifyAuditResponse
+	(*MasterKey)(nil),                    // 64: armlet.auth.v1.MasterKey
+	(*GetImportKeyResponse)(nil),         // 65: armlet.auth.v1.GetImportKeyResponse
+	(*ListMasterKeysResponse)(nil),       // 66: armlet.auth.v1.ListMasterKeysResponse
+	(*ListSigningKeysResponse)(nil),      // 67: armlet.auth.v1.ListSigningKeysResponse
+	(*SigningKey)(nil),                   // 68: armlet.auth.v1.SigningKey
+	(*Session)(nil),                      // 69: armlet.auth.v1.Session
+	(*RevokeSessionsResponse)(nil),       // 70: armlet.auth.v1.RevokeSessionsResponse
+	(*VerifyOfflineTapsResponse)(nil),    // 71: armlet.auth.v1.VerifyOfflineTapsResponse
+	(*StreamDenyListResponse)(nil),       // 72: armlet.auth.v1.StreamDenyListResponse
 }
 var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
 	13, // 0: armlet.auth.v1.ExportMasterKeyRequest.wrap:type_name -> armlet.auth.v1.KeyWrap
@@ -1271,76 +1274,78 @@ var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
 	29, // 20: armlet.auth.v1.AuthService.ResumeClient:input_type -> armlet.auth.v1.ResumeClientRequest
 	30, // 21: armlet.auth.v1.AuthService.RevokeClient:input_type -> armlet.auth.v1.RevokeClientRequest
 	31, // 22: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
-	32, // 23: armlet.auth.v1.AuthService.GetGrant:input_type -> armlet.auth.v1.GetGrantRequest
-	33, // 24: armlet.auth.v1.AuthService.ApproveGrant:input_type -> armlet.auth.v1.ApproveGrantRequest
-	34, // 25: armlet.auth.v1.AuthService.SuspendGrant:input_type -> armlet.auth.v1.SuspendGrantRequest
-	35, // 26: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
-	36, // 27: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
-	37, // 28: armlet.auth.v1.AuthService.ListAuditEntries:input_type -> armlet.auth.v1.ListAuditEntriesRequest
-	38, // 29: armlet.auth.v1.AuthService.VerifyAudit:input_type -> armlet.auth.v1.VerifyAuditRequest
-	3,  // 30: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
-	39, // 31: armlet.auth.v1.AuthService.CreateMasterKey:input_type -> armlet.auth.v1.CreateMasterKeyRequest
-	40, // 32: armlet.auth.v1.AuthService.ImportMasterKey:input_type -> armlet.auth.v1.ImportMasterKeyRequest
-	41, // 33: armlet.auth.v1.AuthService.GetImportKey:input_type -> armlet.auth.v1.GetImportKeyRequest
-	42, // 34: armlet.auth.v1.AuthService.ListMasterKeys:input_type -> armlet.auth.v1.ListMasterKeysRequest
-	43, // 35: armlet.auth.v1.AuthService.ActivateMasterKey:input_type -> armlet.auth.v1.ActivateMasterKeyRequest
-	44, // 36: armlet.auth.v1.AuthService.TaintMasterKey:input_type -> armlet.auth.v1.TaintMasterKeyRequest
-	45, // 37: armlet.auth.v1.AuthService.DestroyMasterKey:input_type -> armlet.auth.v1.DestroyMasterKeyRequest
-	46, // 38: armlet.auth.v1.AuthService.ListSigningKeys:input_type -> armlet.auth.v1.ListSigningKeysRequest
-	47, // 39: armlet.auth.v1.AuthService.RotateSigningKey:input_type -> armlet.auth.v1.RotateSigningKeyRequest
-	48, // 40: armlet.auth.v1.AuthService.TaintSigningKey:input_type -> armlet.auth.v1.TaintSigningKeyRequest
-	49, // 41: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
-	50, // 42: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
-	51, // 43: armlet.auth.v1.AuthService.RevokeSessions:input_type -> armlet.auth.v1.RevokeSessionsRequest
-	5,  // 44: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
-	7,  // 45: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
-	9,  // 46: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
-	11, // 47: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
-	52, // 48: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
-	53, // 49: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
-	54, // 50: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
-	54, // 51: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
-	55, // 52: armlet.auth.v1.AuthService.ListPartners:output_type -> armlet.auth.v1.ListPartnersResponse
-	54, // 53: armlet.auth.v1.AuthService.SuspendPartner:output_type -> armlet.auth.v1.Partner
-	54, // 54: armlet.auth.v1.AuthService.ResumePartner:output_type -> armlet.auth.v1.Partner
-	56, // 55: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
-	56, // 56: armlet.auth.v1.AuthService.GetClient:output_type -> armlet.auth.v1.Client
-	57, // 57: armlet.auth.v1.AuthService.ListClients:output_type -> armlet.auth.v1.ListClientsResponse
-	56, // 58: armlet.auth.v1.AuthService.AddClientKey:output_type -> armlet.auth.v1.Client
-	56, // 59: armlet.auth.v1.AuthService.RemoveClientKey:output_type -> armlet.auth.v1.Client
-	56, // 60: armlet.auth.v1.AuthService.SuspendClient:output_type -> armlet.auth.v1.Client
-	56, // 61: armlet.auth.v1.AuthService.ResumeClient:output_type -> armlet.auth.v1.Client
-	56, // 62: armlet.auth.v1.AuthService.RevokeClient:output_type -> armlet.auth.v1.Client
-	58, // 63: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
-	58, // 64: armlet.auth.v1.AuthService.GetGrant:output_type -> armlet.auth.v1.Grant
-	58, // 65: armlet.auth.v1.AuthService.ApproveGrant:output_type -> armlet.auth.v1.Grant
-	58, // 66: armlet.auth.v1.AuthService.SuspendGrant:output_type -> armlet.auth.v1.Grant
-	58, // 67: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
-	59, // 68: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
-	60, // 69: armlet.auth.v1.AuthService.ListAuditEntries:output_type -> armlet.auth.v1.ListAuditEntriesResponse
-	61, // 70: armlet.auth.v1.AuthService.VerifyAudit:output_type -> armlet.auth.v1.VerifyAuditResponse
-	4,  // 71: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
-	62, // 72: armlet.auth.v1.AuthService.CreateMasterKey:output_type -> armlet.auth.v1.MasterKey
-	62, // 73: armlet.auth.v1.AuthService.ImportMasterKey:output_type -> armlet.auth.v1.MasterKey
-	63, // 74: armlet.auth.v1.AuthService.GetImportKey:output_type -> armlet.auth.v1.GetImportKeyResponse
-	64, // 75: armlet.auth.v1.AuthService.ListMasterKeys:output_type -> armlet.auth.v1.ListMasterKeysResponse
-	62, // 76: armlet.auth.v1.AuthService.ActivateMasterKey:output_type -> armlet.auth.v1.MasterKey
-	62, // 77: armlet.auth.v1.AuthService.TaintMasterKey:output_type -> armlet.auth.v1.MasterKey
-	62, // 78: armlet.auth.v1.AuthService.DestroyMasterKey:output_type -> armlet.auth.v1.MasterKey
-	65, // 79: armlet.auth.v1.AuthService.ListSigningKeys:output_type -> armlet.auth.v1.ListSigningKeysResponse
-	66, // 80: armlet.auth.v1.AuthService.RotateSigningKey:output_type -> armlet.auth.v1.SigningKey
-	66, // 81: armlet.auth.v1.AuthService.TaintSigningKey:output_type -> armlet.auth.v1.SigningKey
-	67, // 82: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
-	67, // 83: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
-	68, // 84: armlet.auth.v1.AuthService.RevokeSessions:output_type -> armlet.auth.v1.RevokeSessionsResponse
-	6,  // 85: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
-	8,  // 86: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
-	10, // 87: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
-	12, // 88: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
-	69, // 89: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
-	70, // 90: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
-	50, // [50:91] is the sub-list for method output_type
-	9,  // [9:50] is the sub-list for method input_type
+	32, // 23: armlet.auth.v1.AuthService.ApplyGrantBundle:input_type -> armlet.auth.v1.ApplyGrantBundleRequest
+	33, // 24: armlet.auth.v1.AuthService.GetGrant:input_type -> armlet.auth.v1.GetGrantRequest
+	34, // 25: armlet.auth.v1.AuthService.ApproveGrant:input_type -> armlet.auth.v1.ApproveGrantRequest
+	35, // 26: armlet.auth.v1.AuthService.SuspendGrant:input_type -> armlet.auth.v1.SuspendGrantRequest
+	36, // 27: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
+	37, // 28: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
+	38, // 29: armlet.auth.v1.AuthService.ListAuditEntries:input_type -> armlet.auth.v1.ListAuditEntriesRequest
+	39, // 30: armlet.auth.v1.AuthService.VerifyAudit:input_type -> armlet.auth.v1.VerifyAuditRequest
+	3,  // 31: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
+	40, // 32: armlet.auth.v1.AuthService.CreateMasterKey:input_type -> armlet.auth.v1.CreateMasterKeyRequest
+	41, // 33: armlet.auth.v1.AuthService.ImportMasterKey:input_type -> armlet.auth.v1.ImportMasterKeyRequest
+	42, // 34: armlet.auth.v1.AuthService.GetImportKey:input_type -> armlet.auth.v1.GetImportKeyRequest
+	43, // 35: armlet.auth.v1.AuthService.ListMasterKeys:input_type -> armlet.auth.v1.ListMasterKeysRequest
+	44, // 36: armlet.auth.v1.AuthService.ActivateMasterKey:input_type -> armlet.auth.v1.ActivateMasterKeyRequest
+	45, // 37: armlet.auth.v1.AuthService.TaintMasterKey:input_type -> armlet.auth.v1.TaintMasterKeyRequest
+	46, // 38: armlet.auth.v1.AuthService.DestroyMasterKey:input_type -> armlet.auth.v1.DestroyMasterKeyRequest
+	47, // 39: armlet.auth.v1.AuthService.ListSigningKeys:input_type -> armlet.auth.v1.ListSigningKeysRequest
+	48, // 40: armlet.auth.v1.AuthService.RotateSigningKey:input_type -> armlet.auth.v1.RotateSigningKeyRequest
+	49, // 41: armlet.auth.v1.AuthService.TaintSigningKey:input_type -> armlet.auth.v1.TaintSigningKeyRequest
+	50, // 42: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
+	51, // 43: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
+	52, // 44: armlet.auth.v1.AuthService.RevokeSessions:input_type -> armlet.auth.v1.RevokeSessionsRequest
+	5,  // 45: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
+	7,  // 46: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
+	9,  // 47: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
+	11, // 48: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
+	53, // 49: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
+	54, // 50: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
+	55, // 51: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
+	55, // 52: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
+	56, // 53: armlet.auth.v1.AuthService.ListPartners:output_type -> armlet.auth.v1.ListPartnersResponse
+	55, // 54: armlet.auth.v1.AuthService.SuspendPartner:output_type -> armlet.auth.v1.Partner
+	55, // 55: armlet.auth.v1.AuthService.ResumePartner:output_type -> armlet.auth.v1.Partner
+	57, // 56: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
+	57, // 57: armlet.auth.v1.AuthService.GetClient:output_type -> armlet.auth.v1.Client
+	58, // 58: armlet.auth.v1.AuthService.ListClients:output_type -> armlet.auth.v1.ListClientsResponse
+	57, // 59: armlet.auth.v1.AuthService.AddClientKey:output_type -> armlet.auth.v1.Client
+	57, // 60: armlet.auth.v1.AuthService.RemoveClientKey:output_type -> armlet.auth.v1.Client
+	57, // 61: armlet.auth.v1.AuthService.SuspendClient:output_type -> armlet.auth.v1.Client
+	57, // 62: armlet.auth.v1.AuthService.ResumeClient:output_type -> armlet.auth.v1.Client
+	57, // 63: armlet.auth.v1.AuthService.RevokeClient:output_type -> armlet.auth.v1.Client
+	59, // 64: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
+	60, // 65: armlet.auth.v1.AuthService.ApplyGrantBundle:output_type -> armlet.auth.v1.ApplyGrantBundleResponse
+	59, // 66: armlet.auth.v1.AuthService.GetGrant:output_type -> armlet.auth.v1.Grant
+	59, // 67: armlet.auth.v1.AuthService.ApproveGrant:output_type -> armlet.auth.v1.Grant
+	59, // 68: armlet.auth.v1.AuthService.SuspendGrant:output_type -> armlet.auth.v1.Grant
+	59, // 69: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
+	61, // 70: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
+	62, // 71: armlet.auth.v1.AuthService.ListAuditEntries:output_type -> armlet.auth.v1.ListAuditEntriesResponse
+	63, // 72: armlet.auth.v1.AuthService.VerifyAudit:output_type -> armlet.auth.v1.VerifyAuditResponse
+	4,  // 73: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
+	64, // 74: armlet.auth.v1.AuthService.CreateMasterKey:output_type -> armlet.auth.v1.MasterKey
+	64, // 75: armlet.auth.v1.AuthService.ImportMasterKey:output_type -> armlet.auth.v1.MasterKey
+	65, // 76: armlet.auth.v1.AuthService.GetImportKey:output_type -> armlet.auth.v1.GetImportKeyResponse
+	66, // 77: armlet.auth.v1.AuthService.ListMasterKeys:output_type -> armlet.auth.v1.ListMasterKeysResponse
+	64, // 78: armlet.auth.v1.AuthService.ActivateMasterKey:output_type -> armlet.auth.v1.MasterKey
+	64, // 79: armlet.auth.v1.AuthService.TaintMasterKey:output_type -> armlet.auth.v1.MasterKey
+	64, // 80: armlet.auth.v1.AuthService.DestroyMasterKey:output_type -> armlet.auth.v1.MasterKey
+	67, // 81: armlet.auth.v1.AuthService.ListSigningKeys:output_type -> armlet.auth.v1.ListSigningKeysResponse
+	68, // 82: armlet.auth.v1.AuthService.RotateSigningKey:output_type -> armlet.auth.v1.SigningKey
+	68, // 83: armlet.auth.v1.AuthService.TaintSigningKey:output_type -> armlet.auth.v1.SigningKey
+	69, // 84: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
+	69, // 85: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
+	70, // 86: armlet.auth.v1.AuthService.RevokeSessions:output_type -> armlet.auth.v1.RevokeSessionsResponse
+	6,  // 87: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
+	8,  // 88: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
+	10, // 89: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
+	12, // 90: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
+	71, // 91: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
+	72, // 92: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
+	51, // [51:93] is the sub-list for method output_type
+	9,  // [9:51] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name

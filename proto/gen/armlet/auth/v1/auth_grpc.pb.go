@@ -35,6 +35,7 @@ const (
 	AuthService_ResumeClient_FullMethodName          = "/armlet.auth.v1.AuthService/ResumeClient"
 	AuthService_RevokeClient_FullMethodName          = "/armlet.auth.v1.AuthService/RevokeClient"
 	AuthService_CreateGrant_FullMethodName           = "/armlet.auth.v1.AuthService/CreateGrant"
+	AuthService_ApplyGrantBundle_FullMethodName      = "/armlet.auth.v1.AuthService/ApplyGrantBundle"
 	AuthService_GetGrant_FullMethodName              = "/armlet.auth.v1.AuthService/GetGrant"
 	AuthService_ApproveGrant_FullMethodName          = "/armlet.auth.v1.AuthService/ApproveGrant"
 	AuthService_SuspendGrant_FullMethodName          = "/armlet.auth.v1.AuthService/SuspendGrant"
@@ -113,6 +114,10 @@ type AuthServiceClient interface {
 	// CreateGrant allows a partner one scope, or, when the partner itself calls, asks for it. Callers: the partner itself, operator.
 	// Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, GRANT_EXISTS, REQUEST_ID_REUSED.
 	CreateGrant(ctx context.Context, in *CreateGrantRequest, opts ...grpc.CallOption) (*Grant, error)
+	// ApplyGrantBundle allows a partner all scopes of a bundle, also those that it asked for or tries in the sandbox. Grants in force stay as they are,
+	// and one that was suspended stays suspended. Each grant is a change of its own: cut off in the middle, the same call goes on.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	ApplyGrantBundle(ctx context.Context, in *ApplyGrantBundleRequest, opts ...grpc.CallOption) (*ApplyGrantBundleResponse, error)
 	// GetGrant reads a grant. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: GRANT_NOT_FOUND.
 	GetGrant(ctx context.Context, in *GetGrantRequest, opts ...grpc.CallOption) (*Grant, error)
 	// ApproveGrant lets a grant that was requested, tried in the sandbox or suspended come into force, and changes its limits and expiry.
@@ -344,6 +349,16 @@ func (c *authServiceClient) CreateGrant(ctx context.Context, in *CreateGrantRequ
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Grant)
 	err := c.cc.Invoke(ctx, AuthService_CreateGrant_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) ApplyGrantBundle(ctx context.Context, in *ApplyGrantBundleRequest, opts ...grpc.CallOption) (*ApplyGrantBundleResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyGrantBundleResponse)
+	err := c.cc.Invoke(ctx, AuthService_ApplyGrantBundle_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -681,6 +696,10 @@ type AuthServiceServer interface {
 	// CreateGrant allows a partner one scope, or, when the partner itself calls, asks for it. Callers: the partner itself, operator.
 	// Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, GRANT_EXISTS, REQUEST_ID_REUSED.
 	CreateGrant(context.Context, *CreateGrantRequest) (*Grant, error)
+	// ApplyGrantBundle allows a partner all scopes of a bundle, also those that it asked for or tries in the sandbox. Grants in force stay as they are,
+	// and one that was suspended stays suspended. Each grant is a change of its own: cut off in the middle, the same call goes on.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	ApplyGrantBundle(context.Context, *ApplyGrantBundleRequest) (*ApplyGrantBundleResponse, error)
 	// GetGrant reads a grant. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: GRANT_NOT_FOUND.
 	GetGrant(context.Context, *GetGrantRequest) (*Grant, error)
 	// ApproveGrant lets a grant that was requested, tried in the sandbox or suspended come into force, and changes its limits and expiry.
@@ -819,6 +838,9 @@ func (UnimplementedAuthServiceServer) RevokeClient(context.Context, *RevokeClien
 }
 func (UnimplementedAuthServiceServer) CreateGrant(context.Context, *CreateGrantRequest) (*Grant, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateGrant not implemented")
+}
+func (UnimplementedAuthServiceServer) ApplyGrantBundle(context.Context, *ApplyGrantBundleRequest) (*ApplyGrantBundleResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyGrantBundle not implemented")
 }
 func (UnimplementedAuthServiceServer) GetGrant(context.Context, *GetGrantRequest) (*Grant, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetGrant not implemented")
@@ -1170,6 +1192,24 @@ func _AuthService_CreateGrant_Handler(srv interface{}, ctx context.Context, dec 
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AuthServiceServer).CreateGrant(ctx, req.(*CreateGrantRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_ApplyGrantBundle_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyGrantBundleRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).ApplyGrantBundle(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_ApplyGrantBundle_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).ApplyGrantBundle(ctx, req.(*ApplyGrantBundleRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1704,6 +1744,10 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CreateGrant",
 			Handler:    _AuthService_CreateGrant_Handler,
+		},
+		{
+			MethodName: "ApplyGrantBundle",
+			Handler:    _AuthService_ApplyGrantBundle_Handler,
 		},
 		{
 			MethodName: "GetGrant",

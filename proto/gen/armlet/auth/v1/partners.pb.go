@@ -313,6 +313,60 @@ func (GrantState) EnumDescriptor() ([]byte, []int) {
 	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{4}
 }
 
+// GrantBundle is a set of scopes that are granted together.
+type GrantBundle int32
+
+const (
+	// Not given; refused.
+	GrantBundle_GRANT_BUNDLE_UNSPECIFIED GrantBundle = 0
+	// What bands need that pay and buzz: devices.provision, devices.read, payments.initiate, payments.read, alerts.send, events.subscribe.
+	GrantBundle_GRANT_BUNDLE_BASIC GrantBundle = 1
+	// BASIC and what a partner builds features of its own with: alerts.types, events.publish, presence.verify, vouchers.issue, vouchers.verify,
+	// vouchers.redeem.
+	GrantBundle_GRANT_BUNDLE_EXTENDED GrantBundle = 2
+)
+
+// Enum value maps for GrantBundle.
+var (
+	GrantBundle_name = map[int32]string{
+		0: "GRANT_BUNDLE_UNSPECIFIED",
+		1: "GRANT_BUNDLE_BASIC",
+		2: "GRANT_BUNDLE_EXTENDED",
+	}
+	GrantBundle_value = map[string]int32{
+		"GRANT_BUNDLE_UNSPECIFIED": 0,
+		"GRANT_BUNDLE_BASIC":       1,
+		"GRANT_BUNDLE_EXTENDED":    2,
+	}
+)
+
+func (x GrantBundle) Enum() *GrantBundle {
+	p := new(GrantBundle)
+	*p = x
+	return p
+}
+
+func (x GrantBundle) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (GrantBundle) Descriptor() protoreflect.EnumDescriptor {
+	return file_armlet_auth_v1_partners_proto_enumTypes[5].Descriptor()
+}
+
+func (GrantBundle) Type() protoreflect.EnumType {
+	return &file_armlet_auth_v1_partners_proto_enumTypes[5]
+}
+
+func (x GrantBundle) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use GrantBundle.Descriptor instead.
+func (GrantBundle) EnumDescriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{5}
+}
+
 // Partner is a hardware maker.
 type Partner struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1795,6 +1849,116 @@ func (x *CreateGrantRequest) GetLimits() *GrantLimits {
 	return nil
 }
 
+// ApplyGrantBundleRequest grants a partner a bundle.
+type ApplyGrantBundleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}`.
+	Parent string `protobuf:"bytes,1,opt,name=parent,proto3" json:"parent,omitempty"`
+	// Which one.
+	Bundle GrantBundle `protobuf:"varint,2,opt,name=bundle,proto3,enum=armlet.auth.v1.GrantBundle" json:"bundle,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyGrantBundleRequest) Reset() {
+	*x = ApplyGrantBundleRequest{}
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyGrantBundleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyGrantBundleRequest) ProtoMessage() {}
+
+func (x *ApplyGrantBundleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyGrantBundleRequest.ProtoReflect.Descriptor instead.
+func (*ApplyGrantBundleRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ApplyGrantBundleRequest) GetParent() string {
+	if x != nil {
+		return x.Parent
+	}
+	return ""
+}
+
+func (x *ApplyGrantBundleRequest) GetBundle() GrantBundle {
+	if x != nil {
+		return x.Bundle
+	}
+	return GrantBundle_GRANT_BUNDLE_UNSPECIFIED
+}
+
+func (x *ApplyGrantBundleRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// ApplyGrantBundleResponse holds the bundle's grants.
+type ApplyGrantBundleResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As they are now, in the order of the bundle.
+	Grants        []*Grant `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyGrantBundleResponse) Reset() {
+	*x = ApplyGrantBundleResponse{}
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyGrantBundleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyGrantBundleResponse) ProtoMessage() {}
+
+func (x *ApplyGrantBundleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyGrantBundleResponse.ProtoReflect.Descriptor instead.
+func (*ApplyGrantBundleResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ApplyGrantBundleResponse) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
 // GetGrantRequest names a grant.
 type GetGrantRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1806,7 +1970,7 @@ type GetGrantRequest struct {
 
 func (x *GetGrantRequest) Reset() {
 	*x = GetGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[21]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1818,7 +1982,7 @@ func (x *GetGrantRequest) String() string {
 func (*GetGrantRequest) ProtoMessage() {}
 
 func (x *GetGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[21]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1831,7 +1995,7 @@ func (x *GetGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGrantRequest.ProtoReflect.Descriptor instead.
 func (*GetGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{21}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *GetGrantRequest) GetName() string {
@@ -1860,7 +2024,7 @@ type ApproveGrantRequest struct {
 
 func (x *ApproveGrantRequest) Reset() {
 	*x = ApproveGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[22]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1872,7 +2036,7 @@ func (x *ApproveGrantRequest) String() string {
 func (*ApproveGrantRequest) ProtoMessage() {}
 
 func (x *ApproveGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[22]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1885,7 +2049,7 @@ func (x *ApproveGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveGrantRequest.ProtoReflect.Descriptor instead.
 func (*ApproveGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{22}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ApproveGrantRequest) GetName() string {
@@ -1938,7 +2102,7 @@ type SuspendGrantRequest struct {
 
 func (x *SuspendGrantRequest) Reset() {
 	*x = SuspendGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[23]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1950,7 +2114,7 @@ func (x *SuspendGrantRequest) String() string {
 func (*SuspendGrantRequest) ProtoMessage() {}
 
 func (x *SuspendGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[23]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1963,7 +2127,7 @@ func (x *SuspendGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendGrantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{23}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *SuspendGrantRequest) GetName() string {
@@ -2000,7 +2164,7 @@ type RevokeGrantRequest struct {
 
 func (x *RevokeGrantRequest) Reset() {
 	*x = RevokeGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[24]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2012,7 +2176,7 @@ func (x *RevokeGrantRequest) String() string {
 func (*RevokeGrantRequest) ProtoMessage() {}
 
 func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[24]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2025,7 +2189,7 @@ func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeGrantRequest.ProtoReflect.Descriptor instead.
 func (*RevokeGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{24}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RevokeGrantRequest) GetName() string {
@@ -2053,7 +2217,7 @@ type ListGrantsRequest struct {
 
 func (x *ListGrantsRequest) Reset() {
 	*x = ListGrantsRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[25]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2065,7 +2229,7 @@ func (x *ListGrantsRequest) String() string {
 func (*ListGrantsRequest) ProtoMessage() {}
 
 func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[25]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2078,7 +2242,7 @@ func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{25}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ListGrantsRequest) GetParent() string {
@@ -2099,7 +2263,7 @@ type ListGrantsResponse struct {
 
 func (x *ListGrantsResponse) Reset() {
 	*x = ListGrantsResponse{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[26]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2111,7 +2275,7 @@ func (x *ListGrantsResponse) String() string {
 func (*ListGrantsResponse) ProtoMessage() {}
 
 func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[26]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2124,7 +2288,7 @@ func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{26}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListGrantsResponse) GetGrants() []*Grant {
@@ -2264,7 +2428,15 @@ const file_armlet_auth_v1_partners_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x12>\n" +
 	"\x05state\x18\x05 \x01(\x0e2\x1a.armlet.auth.v1.GrantStateB\f\xbaH\t\x82\x01\x06\x18\x00\x18\x01\x18\x04R\x05state\x123\n" +
-	"\x06limits\x18\x06 \x01(\v2\x1b.armlet.auth.v1.GrantLimitsR\x06limits\"j\n" +
+	"\x06limits\x18\x06 \x01(\v2\x1b.armlet.auth.v1.GrantLimitsR\x06limits\"\xdc\x01\n" +
+	"\x17ApplyGrantBundleRequest\x12A\n" +
+	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12?\n" +
+	"\x06bundle\x18\x02 \x01(\x0e2\x1b.armlet.auth.v1.GrantBundleB\n" +
+	"\xbaH\a\x82\x01\x04\x18\x01\x18\x02R\x06bundle\x12=\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"I\n" +
+	"\x18ApplyGrantBundleResponse\x12-\n" +
+	"\x06grants\x18\x01 \x03(\v2\x15.armlet.auth.v1.GrantR\x06grants\"j\n" +
 	"\x0fGetGrantRequest\x12W\n" +
 	"\x04name\x18\x01 \x01(\tBC\xbaH@r>2<^partners/[a-z0-9][a-z0-9-]{1,30}/grants/[a-z0-9.:/-]{1,90}$R\x04name\"\xdf\x02\n" +
 	"\x13ApproveGrantRequest\x12W\n" +
@@ -2315,7 +2487,11 @@ const file_armlet_auth_v1_partners_proto_rawDesc = "" +
 	"\x13GRANT_STATE_REVOKED\x10\x02\x12\x19\n" +
 	"\x15GRANT_STATE_REQUESTED\x10\x03\x12\x17\n" +
 	"\x13GRANT_STATE_SANDBOX\x10\x04\x12\x19\n" +
-	"\x15GRANT_STATE_SUSPENDED\x10\x05B>Z<github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1;authv1b\x06proto3"
+	"\x15GRANT_STATE_SUSPENDED\x10\x05*^\n" +
+	"\vGrantBundle\x12\x1c\n" +
+	"\x18GRANT_BUNDLE_UNSPECIFIED\x10\x00\x12\x16\n" +
+	"\x12GRANT_BUNDLE_BASIC\x10\x01\x12\x19\n" +
+	"\x15GRANT_BUNDLE_EXTENDED\x10\x02B>Z<github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1;authv1b\x06proto3"
 
 var (
 	file_armlet_auth_v1_partners_proto_rawDescOnce sync.Once
@@ -2329,74 +2505,79 @@ func file_armlet_auth_v1_partners_proto_rawDescGZIP() []byte {
 	return file_armlet_auth_v1_partners_proto_rawDescData
 }
 
-var file_armlet_auth_v1_partners_proto_enumTypes = make([]protoimpl.EnumInfo, 5)
-var file_armlet_auth_v1_partners_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_armlet_auth_v1_partners_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
+var file_armlet_auth_v1_partners_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
 var file_armlet_auth_v1_partners_proto_goTypes = []any{
-	(PartnerState)(0),              // 0: armlet.auth.v1.PartnerState
-	(ClientRole)(0),                // 1: armlet.auth.v1.ClientRole
-	(OperatorRole)(0),              // 2: armlet.auth.v1.OperatorRole
-	(ClientState)(0),               // 3: armlet.auth.v1.ClientState
-	(GrantState)(0),                // 4: armlet.auth.v1.GrantState
-	(*Partner)(nil),                // 5: armlet.auth.v1.Partner
-	(*ClientKey)(nil),              // 6: armlet.auth.v1.ClientKey
-	(*Client)(nil),                 // 7: armlet.auth.v1.Client
-	(*GrantLimits)(nil),            // 8: armlet.auth.v1.GrantLimits
-	(*Grant)(nil),                  // 9: armlet.auth.v1.Grant
-	(*CreatePartnerRequest)(nil),   // 10: armlet.auth.v1.CreatePartnerRequest
-	(*GetPartnerRequest)(nil),      // 11: armlet.auth.v1.GetPartnerRequest
-	(*ListPartnersRequest)(nil),    // 12: armlet.auth.v1.ListPartnersRequest
-	(*ListPartnersResponse)(nil),   // 13: armlet.auth.v1.ListPartnersResponse
-	(*SuspendPartnerRequest)(nil),  // 14: armlet.auth.v1.SuspendPartnerRequest
-	(*ResumePartnerRequest)(nil),   // 15: armlet.auth.v1.ResumePartnerRequest
-	(*CreateClientRequest)(nil),    // 16: armlet.auth.v1.CreateClientRequest
-	(*GetClientRequest)(nil),       // 17: armlet.auth.v1.GetClientRequest
-	(*ListClientsRequest)(nil),     // 18: armlet.auth.v1.ListClientsRequest
-	(*ListClientsResponse)(nil),    // 19: armlet.auth.v1.ListClientsResponse
-	(*AddClientKeyRequest)(nil),    // 20: armlet.auth.v1.AddClientKeyRequest
-	(*RemoveClientKeyRequest)(nil), // 21: armlet.auth.v1.RemoveClientKeyRequest
-	(*SuspendClientRequest)(nil),   // 22: armlet.auth.v1.SuspendClientRequest
-	(*ResumeClientRequest)(nil),    // 23: armlet.auth.v1.ResumeClientRequest
-	(*RevokeClientRequest)(nil),    // 24: armlet.auth.v1.RevokeClientRequest
-	(*CreateGrantRequest)(nil),     // 25: armlet.auth.v1.CreateGrantRequest
-	(*GetGrantRequest)(nil),        // 26: armlet.auth.v1.GetGrantRequest
-	(*ApproveGrantRequest)(nil),    // 27: armlet.auth.v1.ApproveGrantRequest
-	(*SuspendGrantRequest)(nil),    // 28: armlet.auth.v1.SuspendGrantRequest
-	(*RevokeGrantRequest)(nil),     // 29: armlet.auth.v1.RevokeGrantRequest
-	(*ListGrantsRequest)(nil),      // 30: armlet.auth.v1.ListGrantsRequest
-	(*ListGrantsResponse)(nil),     // 31: armlet.auth.v1.ListGrantsResponse
-	(*timestamppb.Timestamp)(nil),  // 32: google.protobuf.Timestamp
-	(v1.Mode)(0),                   // 33: armlet.type.v1.Mode
+	(PartnerState)(0),                // 0: armlet.auth.v1.PartnerState
+	(ClientRole)(0),                  // 1: armlet.auth.v1.ClientRole
+	(OperatorRole)(0),                // 2: armlet.auth.v1.OperatorRole
+	(ClientState)(0),                 // 3: armlet.auth.v1.ClientState
+	(GrantState)(0),                  // 4: armlet.auth.v1.GrantState
+	(GrantBundle)(0),                 // 5: armlet.auth.v1.GrantBundle
+	(*Partner)(nil),                  // 6: armlet.auth.v1.Partner
+	(*ClientKey)(nil),                // 7: armlet.auth.v1.ClientKey
+	(*Client)(nil),                   // 8: armlet.auth.v1.Client
+	(*GrantLimits)(nil),              // 9: armlet.auth.v1.GrantLimits
+	(*Grant)(nil),                    // 10: armlet.auth.v1.Grant
+	(*CreatePartnerRequest)(nil),     // 11: armlet.auth.v1.CreatePartnerRequest
+	(*GetPartnerRequest)(nil),        // 12: armlet.auth.v1.GetPartnerRequest
+	(*ListPartnersRequest)(nil),      // 13: armlet.auth.v1.ListPartnersRequest
+	(*ListPartnersResponse)(nil),     // 14: armlet.auth.v1.ListPartnersResponse
+	(*SuspendPartnerRequest)(nil),    // 15: armlet.auth.v1.SuspendPartnerRequest
+	(*ResumePartnerRequest)(nil),     // 16: armlet.auth.v1.ResumePartnerRequest
+	(*CreateClientRequest)(nil),      // 17: armlet.auth.v1.CreateClientRequest
+	(*GetClientRequest)(nil),         // 18: armlet.auth.v1.GetClientRequest
+	(*ListClientsRequest)(nil),       // 19: armlet.auth.v1.ListClientsRequest
+	(*ListClientsResponse)(nil),      // 20: armlet.auth.v1.ListClientsResponse
+	(*AddClientKeyRequest)(nil),      // 21: armlet.auth.v1.AddClientKeyRequest
+	(*RemoveClientKeyRequest)(nil),   // 22: armlet.auth.v1.RemoveClientKeyRequest
+	(*SuspendClientRequest)(nil),     // 23: armlet.auth.v1.SuspendClientRequest
+	(*ResumeClientRequest)(nil),      // 24: armlet.auth.v1.ResumeClientRequest
+	(*RevokeClientRequest)(nil),      // 25: armlet.auth.v1.RevokeClientRequest
+	(*CreateGrantRequest)(nil),       // 26: armlet.auth.v1.CreateGrantRequest
+	(*ApplyGrantBundleRequest)(nil),  // 27: armlet.auth.v1.ApplyGrantBundleRequest
+	(*ApplyGrantBundleResponse)(nil), // 28: armlet.auth.v1.ApplyGrantBundleResponse
+	(*GetGrantRequest)(nil),          // 29: armlet.auth.v1.GetGrantRequest
+	(*ApproveGrantRequest)(nil),      // 30: armlet.auth.v1.ApproveGrantRequest
+	(*SuspendGrantRequest)(nil),      // 31: armlet.auth.v1.SuspendGrantRequest
+	(*RevokeGrantRequest)(nil),       // 32: armlet.auth.v1.RevokeGrantRequest
+	(*ListGrantsRequest)(nil),        // 33: armlet.auth.v1.ListGrantsRequest
+	(*ListGrantsResponse)(nil),       // 34: armlet.auth.v1.ListGrantsResponse
+	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
+	(v1.Mode)(0),                     // 36: armlet.type.v1.Mode
 }
 var file_armlet_auth_v1_partners_proto_depIdxs = []int32{
-	32, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
+	35, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: armlet.auth.v1.Partner.state:type_name -> armlet.auth.v1.PartnerState
-	32, // 2: armlet.auth.v1.ClientKey.create_time:type_name -> google.protobuf.Timestamp
+	35, // 2: armlet.auth.v1.ClientKey.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 3: armlet.auth.v1.Client.role:type_name -> armlet.auth.v1.ClientRole
-	33, // 4: armlet.auth.v1.Client.mode:type_name -> armlet.type.v1.Mode
-	32, // 5: armlet.auth.v1.Client.create_time:type_name -> google.protobuf.Timestamp
+	36, // 4: armlet.auth.v1.Client.mode:type_name -> armlet.type.v1.Mode
+	35, // 5: armlet.auth.v1.Client.create_time:type_name -> google.protobuf.Timestamp
 	3,  // 6: armlet.auth.v1.Client.state:type_name -> armlet.auth.v1.ClientState
-	6,  // 7: armlet.auth.v1.Client.keys:type_name -> armlet.auth.v1.ClientKey
+	7,  // 7: armlet.auth.v1.Client.keys:type_name -> armlet.auth.v1.ClientKey
 	2,  // 8: armlet.auth.v1.Client.operator_role:type_name -> armlet.auth.v1.OperatorRole
 	4,  // 9: armlet.auth.v1.Grant.state:type_name -> armlet.auth.v1.GrantState
-	32, // 10: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	8,  // 11: armlet.auth.v1.Grant.limits:type_name -> armlet.auth.v1.GrantLimits
-	5,  // 12: armlet.auth.v1.ListPartnersResponse.partners:type_name -> armlet.auth.v1.Partner
+	35, // 10: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 11: armlet.auth.v1.Grant.limits:type_name -> armlet.auth.v1.GrantLimits
+	6,  // 12: armlet.auth.v1.ListPartnersResponse.partners:type_name -> armlet.auth.v1.Partner
 	1,  // 13: armlet.auth.v1.CreateClientRequest.role:type_name -> armlet.auth.v1.ClientRole
-	33, // 14: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
+	36, // 14: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
 	2,  // 15: armlet.auth.v1.CreateClientRequest.operator_role:type_name -> armlet.auth.v1.OperatorRole
-	7,  // 16: armlet.auth.v1.ListClientsResponse.clients:type_name -> armlet.auth.v1.Client
-	32, // 17: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
+	8,  // 16: armlet.auth.v1.ListClientsResponse.clients:type_name -> armlet.auth.v1.Client
+	35, // 17: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 18: armlet.auth.v1.CreateGrantRequest.state:type_name -> armlet.auth.v1.GrantState
-	8,  // 19: armlet.auth.v1.CreateGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
-	4,  // 20: armlet.auth.v1.ApproveGrantRequest.state:type_name -> armlet.auth.v1.GrantState
-	8,  // 21: armlet.auth.v1.ApproveGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
-	32, // 22: armlet.auth.v1.ApproveGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 23: armlet.auth.v1.ListGrantsResponse.grants:type_name -> armlet.auth.v1.Grant
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	9,  // 19: armlet.auth.v1.CreateGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
+	5,  // 20: armlet.auth.v1.ApplyGrantBundleRequest.bundle:type_name -> armlet.auth.v1.GrantBundle
+	10, // 21: armlet.auth.v1.ApplyGrantBundleResponse.grants:type_name -> armlet.auth.v1.Grant
+	4,  // 22: armlet.auth.v1.ApproveGrantRequest.state:type_name -> armlet.auth.v1.GrantState
+	9,  // 23: armlet.auth.v1.ApproveGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
+	35, // 24: armlet.auth.v1.ApproveGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 25: armlet.auth.v1.ListGrantsResponse.grants:type_name -> armlet.auth.v1.Grant
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_partners_proto_init() }
@@ -2409,8 +2590,8 @@ func file_armlet_auth_v1_partners_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_auth_v1_partners_proto_rawDesc), len(file_armlet_auth_v1_partners_proto_rawDesc)),
-			NumEnums:      5,
-			NumMessages:   27,
+			NumEnums:      6,
+			NumMessages:   29,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -9,6 +9,8 @@ package notifyv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	structpb "google.golang.org/protobuf/types/known/structpb"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -666,11 +668,103 @@ func (x *SubscriptionDisabled) GetReason() string {
 	return ""
 }
 
+// CustomEventPublished is an event of a partner's own type, in that partner's stream alone: domain "custom", subject entity the type's id, verb
+// "published".
+type CustomEventPublished struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/eventTypes/{type}`.
+	Type string `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	// The partner's own id of it.
+	EventId string `protobuf:"bytes,2,opt,name=event_id,json=eventId,proto3" json:"event_id,omitempty"`
+	// What happened.
+	Payload *structpb.Struct `protobuf:"bytes,3,opt,name=payload,proto3" json:"payload,omitempty"`
+	// What it is about, in the partner's own words.
+	Resource string `protobuf:"bytes,4,opt,name=resource,proto3" json:"resource,omitempty"`
+	// When it happened.
+	OccurTime *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=occur_time,json=occurTime,proto3" json:"occur_time,omitempty"`
+	// The revision of the type that it was held against.
+	TypeRevision  int64 `protobuf:"varint,6,opt,name=type_revision,json=typeRevision,proto3" json:"type_revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CustomEventPublished) Reset() {
+	*x = CustomEventPublished{}
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CustomEventPublished) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CustomEventPublished) ProtoMessage() {}
+
+func (x *CustomEventPublished) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_notify_v1_events_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CustomEventPublished.ProtoReflect.Descriptor instead.
+func (*CustomEventPublished) Descriptor() ([]byte, []int) {
+	return file_armlet_notify_v1_events_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CustomEventPublished) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *CustomEventPublished) GetEventId() string {
+	if x != nil {
+		return x.EventId
+	}
+	return ""
+}
+
+func (x *CustomEventPublished) GetPayload() *structpb.Struct {
+	if x != nil {
+		return x.Payload
+	}
+	return nil
+}
+
+func (x *CustomEventPublished) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *CustomEventPublished) GetOccurTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.OccurTime
+	}
+	return nil
+}
+
+func (x *CustomEventPublished) GetTypeRevision() int64 {
+	if x != nil {
+		return x.TypeRevision
+	}
+	return 0
+}
+
 var File_armlet_notify_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/events.proto\x12\x10armlet.notify.v1\x1a\x1darmlet/notify/v1/alerts.proto\x1a armlet/notify/v1/campaigns.proto\x1a\x1farmlet/notify/v1/vouchers.proto\"D\n" +
+	"\x1darmlet/notify/v1/events.proto\x12\x10armlet.notify.v1\x1a\x1darmlet/notify/v1/alerts.proto\x1a armlet/notify/v1/campaigns.proto\x1a\x1farmlet/notify/v1/vouchers.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"D\n" +
 	"\rVoucherIssued\x123\n" +
 	"\avoucher\x18\x01 \x01(\v2\x19.armlet.notify.v1.VoucherR\avoucher\"E\n" +
 	"\x11VouchersGenerated\x12\x1a\n" +
@@ -714,7 +808,15 @@ const file_armlet_notify_v1_events_proto_rawDesc = "" +
 	"\fsubscription\x18\x01 \x01(\tR\fsubscription\"R\n" +
 	"\x14SubscriptionDisabled\x12\"\n" +
 	"\fsubscription\x18\x01 \x01(\tR\fsubscription\x12\x16\n" +
-	"\x06reason\x18\x02 \x01(\tR\x06reasonBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"\xf4\x01\n" +
+	"\x14CustomEventPublished\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x19\n" +
+	"\bevent_id\x18\x02 \x01(\tR\aeventId\x121\n" +
+	"\apayload\x18\x03 \x01(\v2\x17.google.protobuf.StructR\apayload\x12\x1a\n" +
+	"\bresource\x18\x04 \x01(\tR\bresource\x129\n" +
+	"\n" +
+	"occur_time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\toccurTime\x12#\n" +
+	"\rtype_revision\x18\x06 \x01(\x03R\ftypeRevisionBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var (
 	file_armlet_notify_v1_events_proto_rawDescOnce sync.Once
@@ -728,41 +830,46 @@ func file_armlet_notify_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_notify_v1_events_proto_rawDescData
 }
 
-var file_armlet_notify_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_armlet_notify_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_armlet_notify_v1_events_proto_goTypes = []any{
-	(*VoucherIssued)(nil),        // 0: armlet.notify.v1.VoucherIssued
-	(*VouchersGenerated)(nil),    // 1: armlet.notify.v1.VouchersGenerated
-	(*CampaignChanged)(nil),      // 2: armlet.notify.v1.CampaignChanged
-	(*VoucherAssigned)(nil),      // 3: armlet.notify.v1.VoucherAssigned
-	(*VoucherReserved)(nil),      // 4: armlet.notify.v1.VoucherReserved
-	(*VoucherReleased)(nil),      // 5: armlet.notify.v1.VoucherReleased
-	(*RedemptionRolledBack)(nil), // 6: armlet.notify.v1.RedemptionRolledBack
-	(*VoucherRedeemed)(nil),      // 7: armlet.notify.v1.VoucherRedeemed
-	(*AlertSent)(nil),            // 8: armlet.notify.v1.AlertSent
-	(*AlertStateChanged)(nil),    // 9: armlet.notify.v1.AlertStateChanged
-	(*SubscriptionTested)(nil),   // 10: armlet.notify.v1.SubscriptionTested
-	(*SubscriptionDisabled)(nil), // 11: armlet.notify.v1.SubscriptionDisabled
-	(*Voucher)(nil),              // 12: armlet.notify.v1.Voucher
-	(*Campaign)(nil),             // 13: armlet.notify.v1.Campaign
-	(*Redemption)(nil),           // 14: armlet.notify.v1.Redemption
-	(DeliveryState)(0),           // 15: armlet.notify.v1.DeliveryState
-	(Engagement)(0),              // 16: armlet.notify.v1.Engagement
+	(*VoucherIssued)(nil),         // 0: armlet.notify.v1.VoucherIssued
+	(*VouchersGenerated)(nil),     // 1: armlet.notify.v1.VouchersGenerated
+	(*CampaignChanged)(nil),       // 2: armlet.notify.v1.CampaignChanged
+	(*VoucherAssigned)(nil),       // 3: armlet.notify.v1.VoucherAssigned
+	(*VoucherReserved)(nil),       // 4: armlet.notify.v1.VoucherReserved
+	(*VoucherReleased)(nil),       // 5: armlet.notify.v1.VoucherReleased
+	(*RedemptionRolledBack)(nil),  // 6: armlet.notify.v1.RedemptionRolledBack
+	(*VoucherRedeemed)(nil),       // 7: armlet.notify.v1.VoucherRedeemed
+	(*AlertSent)(nil),             // 8: armlet.notify.v1.AlertSent
+	(*AlertStateChanged)(nil),     // 9: armlet.notify.v1.AlertStateChanged
+	(*SubscriptionTested)(nil),    // 10: armlet.notify.v1.SubscriptionTested
+	(*SubscriptionDisabled)(nil),  // 11: armlet.notify.v1.SubscriptionDisabled
+	(*CustomEventPublished)(nil),  // 12: armlet.notify.v1.CustomEventPublished
+	(*Voucher)(nil),               // 13: armlet.notify.v1.Voucher
+	(*Campaign)(nil),              // 14: armlet.notify.v1.Campaign
+	(*Redemption)(nil),            // 15: armlet.notify.v1.Redemption
+	(DeliveryState)(0),            // 16: armlet.notify.v1.DeliveryState
+	(Engagement)(0),               // 17: armlet.notify.v1.Engagement
+	(*structpb.Struct)(nil),       // 18: google.protobuf.Struct
+	(*timestamppb.Timestamp)(nil), // 19: google.protobuf.Timestamp
 }
 var file_armlet_notify_v1_events_proto_depIdxs = []int32{
-	12, // 0: armlet.notify.v1.VoucherIssued.voucher:type_name -> armlet.notify.v1.Voucher
-	13, // 1: armlet.notify.v1.CampaignChanged.campaign:type_name -> armlet.notify.v1.Campaign
-	12, // 2: armlet.notify.v1.VoucherAssigned.voucher:type_name -> armlet.notify.v1.Voucher
-	14, // 3: armlet.notify.v1.VoucherReserved.redemption:type_name -> armlet.notify.v1.Redemption
-	14, // 4: armlet.notify.v1.VoucherReleased.redemption:type_name -> armlet.notify.v1.Redemption
-	14, // 5: armlet.notify.v1.RedemptionRolledBack.redemption:type_name -> armlet.notify.v1.Redemption
-	14, // 6: armlet.notify.v1.VoucherRedeemed.redemption:type_name -> armlet.notify.v1.Redemption
-	15, // 7: armlet.notify.v1.AlertStateChanged.delivery:type_name -> armlet.notify.v1.DeliveryState
-	16, // 8: armlet.notify.v1.AlertStateChanged.engagement:type_name -> armlet.notify.v1.Engagement
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	13, // 0: armlet.notify.v1.VoucherIssued.voucher:type_name -> armlet.notify.v1.Voucher
+	14, // 1: armlet.notify.v1.CampaignChanged.campaign:type_name -> armlet.notify.v1.Campaign
+	13, // 2: armlet.notify.v1.VoucherAssigned.voucher:type_name -> armlet.notify.v1.Voucher
+	15, // 3: armlet.notify.v1.VoucherReserved.redemption:type_name -> armlet.notify.v1.Redemption
+	15, // 4: armlet.notify.v1.VoucherReleased.redemption:type_name -> armlet.notify.v1.Redemption
+	15, // 5: armlet.notify.v1.RedemptionRolledBack.redemption:type_name -> armlet.notify.v1.Redemption
+	15, // 6: armlet.notify.v1.VoucherRedeemed.redemption:type_name -> armlet.notify.v1.Redemption
+	16, // 7: armlet.notify.v1.AlertStateChanged.delivery:type_name -> armlet.notify.v1.DeliveryState
+	17, // 8: armlet.notify.v1.AlertStateChanged.engagement:type_name -> armlet.notify.v1.Engagement
+	18, // 9: armlet.notify.v1.CustomEventPublished.payload:type_name -> google.protobuf.Struct
+	19, // 10: armlet.notify.v1.CustomEventPublished.occur_time:type_name -> google.protobuf.Timestamp
+	11, // [11:11] is the sub-list for method output_type
+	11, // [11:11] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_armlet_notify_v1_events_proto_init() }
@@ -779,7 +886,7 @@ func file_armlet_notify_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_notify_v1_events_proto_rawDesc), len(file_armlet_notify_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

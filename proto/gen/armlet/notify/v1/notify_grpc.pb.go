@@ -74,6 +74,12 @@ const (
 	NotifyService_RedriveDeadLetters_FullMethodName  = "/armlet.notify.v1.NotifyService/RedriveDeadLetters"
 	NotifyService_DiscardDeadLetters_FullMethodName  = "/armlet.notify.v1.NotifyService/DiscardDeadLetters"
 	NotifyService_StreamEvents_FullMethodName        = "/armlet.notify.v1.NotifyService/StreamEvents"
+	NotifyService_CreateEventType_FullMethodName     = "/armlet.notify.v1.NotifyService/CreateEventType"
+	NotifyService_GetEventType_FullMethodName        = "/armlet.notify.v1.NotifyService/GetEventType"
+	NotifyService_ListEventTypes_FullMethodName      = "/armlet.notify.v1.NotifyService/ListEventTypes"
+	NotifyService_UpdateEventType_FullMethodName     = "/armlet.notify.v1.NotifyService/UpdateEventType"
+	NotifyService_DeleteEventType_FullMethodName     = "/armlet.notify.v1.NotifyService/DeleteEventType"
+	NotifyService_PublishEvents_FullMethodName       = "/armlet.notify.v1.NotifyService/PublishEvents"
 	NotifyService_GetNatsCredentials_FullMethodName  = "/armlet.notify.v1.NotifyService/GetNatsCredentials"
 )
 
@@ -256,6 +262,26 @@ type NotifyServiceClient interface {
 	// Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_SINK (another sink), STREAM_OPEN_REQUIRED (the first message must open, and no other may),
 	// NATS_UNAVAILABLE.
 	StreamEvents(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamEventsRequest, StreamEventsResponse], error)
+	// CreateEventType makes a type of the partner's own events. A partner has at most 100. Callers: partner with scope events.publish (own), operator.
+	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_EXISTS, TOO_MANY_EVENT_TYPES, SCHEMA_INVALID, QUOTA_TOO_HIGH, REQUEST_ID_REUSED,
+	// CALLER_NOT_ALLOWED.
+	CreateEventType(ctx context.Context, in *CreateEventTypeRequest, opts ...grpc.CallOption) (*EventType, error)
+	// GetEventType reads a type. Callers: partner with scope events.publish (own), operator. Safe to repeat. Reasons: EVENT_TYPE_NOT_FOUND.
+	GetEventType(ctx context.Context, in *GetEventTypeRequest, opts ...grpc.CallOption) (*EventType, error)
+	// ListEventTypes lists a partner's types by name. Callers: partner with scope events.publish (own), operator. Safe to repeat.
+	// Reasons: CALLER_NOT_ALLOWED.
+	ListEventTypes(ctx context.Context, in *ListEventTypesRequest, opts ...grpc.CallOption) (*ListEventTypesResponse, error)
+	// UpdateEventType changes a type for the events that are published from then on. Callers: partner with scope events.publish (own), operator.
+	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, SCHEMA_INVALID, QUOTA_TOO_HIGH, REQUEST_ID_REUSED.
+	UpdateEventType(ctx context.Context, in *UpdateEventTypeRequest, opts ...grpc.CallOption) (*EventType, error)
+	// DeleteEventType ends a type; what was published stays in the stream. Callers: partner with scope events.publish (own), operator.
+	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, REQUEST_ID_REUSED.
+	DeleteEventType(ctx context.Context, in *DeleteEventTypeRequest, opts ...grpc.CallOption) (*DeleteEventTypeResponse, error)
+	// PublishEvents publishes events into the partner's own stream, on `pevt.v1.{partner}.{mode}.custom.{type}.published`, each on its own: one that
+	// is refused stops no other. Callers: partner with scope events.publish, or with scope custom:{partner}/{type} for the events of that type.
+	// Safe to repeat with the same event_ids. Reasons: CALLER_NOT_ALLOWED, NATS_UNAVAILABLE (the partner's stream is being made; nothing was
+	// published); each result has its own: EVENT_TYPE_NOT_FOUND, SCOPE_MISSING, PAYLOAD_INVALID, QUOTA_EXCEEDED, REQUEST_ID_REUSED.
+	PublishEvents(ctx context.Context, in *PublishEventsRequest, opts ...grpc.CallOption) (*PublishEventsResponse, error)
 	// GetNatsCredentials says how to reach a partner's own NATS account with the token of this very call.
 	// Callers: the partner with scope events.subscribe. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	GetNatsCredentials(ctx context.Context, in *GetNatsCredentialsRequest, opts ...grpc.CallOption) (*NatsCredentials, error)
@@ -820,6 +846,66 @@ func (c *notifyServiceClient) StreamEvents(ctx context.Context, opts ...grpc.Cal
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NotifyService_StreamEventsClient = grpc.BidiStreamingClient[StreamEventsRequest, StreamEventsResponse]
 
+func (c *notifyServiceClient) CreateEventType(ctx context.Context, in *CreateEventTypeRequest, opts ...grpc.CallOption) (*EventType, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EventType)
+	err := c.cc.Invoke(ctx, NotifyService_CreateEventType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) GetEventType(ctx context.Context, in *GetEventTypeRequest, opts ...grpc.CallOption) (*EventType, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EventType)
+	err := c.cc.Invoke(ctx, NotifyService_GetEventType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) ListEventTypes(ctx context.Context, in *ListEventTypesRequest, opts ...grpc.CallOption) (*ListEventTypesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ListEventTypesResponse)
+	err := c.cc.Invoke(ctx, NotifyService_ListEventTypes_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) UpdateEventType(ctx context.Context, in *UpdateEventTypeRequest, opts ...grpc.CallOption) (*EventType, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(EventType)
+	err := c.cc.Invoke(ctx, NotifyService_UpdateEventType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) DeleteEventType(ctx context.Context, in *DeleteEventTypeRequest, opts ...grpc.CallOption) (*DeleteEventTypeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(DeleteEventTypeResponse)
+	err := c.cc.Invoke(ctx, NotifyService_DeleteEventType_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *notifyServiceClient) PublishEvents(ctx context.Context, in *PublishEventsRequest, opts ...grpc.CallOption) (*PublishEventsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PublishEventsResponse)
+	err := c.cc.Invoke(ctx, NotifyService_PublishEvents_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *notifyServiceClient) GetNatsCredentials(ctx context.Context, in *GetNatsCredentialsRequest, opts ...grpc.CallOption) (*NatsCredentials, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(NatsCredentials)
@@ -1009,6 +1095,26 @@ type NotifyServiceServer interface {
 	// Reasons: SUBSCRIPTION_NOT_FOUND, SUBSCRIPTION_SINK (another sink), STREAM_OPEN_REQUIRED (the first message must open, and no other may),
 	// NATS_UNAVAILABLE.
 	StreamEvents(grpc.BidiStreamingServer[StreamEventsRequest, StreamEventsResponse]) error
+	// CreateEventType makes a type of the partner's own events. A partner has at most 100. Callers: partner with scope events.publish (own), operator.
+	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_EXISTS, TOO_MANY_EVENT_TYPES, SCHEMA_INVALID, QUOTA_TOO_HIGH, REQUEST_ID_REUSED,
+	// CALLER_NOT_ALLOWED.
+	CreateEventType(context.Context, *CreateEventTypeRequest) (*EventType, error)
+	// GetEventType reads a type. Callers: partner with scope events.publish (own), operator. Safe to repeat. Reasons: EVENT_TYPE_NOT_FOUND.
+	GetEventType(context.Context, *GetEventTypeRequest) (*EventType, error)
+	// ListEventTypes lists a partner's types by name. Callers: partner with scope events.publish (own), operator. Safe to repeat.
+	// Reasons: CALLER_NOT_ALLOWED.
+	ListEventTypes(context.Context, *ListEventTypesRequest) (*ListEventTypesResponse, error)
+	// UpdateEventType changes a type for the events that are published from then on. Callers: partner with scope events.publish (own), operator.
+	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, SCHEMA_INVALID, QUOTA_TOO_HIGH, REQUEST_ID_REUSED.
+	UpdateEventType(context.Context, *UpdateEventTypeRequest) (*EventType, error)
+	// DeleteEventType ends a type; what was published stays in the stream. Callers: partner with scope events.publish (own), operator.
+	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, REQUEST_ID_REUSED.
+	DeleteEventType(context.Context, *DeleteEventTypeRequest) (*DeleteEventTypeResponse, error)
+	// PublishEvents publishes events into the partner's own stream, on `pevt.v1.{partner}.{mode}.custom.{type}.published`, each on its own: one that
+	// is refused stops no other. Callers: partner with scope events.publish, or with scope custom:{partner}/{type} for the events of that type.
+	// Safe to repeat with the same event_ids. Reasons: CALLER_NOT_ALLOWED, NATS_UNAVAILABLE (the partner's stream is being made; nothing was
+	// published); each result has its own: EVENT_TYPE_NOT_FOUND, SCOPE_MISSING, PAYLOAD_INVALID, QUOTA_EXCEEDED, REQUEST_ID_REUSED.
+	PublishEvents(context.Context, *PublishEventsRequest) (*PublishEventsResponse, error)
 	// GetNatsCredentials says how to reach a partner's own NATS account with the token of this very call.
 	// Callers: the partner with scope events.subscribe. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	GetNatsCredentials(context.Context, *GetNatsCredentialsRequest) (*NatsCredentials, error)
@@ -1180,6 +1286,24 @@ func (UnimplementedNotifyServiceServer) DiscardDeadLetters(context.Context, *Dis
 }
 func (UnimplementedNotifyServiceServer) StreamEvents(grpc.BidiStreamingServer[StreamEventsRequest, StreamEventsResponse]) error {
 	return status.Error(codes.Unimplemented, "method StreamEvents not implemented")
+}
+func (UnimplementedNotifyServiceServer) CreateEventType(context.Context, *CreateEventTypeRequest) (*EventType, error) {
+	return nil, status.Error(codes.Unimplemented, "method CreateEventType not implemented")
+}
+func (UnimplementedNotifyServiceServer) GetEventType(context.Context, *GetEventTypeRequest) (*EventType, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetEventType not implemented")
+}
+func (UnimplementedNotifyServiceServer) ListEventTypes(context.Context, *ListEventTypesRequest) (*ListEventTypesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ListEventTypes not implemented")
+}
+func (UnimplementedNotifyServiceServer) UpdateEventType(context.Context, *UpdateEventTypeRequest) (*EventType, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateEventType not implemented")
+}
+func (UnimplementedNotifyServiceServer) DeleteEventType(context.Context, *DeleteEventTypeRequest) (*DeleteEventTypeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method DeleteEventType not implemented")
+}
+func (UnimplementedNotifyServiceServer) PublishEvents(context.Context, *PublishEventsRequest) (*PublishEventsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PublishEvents not implemented")
 }
 func (UnimplementedNotifyServiceServer) GetNatsCredentials(context.Context, *GetNatsCredentialsRequest) (*NatsCredentials, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetNatsCredentials not implemented")
@@ -2134,6 +2258,114 @@ func _NotifyService_StreamEvents_Handler(srv interface{}, stream grpc.ServerStre
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type NotifyService_StreamEventsServer = grpc.BidiStreamingServer[StreamEventsRequest, StreamEventsResponse]
 
+func _NotifyService_CreateEventType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CreateEventTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).CreateEventType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_CreateEventType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).CreateEventType(ctx, req.(*CreateEventTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_GetEventType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetEventTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetEventType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetEventType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetEventType(ctx, req.(*GetEventTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_ListEventTypes_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ListEventTypesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).ListEventTypes(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_ListEventTypes_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).ListEventTypes(ctx, req.(*ListEventTypesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_UpdateEventType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateEventTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).UpdateEventType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_UpdateEventType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).UpdateEventType(ctx, req.(*UpdateEventTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_DeleteEventType_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(DeleteEventTypeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).DeleteEventType(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_DeleteEventType_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).DeleteEventType(ctx, req.(*DeleteEventTypeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _NotifyService_PublishEvents_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PublishEventsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).PublishEvents(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_PublishEvents_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).PublishEvents(ctx, req.(*PublishEventsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _NotifyService_GetNatsCredentials_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetNatsCredentialsRequest)
 	if err := dec(in); err != nil {
@@ -2358,6 +2590,30 @@ var NotifyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "DiscardDeadLetters",
 			Handler:    _NotifyService_DiscardDeadLetters_Handler,
+		},
+		{
+			MethodName: "CreateEventType",
+			Handler:    _NotifyService_CreateEventType_Handler,
+		},
+		{
+			MethodName: "GetEventType",
+			Handler:    _NotifyService_GetEventType_Handler,
+		},
+		{
+			MethodName: "ListEventTypes",
+			Handler:    _NotifyService_ListEventTypes_Handler,
+		},
+		{
+			MethodName: "UpdateEventType",
+			Handler:    _NotifyService_UpdateEventType_Handler,
+		},
+		{
+			MethodName: "DeleteEventType",
+			Handler:    _NotifyService_DeleteEventType_Handler,
+		},
+		{
+			MethodName: "PublishEvents",
+			Handler:    _NotifyService_PublishEvents_Handler,
 		},
 		{
 			MethodName: "GetNatsCredentials",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc"
@@ -74,6 +75,7 @@ func newStage(t *testing.T) *stage {
 
 func newStageOn(t *testing.T, a *api) *stage {
 	t.Helper()
+	a.clock.Advance(789 * time.Nanosecond) // more exact than what the databases keep
 	s := &stage{api: a}
 	order := func(mode paymentsv1.CaptureMode) *paymentsv1.Payment {
 		o := s.order()

@@ -40,7 +40,11 @@ type Server struct {
 
 // New is the service. The key signs page tokens and is the same for all processes.
 func New(payments *payment.Service, books Books, settlements Settlements, key []byte, now func() time.Time) *Server {
-	return &Server{payments: payments, books: books, settlements: settlements, pages: pages{key: key}, now: now}
+	return &Server{
+		payments: payments, books: books, settlements: settlements, pages: pages{key: key},
+		// As exact as the databases keep it, so that a first answer and its repeat are the same.
+		now: func() time.Time { return now().Truncate(time.Microsecond) },
+	}
 }
 
 // CreatePayment stores an intent to pay and returns the challenge for the band.

@@ -94,6 +94,7 @@ func (s *Service) challenge(ctx context.Context, c Caller, o Order, merchant Mer
 		return Payment{}, err
 	}
 	p.Tap, p.Device, p.Partner, p.Account = ch.Tap, ch.Device, ch.Partner, ch.Account
+	p.Tap.ExpireTime = p.Tap.ExpireTime.Truncate(time.Microsecond)
 	tap := p.tap(p.CreateTime)
 	counters, err := s.directory.Counters(ctx, policy.Keys(tap))
 	if err != nil {

@@ -74,7 +74,8 @@ Exit codes: 0 done, 1 failure, 2 wrong usage, 3 the suite said no, 4 the suite c
 	root.PersistentFlags().DurationVar(&a.timeout, "timeout", 15*time.Second, "how long a command waits for the suite")
 	root.AddCommand(a.demoCommand(), a.upCommand(), a.tapCommand(), a.devicesCommand(), a.paymentsCommand(), a.accountsCommand(),
 		a.merchantsCommand(), a.terminalsCommand(), a.limitsCommand(), a.settlementsCommand(), a.transfersCommand(),
-		a.vouchersCommand(), a.alertsCommand(), a.eventsCommand(), a.listenCommand())
+		a.vouchersCommand(), a.alertsCommand(), a.eventsCommand(), a.listenCommand(),
+		a.partnersCommand(), a.clientsCommand(), a.grantsCommand(), a.keysCommand(), a.pkiCommand())
 	usageArgs(root)
 	return root
 }

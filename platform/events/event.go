@@ -77,30 +77,48 @@ func (ev Event) check() error {
 	if ev.ID == "" || ev.Type == "" || ev.Source == "" || ev.Time.IsZero() {
 		return errors.New("events: an event needs an id, a type, a source and a time")
 	}
-	for name, value := range ev.headers() {
-		if !isHeaderValue(value) {
-			return fmt.Errorf("events: %s %q must be visible ASCII", name, value)
+	for _, h := range ev.headers() {
+		if !isHeaderValue(h.value) {
+			return fmt.Errorf("events: %s %q must be visible ASCII", h.name, h.value)
 		}
 	}
 	return checkSubject(ev.Subject)
 }
 
-func (ev Event) headers() map[string]string {
-	h := map[string]string{
-		HeaderSpecVersion: specVersion,
-		HeaderID:          ev.ID,
-		HeaderSource:      ev.Source,
-		HeaderType:        ev.Type,
-		HeaderTime:        ev.Time.UTC().Format(time.RFC3339Nano),
-		HeaderContentType: contentType,
-	}
+type header struct{ name, value string }
+
+// headers are in the order of their names, as encoding/json would write a map.
+func (ev Event) headers() []header {
+	h := append(make([]header, 0, 8),
+		header{HeaderID, ev.ID}, header{HeaderSource, ev.Source}, header{HeaderSpecVersion, specVersion})
 	if ev.Key != "" {
-		h[HeaderSubject] = ev.Key
+		h = append(h, header{HeaderSubject, ev.Key})
 	}
+	h = append(h, header{HeaderTime, ev.Time.UTC().Format(time.RFC3339Nano)}, header{HeaderType, ev.Type},
+		header{HeaderContentType, contentType})
 	if ev.TraceParent != "" {
-		h[HeaderTraceParent] = ev.TraceParent
+		h = append(h, header{HeaderTraceParent, ev.TraceParent})
 	}
 	return h
+}
+
+// headersJSON is a JSON object of the headers, whose values are visible ASCII.
+func (ev Event) headersJSON() []byte {
+	b := append(make([]byte, 0, 384), '{')
+	for i, h := range ev.headers() {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), h.name...), `":"`...)
+		for _, c := range []byte(h.value) {
+			if c == '"' || c == '\\' {
+				b = append(b, '\\')
+			}
+			b = append(b, c)
+		}
+		b = append(b, '"')
+	}
+	return append(b, '}')
 }
 
 // Decode reads an event from the subject, headers and body of a NATS message; header returns a header's first value.

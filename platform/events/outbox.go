@@ -2,7 +2,6 @@ package events
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync"
 	"time"
@@ -21,32 +20,39 @@ func NewOutbox(db *sqldb.DB) *Outbox {
 	return &Outbox{db: db, waker: wakerOf(db)}
 }
 
-// Append adds events to the outbox in tx: they are published if and only if tx commits. The relays of this process start at
-// once after the commit; those of others find the events when they poll.
+var insertEvents = sqldb.NewBulk("id text, subject text, type text, headers text, data bytea, created_at bigint",
+	`INSERT INTO outbox ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
+
+// Append adds events to the outbox in tx, in this order: they are published if and only if tx commits. The relays of this
+// process start at once after the commit; those of others find the events when they poll.
 func Append(ctx context.Context, tx *sqldb.Tx, evs ...Event) error {
+	rows, err := Rows(tx, evs...)
+	if err != nil {
+		return err
+	}
+	if _, err := rows.Exec(ctx, tx); err != nil {
+		return fmt.Errorf("events: append to the outbox: %w", err)
+	}
+	return nil
+}
+
+// Rows is what [Append] writes, for those who write it together with rows of their own. They have to.
+func Rows(tx *sqldb.Tx, evs ...Event) (*sqldb.BulkRows, error) {
+	rows := insertEvents.Rows(len(evs))
 	for _, ev := range evs {
 		if err := ev.check(); err != nil {
-			return err
-		}
-		headers, err := json.Marshal(ev.headers())
-		if err != nil {
-			return fmt.Errorf("events: %w", err)
+			return nil, err
 		}
 		data := ev.Data
 		if data == nil {
 			data = []byte{} // nil would be NULL
 		}
-		_, err = tx.ExecContext(ctx,
-			`INSERT INTO outbox (id, subject, type, headers, data, created_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-			ev.ID, ev.Subject, ev.Type, string(headers), data, ev.Time.UnixMicro())
-		if err != nil {
-			return fmt.Errorf("events: append %s: %w", ev.Type, err)
-		}
+		rows.Add(ev.ID, ev.Subject, ev.Type, string(ev.headersJSON()), data, ev.Time.UnixMicro())
 	}
 	if len(evs) > 0 {
 		tx.OnCommit(wakerOf(tx.DB()).wake)
 	}
-	return nil
+	return rows, nil
 }
 
 // Append is the function [Append].

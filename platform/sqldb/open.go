@@ -43,6 +43,9 @@ type DB struct {
 	dialect Dialect
 	writer  *sql.DB
 	reader  *sql.DB // the same pool as writer in PostgreSQL
+	// pipeline says that statements may be sent together. Connection poolers that cannot keep prepared statements, for which
+	// the URL has default_query_exec_mode, get one at a time.
+	pipeline bool
 
 	attached sync.Map
 }
@@ -194,7 +197,10 @@ func openPostgres(rawURL string) (*DB, error) {
 	pool.SetMaxIdleConns(conns)
 	pool.SetConnMaxIdleTime(connMaxIdleTime)
 	pool.SetConnMaxLifetime(connMaxLifetime)
-	return &DB{dialect: Postgres, writer: pool, reader: pool}, nil
+	return &DB{
+		dialect: Postgres, writer: pool, reader: pool,
+		pipeline: cfg.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement,
+	}, nil
 }
 
 // Dialect tells which kind of database this is.

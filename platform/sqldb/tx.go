@@ -3,6 +3,7 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,6 +33,7 @@ const (
 // be used by several goroutines at once.
 type Tx struct {
 	db       *DB
+	conn     *sql.Conn
 	tx       *sql.Tx
 	onCommit []func()
 }
@@ -69,15 +71,12 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 }
 
 func (db *DB) attempt(ctx context.Context, fn func(context.Context, *Tx) error) (err error) {
-	var opts *sql.TxOptions
-	if db.dialect == Postgres {
-		opts = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
-	}
-	sqlTx, err := db.writer.BeginTx(ctx, opts)
+	tx, err := db.begin(ctx)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
-	tx := &Tx{db: db, tx: sqlTx}
+	sqlTx := tx.tx
+	defer func() { _ = tx.conn.Close() }() // gives it back to the pool, if that was not done
 	finished := false
 	defer func() {
 		if finished {
@@ -96,10 +95,33 @@ func (db *DB) attempt(ctx context.Context, fn func(context.Context, *Tx) error) 
 	if err := sqlTx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
+	_ = tx.conn.Close()
 	for _, f := range tx.onCommit {
 		f()
 	}
 	return nil
+}
+
+// begin opens a transaction on a connection of its own. Connections that broke while they were idle are replaced.
+func (db *DB) begin(ctx context.Context) (*Tx, error) {
+	var opts *sql.TxOptions
+	if db.dialect == Postgres {
+		opts = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	}
+	for {
+		conn, err := db.writer.Conn(ctx)
+		if err != nil {
+			return nil, err
+		}
+		tx, err := conn.BeginTx(ctx, opts)
+		if err == nil {
+			return &Tx{db: db, conn: conn, tx: tx}, nil
+		}
+		_ = conn.Close()
+		if !errors.Is(err, driver.ErrBadConn) {
+			return nil, err
+		}
+	}
 }
 
 func (db *DB) refuseNested(ctx context.Context) error {

@@ -2,9 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -58,6 +60,9 @@ func (b *batch) run(ctx context.Context, stale int) error {
 		return b.attempt(ctx, tx)
 	})
 	b.release(err)
+	if errors.Is(err, errTaken) {
+		return b.repeats(ctx, b.engine.db, b.items)
+	}
 	return err
 }
 
@@ -87,7 +92,7 @@ func (b *batch) release(err error) {
 func (b *batch) attempt(ctx context.Context, tx *sqldb.Tx) error {
 	b.sheet, b.later, b.blockers = newSheet(len(b.items)), nil, nil
 	if b.gated && tx.ForUpdate() != "" {
-		if _, err := tx.ExecContext(ctx, `SELECT id FROM ledger_turns FOR UPDATE`); err != nil {
+		if _, err := tx.ExecContext(ctx, `SELECT id FROM ledger_turns WHERE id = 1 FOR UPDATE`); err != nil {
 			return fmt.Errorf("wait for the turn: %w", err)
 		}
 	}
@@ -105,17 +110,8 @@ func (b *batch) attempt(ctx context.Context, tx *sqldb.Tx) error {
 	if err := b.repeatsOfRefused(ctx, tx); err != nil {
 		return err
 	}
-	all, err := b.sheet.insert(ctx, tx, b.head.Chain, b.height)
-	if err != nil {
+	if err := b.insert(ctx, tx); err != nil {
 		return err
-	}
-	if !all {
-		return b.repeats(ctx, tx, b.items)
-	}
-	if b.engine.cargo != nil {
-		if err := b.engine.cargo.write(ctx, tx, b.items); err != nil {
-			return err
-		}
 	}
 	if slices.ContainsFunc(b.items, func(i *item) bool { return i.over }) {
 		return &tryAgain{}
@@ -123,8 +119,36 @@ func (b *batch) attempt(ctx context.Context, tx *sqldb.Tx) error {
 	if err := b.turn(ctx); err != nil {
 		return err
 	}
+	var err error
 	b.head, err = b.sheet.settle(ctx, tx, b.head)
 	return err
+}
+
+// insert writes what is new, of the ledger and of the cargo, in one round trip.
+func (b *batch) insert(ctx context.Context, tx *sqldb.Tx) error {
+	all := b.sheet.rows(b.head.Chain, b.height)
+	if b.engine.cargo != nil {
+		more, err := b.engine.cargo.rows(ctx, tx, b.items)
+		if err != nil {
+			return err
+		}
+		all = append(all, more...)
+	}
+	counts, err := sqldb.ExecAll(ctx, tx, all...)
+	switch name := sqldb.UniqueName(err); {
+	case strings.HasPrefix(name, "ledger_transactions"):
+		return errTaken
+	case name != "":
+		return errStale // another process wrote the key in between: the next attempt finds it
+	case err != nil:
+		return fmt.Errorf("write a batch: %w", err)
+	}
+	for i, n := range counts {
+		if n != int64(all[i].Len()) {
+			return errStale
+		}
+	}
+	return nil
 }
 
 // read gets what the memory does not have. A gated batch believes nothing that it remembers.

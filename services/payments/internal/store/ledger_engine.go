@@ -21,7 +21,7 @@ const (
 	linger = 300 * time.Microsecond
 	// postgresLanes is how many batches are under way at once: one is decided and sent while another is being committed.
 	// SQLite has one writer.
-	postgresLanes = 2
+	postgresLanes = 3
 	// batchTimeout bounds a batch, turnTimeout the wait for the batch before it. Nothing but a broken database needs them.
 	batchTimeout = 30 * time.Second
 	turnTimeout  = 5 * time.Second
@@ -39,7 +39,7 @@ const (
 // while (see ledger_turns).
 //
 // Rows are always locked in one order, which leaves no circle to wait in: the turn, rows of the cargo by id, new
-// transactions and cargo by their keys, holds by id, accounts by id, the chain.
+// transactions and cargo by their keys, holds by id, and under the lock of closing accounts and the chain.
 type engine struct {
 	db    *sqldb.DB
 	cargo cargo
@@ -59,9 +59,9 @@ type engine struct {
 type cargo interface {
 	// lock reads and locks what the decisions of the items need, in an order that is the same in all processes.
 	lock(ctx context.Context, tx *sqldb.Tx, items []*item) error
-	// write stores what the items decided. An item whose rows cannot be written because of what it wants itself gets its
-	// error with fail, and then the batch starts again without it.
-	write(ctx context.Context, tx *sqldb.Tx, items []*item) error
+	// rows is what the items decided. All of it is written, or the batch is decided again. An item whose rows cannot be
+	// written because of what it wants itself gets its error with fail, and then the batch starts again without it.
+	rows(ctx context.Context, tx *sqldb.Tx, items []*item) ([]*sqldb.BulkRows, error)
 }
 
 // item is the work of one caller.

@@ -15,7 +15,7 @@ const postingColumns = `t.id, t.purpose, t.reference, t.posted_at, p.line, p.deb
 	p.hold, p.debit_entry, p.debit_balance, p.debit_held, p.credit_entry, p.credit_balance, p.credit_held`
 
 // findPosted reads transactions by what they are unique by.
-var findPosted = newStatement("purpose text, reference text", `SELECT `+postingColumns+`
+var findPosted = sqldb.NewBulk("purpose text, reference text", `SELECT `+postingColumns+`
 	FROM {rows} AS r JOIN ledger_transactions AS t ON t.purpose = r.purpose AND t.reference = r.reference
 	JOIN ledger_postings AS p ON p.transaction_id = t.id ORDER BY t.id, p.line`, 0)
 
@@ -30,7 +30,7 @@ func (b *batch) repeatsOfRefused(ctx context.Context, tx *sqldb.Tx) error {
 	if len(refused) == 0 {
 		return nil
 	}
-	stored, err := readPosted(ctx, tx, refused)
+	stored, err := readPosted(ctx, tx, tx.Dialect(), refused)
 	if err != nil {
 		return err
 	}
@@ -40,9 +40,9 @@ func (b *batch) repeatsOfRefused(ctx context.Context, tx *sqldb.Tx) error {
 	return nil
 }
 
-// repeats answers the items that were posted before and ends the attempt. When there is none, an id was taken.
-func (b *batch) repeats(ctx context.Context, tx *sqldb.Tx, items []*item) error {
-	stored, err := readPosted(ctx, tx, items)
+// repeats answers the items that were posted before. When there is none, an id was taken.
+func (b *batch) repeats(ctx context.Context, db *sqldb.DB, items []*item) error {
+	stored, err := readPosted(ctx, db, db.Dialect(), items)
 	if err != nil {
 		return err
 	}
@@ -95,22 +95,22 @@ func samePostings(a, b []ledger.Posting) bool {
 }
 
 // readPosted reads what was posted before of what the items want to post.
-func readPosted(ctx context.Context, tx *sqldb.Tx, items []*item) (map[string]ledger.Posted, error) {
-	wanted := findPosted.rows(len(items))
+func readPosted(ctx context.Context, q sqldb.Queryer, d sqldb.Dialect, items []*item) (map[string]ledger.Posted, error) {
+	wanted := findPosted.Rows(len(items))
 	for _, i := range items {
 		for _, t := range i.wanted {
-			wanted.add(string(t.Purpose), t.Reference)
+			wanted.Add(string(t.Purpose), t.Reference)
 		}
 		if i.wanted == nil {
 			for _, p := range i.posted {
-				wanted.add(string(p.Transaction.Purpose), p.Transaction.Reference)
+				wanted.Add(string(p.Transaction.Purpose), p.Transaction.Reference)
 			}
 		}
 	}
-	if wanted.n == 0 {
+	if wanted.Len() == 0 {
 		return nil, nil
 	}
-	rows, err := wanted.query(ctx, tx, tx.Dialect())
+	rows, err := wanted.Query(ctx, q, d)
 	if err != nil {
 		return nil, fmt.Errorf("look for earlier transactions: %w", err)
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"database/sql"
@@ -8,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
@@ -17,20 +19,23 @@ import (
 // be decided again.
 var errStale = errors.New("the books changed in between")
 
+// errTaken says that a transaction was posted before, or its id is another's. Nothing was written.
+var errTaken = errors.New("a transaction was posted before")
+
 var (
-	insertTransactions = newStatement(
+	insertTransactions = sqldb.NewBulk(
 		"id text, purpose text, reference text, posted_at bigint, chain bigint, height bigint, place bigint, hash bytea",
-		`INSERT INTO ledger_transactions ({columns}) SELECT {columns} FROM {rows} AS r WHERE TRUE ON CONFLICT DO NOTHING`, 0)
-	insertPostings = newStatement(
+		`INSERT INTO ledger_transactions ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
+	insertPostings = sqldb.NewBulk(
 		"transaction_id text, line bigint, debit_account text, credit_account text, amount bigint, currency text, step text, "+
 			"hold text?, posted_at bigint, debit_entry bigint, debit_balance bigint, debit_held bigint, "+
 			"credit_entry bigint, credit_balance bigint, credit_held bigint",
 		`INSERT INTO ledger_postings ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
-	insertHolds = newStatement(
+	insertHolds = sqldb.NewBulk(
 		"id text, debit_account text, credit_account text, currency text, amount bigint, captured bigint, released bigint, "+
 			"state text, expires_at bigint?",
 		`INSERT INTO ledger_holds ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
-	updateHolds = newStatement(
+	updateHolds = sqldb.NewBulk(
 		"id text, captured bigint, released bigint, state text, was_captured bigint, was_released bigint",
 		`UPDATE ledger_holds AS h SET captured = r.captured, released = r.released, state = r.state FROM {rows} AS r
 		WHERE h.id = r.id AND h.state = 'pending' AND h.captured = r.was_captured AND h.released = r.was_released`, 0)
@@ -46,19 +51,18 @@ const setBalances = `UPDATE ledger_accounts AS a SET posted_debits = a.posted_de
 
 var (
 	// addBalances moves balances and fails to find an account that was changed since it was read.
-	addBalances = newStatement(balanceColumns, setBalances+` FROM {rows} AS r WHERE a.id = r.id AND a.version = r.version`, 0)
+	addBalances = sqldb.NewBulk(balanceColumns, setBalances+` FROM {rows} AS r WHERE a.id = r.id AND a.version = r.version`, 0)
 	// unchanged counts the accounts that still are as they were read.
-	unchanged = newStatement("id text, version bigint",
+	unchanged = sqldb.NewBulk("id text, version bigint",
 		`SELECT COUNT(*) FROM ledger_accounts AS a JOIN {rows} AS r ON a.id = r.id AND a.version = r.version`, 0)
-	// closeBatch is addBalances together with the link, in one statement and hence one round trip. Accounts are locked in
-	// the order of their ids and the chain after them, so that two processes never wait for one another in a circle. The
-	// parameters before the rows: chain, height before, hash, transactions, accounts.
-	closeBatch = newStatement(balanceColumns, `
-WITH r AS MATERIALIZED (SELECT * FROM {rows} AS x),
-locked AS MATERIALIZED (
-	SELECT id FROM ledger_accounts WHERE id = ANY (ARRAY(SELECT id FROM r)) ORDER BY id FOR NO KEY UPDATE
+	// closeBatch is addBalances together with the link, in one statement and hence one round trip. It first takes the lock
+	// that all batches close under, so that two processes never wait for one another's accounts in a circle. The parameters
+	// before the rows: chain, height before, hash, transactions, accounts.
+	closeBatch = sqldb.NewBulk(balanceColumns, `
+WITH closing AS MATERIALIZED (
+	SELECT id FROM ledger_turns WHERE id = 2 FOR UPDATE
 ), balances AS (
-	`+setBalances+` FROM r WHERE (SELECT COUNT(*) FROM locked) = $5 AND a.id = r.id AND a.version = r.version RETURNING 1
+	`+setBalances+` FROM {rows} AS r WHERE (SELECT COUNT(*) FROM closing) = 1 AND a.id = r.id AND a.version = r.version RETURNING 1
 ), link AS (
 	UPDATE ledger_chains SET height = height + 1, head = $3
 	WHERE chain = $1 AND height = $2 AND (SELECT COUNT(*) FROM balances) = $5 RETURNING 1
@@ -151,51 +155,44 @@ func (s *sheet) hold(before, after ledger.Hold, fresh bool) {
 	s.holds[after.ID] = holdChange{before: before, after: after, fresh: fresh}
 }
 
-// insert writes everything but the balances, the holds that were there before and the link. all is false when a
-// transaction was posted before, or its id is taken; then the rest was not written.
-func (s *sheet) insert(ctx context.Context, tx *sqldb.Tx, chain int, height int64) (all bool, err error) {
-	transactions, postings := insertTransactions.rows(len(s.posted)), insertPostings.rows(len(s.posted))
+// rows is everything to be inserted: all but the balances, the holds that were there before and the link. They are in the
+// order of what transactions are unique by: keys that grow are found at the end of an index, and processes that want the
+// same wait for one another in one order.
+func (s *sheet) rows(chain int, height int64) []*sqldb.BulkRows {
+	transactions, postings := insertTransactions.Rows(len(s.posted)), insertPostings.Rows(len(s.posted))
+	slices.SortStableFunc(s.posted, func(a, b ledger.Posted) int {
+		return cmp.Or(strings.Compare(string(a.Transaction.Purpose), string(b.Transaction.Purpose)),
+			strings.Compare(a.Transaction.Reference, b.Transaction.Reference))
+	})
 	s.hashes = make([][sha256.Size]byte, len(s.posted))
-	for i, p := range s.posted {
-		t := p.Transaction
+	for i := range s.posted {
+		p := &s.posted[i]
+		t := &p.Transaction
 		at := micros(t.Time)
 		s.hashes[i] = p.Hash()
-		transactions.add(t.ID, string(t.Purpose), t.Reference, at, int64(chain), height, int64(i), s.hashes[i][:])
-		for line, l := range t.Postings {
-			e := p.Entries[line]
-			postings.add(t.ID, int64(line), l.Debit, l.Credit, l.Amount, l.Currency, stepText(l.Step), orNull(l.Hold), at,
+		transactions.Add(t.ID, string(t.Purpose), t.Reference, at, int64(chain), height, int64(i), s.hashes[i][:])
+		for line := range t.Postings {
+			l, e := &t.Postings[line], &p.Entries[line]
+			postings.Add(t.ID, int64(line), l.Debit, l.Credit, l.Amount, l.Currency, stepText(l.Step), orNull(l.Hold), at,
 				e.Debit.Number, e.Debit.Balance, e.Debit.Held, e.Credit.Number, e.Credit.Balance, e.Credit.Held)
 		}
 	}
-	n, err := transactions.exec(ctx, tx)
-	if err != nil {
-		return false, fmt.Errorf("post transactions: %w", err)
-	}
-	if n != int64(len(s.posted)) {
-		return false, nil
-	}
-	if _, err := postings.exec(ctx, tx); err != nil {
-		return false, fmt.Errorf("post lines: %w", err)
-	}
-	return true, s.insertHolds(ctx, tx)
+	return []*sqldb.BulkRows{transactions, postings, s.holdRows()}
 }
 
-func (s *sheet) insertHolds(ctx context.Context, tx *sqldb.Tx) error {
-	fresh := insertHolds.rows(len(s.holds))
+func (s *sheet) holdRows() *sqldb.BulkRows {
+	fresh := insertHolds.Rows(0)
 	for _, id := range slices.Sorted(maps.Keys(s.holds)) {
 		if h := s.holds[id]; h.fresh {
 			var expires any
 			if !h.after.ExpireTime.IsZero() {
 				expires = micros(h.after.ExpireTime)
 			}
-			fresh.add(id, h.after.Debit, h.after.Credit, h.after.Currency, h.after.Amount, h.after.Captured, h.after.Released,
+			fresh.Add(id, h.after.Debit, h.after.Credit, h.after.Currency, h.after.Amount, h.after.Captured, h.after.Released,
 				string(h.after.State), expires)
 		}
 	}
-	if _, err := fresh.exec(ctx, tx); err != nil {
-		return fmt.Errorf("make holds: %w", err)
-	}
-	return nil
+	return fresh
 }
 
 // settle writes the balances, the holds and the link after head, and returns the new head. It returns errStale when
@@ -208,19 +205,20 @@ func (s *sheet) settle(ctx context.Context, tx *sqldb.Tx, head ledger.Head) (led
 		return head, s.stillHolds(ctx, tx)
 	}
 	next := head.Next(s.hashes)
-	balances := addBalances.rows(len(s.accounts))
+	balances := addBalances.Rows(len(s.accounts))
 	if tx.Dialect() == sqldb.Postgres {
-		balances = closeBatch.rows(len(s.accounts))
+		balances = closeBatch.Rows(len(s.accounts))
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.accounts)) {
 		c := s.accounts[id]
-		balances.add(id, c.version, c.debits, c.credits, c.heldDebits, c.heldCredits, c.entries, c.at)
+		balances.Add(id, c.version, c.debits, c.credits, c.heldDebits, c.heldCredits, c.entries, c.at)
 	}
 	if tx.Dialect() == sqldb.Postgres {
-		n, err := balances.exec(ctx, tx, int64(next.Chain), head.Height, next.Hash, int64(len(s.posted)), int64(len(s.accounts)))
+		balances.With(int64(next.Chain), head.Height, next.Hash, int64(len(s.posted)), int64(len(s.accounts)))
+		n, err := balances.Exec(ctx, tx)
 		return next, expect(n, err, 1, "set balances")
 	}
-	n, err := balances.exec(ctx, tx)
+	n, err := balances.Exec(ctx, tx)
 	if err := expect(n, err, len(s.accounts), "set balances"); err != nil {
 		return head, err
 	}
@@ -243,12 +241,12 @@ func (s *sheet) link(ctx context.Context, tx *sqldb.Tx, next ledger.Head) error 
 }
 
 func (s *sheet) settleHolds(ctx context.Context, tx *sqldb.Tx) error {
-	old := updateHolds.rows(len(s.holds))
+	old := updateHolds.Rows(0)
 	var ids []string
 	for _, id := range slices.Sorted(maps.Keys(s.holds)) {
 		if h := s.holds[id]; !h.fresh {
 			ids = append(ids, id)
-			old.add(id, h.after.Captured, h.after.Released, string(h.after.State), h.before.Captured, h.before.Released)
+			old.Add(id, h.after.Captured, h.after.Released, string(h.after.State), h.before.Captured, h.before.Released)
 		}
 	}
 	if len(ids) == 0 {
@@ -257,7 +255,7 @@ func (s *sheet) settleHolds(ctx context.Context, tx *sqldb.Tx) error {
 	if _, err := readHolds(ctx, tx, ids, tx.ForUpdate()); err != nil { // in the order of their ids
 		return err
 	}
-	n, err := old.exec(ctx, tx)
+	n, err := old.Exec(ctx, tx)
 	return expect(n, err, len(ids), "change holds")
 }
 
@@ -266,16 +264,12 @@ func (s *sheet) stillHolds(ctx context.Context, tx *sqldb.Tx) error {
 	if len(s.accounts) == 0 {
 		return nil
 	}
-	versions := unchanged.rows(len(s.accounts))
+	versions := unchanged.Rows(len(s.accounts))
 	for id, c := range s.accounts {
-		versions.add(id, c.version)
-	}
-	args, err := versions.args(tx.Dialect(), nil)
-	if err != nil {
-		return err
+		versions.Add(id, c.version)
 	}
 	var n int64
-	err = tx.QueryRowContext(ctx, versions.text[tx.Dialect()], args...).Scan(&n)
+	err := versions.QueryRow(ctx, tx, tx.Dialect(), &n)
 	return expect(n, err, len(s.accounts), "compare accounts")
 }
 
@@ -313,27 +307,9 @@ func orNull(s string) any {
 const accountColumns = `id, kind, currency, status, min_balance, overdraft, posted_debits, posted_credits,
 	pending_debits, pending_credits, entries, posted_at, version`
 
-// list is the text and the arguments of "IN (…)": one array for PostgreSQL, one JSON text for SQLite.
-func list(d sqldb.Dialect, ids []string) (string, any, error) {
-	if d == sqldb.Postgres {
-		return "= ANY ($1)", ids, nil
-	}
-	b := []byte{'['}
-	for i, id := range ids {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		var err error
-		if b, err = appendString(b, id); err != nil {
-			return "", nil, err
-		}
-	}
-	return "IN (SELECT value FROM json_each($1))", string(append(b, ']')), nil
-}
-
 // readAccounts reads ledger accounts by their ids; those that do not exist are left out.
 func readAccounts(ctx context.Context, tx *sqldb.Tx, ids []string, suffix string) (ledger.Books, error) {
-	in, arg, err := list(tx.Dialect(), ids)
+	in, arg, err := sqldb.In(tx.Dialect(), ids)
 	if err != nil {
 		return nil, err
 	}
@@ -370,7 +346,7 @@ const holdColumns = `id, debit_account, credit_account, currency, amount, captur
 
 // readHolds reads holds by their ids; those that do not exist are left out.
 func readHolds(ctx context.Context, tx *sqldb.Tx, ids []string, suffix string) (map[string]ledger.Hold, error) {
-	in, arg, err := list(tx.Dialect(), ids)
+	in, arg, err := sqldb.In(tx.Dialect(), ids)
 	if err != nil {
 		return nil, err
 	}

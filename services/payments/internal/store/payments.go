@@ -27,9 +27,9 @@ const changing = "state text, pong_key bytea?, decline_reason text, transaction_
 
 var (
 	columns        = names(written) + ", " + names(changing)
-	insertPayments = newStatement(written+", "+changing,
-		`INSERT INTO payments ({columns}) SELECT {columns} FROM {rows} AS r WHERE TRUE ORDER BY id ON CONFLICT DO NOTHING`, 0)
-	updatePayments = newStatement("id text, "+changing, `UPDATE payments AS p SET `+sets(changing)+` FROM {rows} AS r WHERE p.id = r.id`, 0)
+	insertPayments = sqldb.NewBulk(written+", "+changing,
+		`INSERT INTO payments ({columns}) SELECT {columns} FROM {rows} AS r ORDER BY id`, 0)
+	updatePayments = sqldb.NewBulk("id text, "+changing, `UPDATE payments AS p SET `+sets(changing)+` FROM {rows} AS r WHERE p.id = r.id`, 0)
 )
 
 // names is the names of columns, sets how each is set from a row.
@@ -60,7 +60,7 @@ func (s *Store) readMany(ctx context.Context, tx *sqldb.Tx, ids []string, suffix
 	if len(ids) == 0 {
 		return nil, nil
 	}
-	in, arg, err := list(tx.Dialect(), ids)
+	in, arg, err := sqldb.In(tx.Dialect(), ids)
 	if err != nil {
 		return nil, err
 	}

@@ -206,9 +206,9 @@ func scanSettlement(row interface{ Scan(dest ...any) error }) (settlement.Settle
 
 // Posted reads what was posted with a purpose and a reference.
 func (l *Ledger) Posted(ctx context.Context, p ledger.Purpose, reference string) (ledger.Transaction, bool, error) {
-	wanted := findPosted.rows(1)
-	wanted.add(string(p), reference)
-	rows, err := wanted.query(ctx, l.db, l.db.Dialect())
+	wanted := findPosted.Rows(1)
+	wanted.Add(string(p), reference)
+	rows, err := wanted.Query(ctx, l.db, l.db.Dialect())
 	if err != nil {
 		return ledger.Transaction{}, false, fmt.Errorf("look for a transaction: %w", err)
 	}

@@ -168,9 +168,9 @@ func gather(todo []*work, of func(*work) []string) []string {
 }
 
 var (
-	addCounters = newStatement("id text, expires_at bigint?", `INSERT INTO limit_counters (id, amount, taps, generation, expires_at)
+	addCounters = sqldb.NewBulk("id text, expires_at bigint?", `INSERT INTO limit_counters (id, amount, taps, generation, expires_at)
 		SELECT id, 0, 0, 0, expires_at FROM {rows} AS r WHERE TRUE ORDER BY id ON CONFLICT (id) DO NOTHING`, 0)
-	setCounters = newStatement("id text, amount bigint, taps bigint, generation bigint", `UPDATE limit_counters AS c
+	setCounters = sqldb.NewBulk("id text, amount bigint, taps bigint, generation bigint", `UPDATE limit_counters AS c
 		SET amount = r.amount, taps = r.taps, generation = r.generation FROM {rows} AS r WHERE c.id = r.id`, 0)
 )
 
@@ -190,18 +190,18 @@ func (s *Store) lockCounters(ctx context.Context, tx *sqldb.Tx, todo []*work, v 
 	if len(ids) == 0 {
 		return nil
 	}
-	missing := addCounters.rows(len(ids))
+	missing := addCounters.Rows(len(ids))
 	for _, id := range ids {
-		missing.add(id, expires[id])
+		missing.Add(id, expires[id])
 	}
-	if _, err := missing.exec(ctx, tx); err != nil {
+	if _, err := missing.Exec(ctx, tx); err != nil {
 		return fmt.Errorf("make counters: %w", err)
 	}
 	return readCounters(ctx, tx, tx.Dialect(), ids, tx.ForUpdate(), v.counters)
 }
 
 func readCounters(ctx context.Context, q sqldb.Queryer, d sqldb.Dialect, ids []string, suffix string, into limit.Counters) error {
-	in, arg, err := list(d, ids)
+	in, arg, err := sqldb.In(d, ids)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (s *Store) readMerchants(ctx context.Context, tx *sqldb.Tx, todo []*work, v
 	if len(ids) == 0 {
 		return nil
 	}
-	in, arg, err := list(tx.Dialect(), ids)
+	in, arg, err := sqldb.In(tx.Dialect(), ids)
 	if err != nil {
 		return err
 	}
@@ -237,21 +237,21 @@ func (s *Store) readMerchants(ctx context.Context, tx *sqldb.Tx, todo []*work, v
 	return err
 }
 
-var findRequests = newStatement("caller text, method text, request_id text", `SELECT q.caller, q.method, q.request_id, q.fingerprint, q.response
+var findRequests = sqldb.NewBulk("caller text, method text, request_id text", `SELECT q.caller, q.method, q.request_id, q.fingerprint, q.response
 	FROM {rows} AS r JOIN requests AS q ON q.caller = r.caller AND q.method = r.method AND q.request_id = r.request_id`, 0)
 
 // answerRepeats gives those whose request was done before their answer.
 func (s *Store) answerRepeats(ctx context.Context, tx *sqldb.Tx, items []*item) (bool, error) {
-	wanted := findRequests.rows(len(items))
+	wanted := findRequests.Rows(len(items))
 	for _, w := range workOf(items) {
 		if r := w.step.Request; r != nil {
-			wanted.add(r.Caller, r.Method, r.ID)
+			wanted.Add(r.Caller, r.Method, r.ID)
 		}
 	}
-	if wanted.n == 0 {
+	if wanted.Len() == 0 {
 		return false, nil
 	}
-	rows, err := wanted.query(ctx, tx, tx.Dialect())
+	rows, err := wanted.Query(ctx, tx, tx.Dialect())
 	if err != nil {
 		return false, fmt.Errorf("look for requests: %w", err)
 	}
@@ -300,7 +300,7 @@ func (s *Store) refuseUsed(ctx context.Context, tx *sqldb.Tx, items []*item) (bo
 	if len(ids) == 0 {
 		return false, nil
 	}
-	in, arg, err := list(tx.Dialect(), ids)
+	in, arg, err := sqldb.In(tx.Dialect(), ids)
 	if err != nil {
 		return false, err
 	}
@@ -333,17 +333,17 @@ func (s *Store) refuseUsed(ctx context.Context, tx *sqldb.Tx, items []*item) (bo
 }
 
 var (
-	insertAssertions = newStatement("jti text, payment text, used_at bigint",
-		`INSERT INTO assertions ({columns}) SELECT {columns} FROM {rows} AS r WHERE TRUE ORDER BY jti ON CONFLICT DO NOTHING`, 0)
-	insertRequests = newStatement("caller text, method text, request_id text, fingerprint bytea, response bytea, created_at bigint",
-		`INSERT INTO requests ({columns}) SELECT {columns} FROM {rows} AS r WHERE TRUE
-		ORDER BY caller, method, request_id ON CONFLICT DO NOTHING`, 0)
+	insertAssertions = sqldb.NewBulk("jti text, payment text, used_at bigint",
+		`INSERT INTO assertions ({columns}) SELECT {columns} FROM {rows} AS r ORDER BY jti`, 0)
+	insertRequests = sqldb.NewBulk("caller text, method text, request_id text, fingerprint bytea, response bytea, created_at bigint",
+		`INSERT INTO requests ({columns}) SELECT {columns} FROM {rows} AS r
+		ORDER BY caller, method, request_id`, 0)
 )
 
-// write implements cargo. A key that another process wrote in between makes the attempt stale: the next one finds it.
-func (s *Store) write(ctx context.Context, tx *sqldb.Tx, items []*item) error {
-	fresh, changed := insertPayments.rows(len(items)), updatePayments.rows(len(items))
-	assertions, requests := insertAssertions.rows(len(items)), insertRequests.rows(len(items))
+// rows implements cargo.
+func (s *Store) rows(_ context.Context, tx *sqldb.Tx, items []*item) ([]*sqldb.BulkRows, error) {
+	fresh, changed := insertPayments.Rows(0), updatePayments.Rows(0)
+	assertions, requests := insertAssertions.Rows(0), insertRequests.Rows(0)
 	counters, latest := limit.Counters{}, map[string]bool{}
 	var v *view
 	var facts []events.Event
@@ -357,49 +357,43 @@ func (s *Store) write(ctx context.Context, tx *sqldb.Tx, items []*item) error {
 			v = w.view
 		}
 		if w.changed && w.step.Assertion != "" {
-			assertions.add(w.step.Assertion, w.change.Payment.ID, micros(w.change.Payment.UpdateTime))
+			assertions.Add(w.step.Assertion, w.change.Payment.ID, micros(w.change.Payment.UpdateTime))
 		}
 		if r := w.step.Request; r != nil {
 			response, err := json.Marshal(closeAnswer(w.answer))
 			if err != nil {
-				return fmt.Errorf("remember an answer: %w", err)
+				return nil, fmt.Errorf("remember an answer: %w", err)
 			}
-			requests.add(r.Caller, r.Method, r.ID, r.Fingerprint, response, micros(s.now()))
+			requests.Add(r.Caller, r.Method, r.ID, r.Fingerprint, response, micros(s.now()))
 		}
 		maps.Copy(counters, w.change.Counters)
 		if w.changed || len(w.change.Posted) > 0 {
 			more, err := s.encodeAll(i.ctx, w.change.Events)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			facts = append(facts, more...)
 		}
 	}
 	for id, isNew := range latest {
 		if isNew {
-			fresh.add(values(v.payments[id])...)
+			fresh.Add(values(v.payments[id])...)
 		} else {
-			changed.add(changes(v.payments[id])...)
+			changed.Add(changes(v.payments[id])...)
 		}
 	}
-	for _, r := range []*rows{fresh, changed, assertions, requests} {
-		n, err := r.exec(ctx, tx)
-		if err := expect(n, err, r.n, "write what belongs to payments"); err != nil {
-			return err
-		}
+	outbox, err := events.Rows(tx, facts...)
+	if err != nil {
+		return nil, err
 	}
-	if err := s.writeCounters(ctx, tx, counters); err != nil {
-		return err
-	}
-	return events.Append(ctx, tx, facts...)
+	return []*sqldb.BulkRows{fresh, changed, assertions, requests, counterRows(counters), outbox}, nil
 }
 
-func (s *Store) writeCounters(ctx context.Context, tx *sqldb.Tx, counters limit.Counters) error {
-	out := setCounters.rows(len(counters))
+func counterRows(counters limit.Counters) *sqldb.BulkRows {
+	out := setCounters.Rows(len(counters))
 	for _, id := range slices.Sorted(maps.Keys(counters)) {
 		c := counters[id]
-		out.add(id, c.Amount, c.Taps, c.Generation)
+		out.Add(id, c.Amount, c.Taps, c.Generation)
 	}
-	n, err := out.exec(ctx, tx)
-	return expect(n, err, out.n, "count on limits")
+	return out
 }

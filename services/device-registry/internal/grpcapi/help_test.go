@@ -70,12 +70,20 @@ func newWorld(t testing.TB) *world {
 
 func newWorldOn(t testing.TB, dialect sqldb.Dialect, limits quota.Amounts) *world {
 	t.Helper()
-	url := testkit.DBURL(t, dialect)
+	w := newWorldAt(t, testkit.DBURL(t, dialect), bus.Outbox{}, limits)
+	must(w, w.as("acme").CreateModel, modelRequest("w1", "m1"))
+	must(w, w.as("acme").CreateLot, lotRequest(3, "l1"))
+	return w
+}
+
+// newWorldAt is a server over a database that may have another one already, which stands for a process of its own.
+func newWorldAt(t testing.TB, url string, outbox store.Outbox, limits quota.Amounts) *world {
+	t.Helper()
 	db := testkit.OpenDB(t, url)
 	if err := store.Migrate(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	st := store.New(db, bus.Outbox{}, limits)
+	st := store.New(db, outbox, limits)
 	key, err := st.Secret(t.Context(), "page-tokens")
 	if err != nil {
 		t.Fatal(err)
@@ -92,8 +100,6 @@ func newWorldOn(t testing.TB, dialect sqldb.Dialect, limits quota.Amounts) *worl
 	}))
 	w := &world{t: t, store: st, server: server, db: db, url: url, clock: clock, conns: map[string]*grpc.ClientConn{}}
 	testkit.Client(t, server, nobody) // the first client starts the server and has to outlive subtests
-	must(w, w.as("acme").CreateModel, modelRequest("w1", "m1"))
-	must(w, w.as("acme").CreateLot, lotRequest(3, "l1"))
 	return w
 }
 

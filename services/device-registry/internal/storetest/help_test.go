@@ -38,6 +38,7 @@ type suite struct {
 
 func onBoth(t *testing.T, test func(t *testing.T, s suite)) {
 	t.Helper()
+	t.Parallel() // each has a database of its own, and most of the time the disk is waited for
 	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		if err := store.Migrate(t.Context(), db); err != nil {
 			t.Fatal(err)

@@ -90,9 +90,15 @@ func wantedAlert(req *notifyv1.SendAlertRequest) (alert.Request, error) {
 	}
 	w.TopicPartner, w.Topic = ownerAndID(req.GetTopic())
 	if t := req.GetDeliverTime(); t != nil {
+		if !t.IsValid() {
+			return w, fault.InvalidField("deliver_time", "this is not a time")
+		}
 		w.DeliverAt = t.AsTime()
 	}
 	if d := req.GetTtl(); d != nil {
+		if !d.IsValid() {
+			return w, fault.InvalidField("ttl", "this is not a duration")
+		}
 		ttl := d.AsDuration()
 		w.TTL = &ttl
 	}

@@ -40,6 +40,9 @@ func (s *Server) CreateSubscription(ctx context.Context, req *notifyv1.CreateSub
 	if err != nil {
 		return nil, err
 	}
+	if t := req.GetStart().GetTime(); t != nil && !t.IsValid() {
+		return nil, fault.InvalidField("start.time", "this is not a time")
+	}
 	want := subscription.Subscription{
 		Partner: partner, ID: req.GetSubscriptionId(), Filters: req.GetFilters(), Sink: sinks[req.GetSink()],
 		Thin: req.GetContent() == notifyv1.EventContent_EVENT_CONTENT_THIN, Start: startOf(req.GetStart(), now),
@@ -134,6 +137,9 @@ func (s *Server) ReplaySubscription(ctx context.Context, req *notifyv1.ReplaySub
 	r, err := request(caller, "ReplaySubscription", req.GetRequestId(), req)
 	if err != nil {
 		return nil, err
+	}
+	if !req.GetFromTime().IsValid() {
+		return nil, fault.InvalidField("from_time", "this is not a time")
 	}
 	partner, id := subscriptionIDs(req.GetName())
 	sub, err := s.cfg.Subscriptions.Replay(ctx, r, owner(caller), partner, id, req.GetFromTime().AsTime(), s.cfg.Now())

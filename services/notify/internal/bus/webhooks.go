@@ -52,6 +52,9 @@ type Webhooks struct {
 	Retries []time.Duration
 	Now     func() time.Time
 	Log     *slog.Logger
+
+	// failing are the subscriptions whose receiver took nothing lately, by partner and id, as of the last look or note.
+	failing sync.Map
 }
 
 // Run serves all active webhooks until ctx ends.
@@ -81,6 +84,7 @@ func (w *Webhooks) Run(ctx context.Context) error {
 func (w *Webhooks) match(ctx context.Context, subs []subscription.Subscription, running map[string]context.CancelFunc, all *sync.WaitGroup) {
 	wanted := map[string]subscription.Subscription{}
 	for _, s := range subs {
+		w.failing.Store(s.Partner+"/"+s.ID, !s.FailingSince.IsZero())
 		wanted[fmt.Sprintf("%s/%s/%d/%d", s.Partner, s.ID, s.Round, s.UpdatedAt.UnixMicro())] = s
 	}
 	for key, stop := range running {
@@ -205,9 +209,11 @@ func (w *Webhooks) again(ctx context.Context, s subscription.Subscription, seeds
 
 func (w *Webhooks) note(ctx context.Context, s subscription.Subscription, o subscription.Outcome) error {
 	now := w.Now()
-	if o.Taken && s.FailingSince.IsZero() {
+	key := s.Partner + "/" + s.ID
+	if failing, _ := w.failing.Load(key); o.Taken && failing != true {
 		return nil
 	}
+	w.failing.Store(key, !o.Taken)
 	return w.Store.NoteWebhook(ctx, s.Partner, s.ID, now, func(s subscription.Subscription) subscription.Subscription {
 		switch {
 		case o.Taken:

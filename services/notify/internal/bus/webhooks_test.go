@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/platform/testkit"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/once"
@@ -70,17 +71,22 @@ func (r *receiver) took() int {
 type hooks struct {
 	*fortress
 	st *store.Store
+	db *sqldb.DB
 }
 
 func newHooks(t *testing.T) *hooks {
+	return newHooksAt(t, time.Now, []time.Duration{time.Millisecond, time.Millisecond})
+}
+
+func newHooksAt(t *testing.T, now func() time.Time, retries []time.Duration) *hooks {
 	db := testkit.OpenDB(t, "sqlite:"+filepath.Join(t.TempDir(), "n.db"))
 	if err := store.Migrate(t.Context(), db); err != nil {
 		t.Fatal(err)
 	}
-	h := &hooks{fortress: newFortress(t), st: store.New(db, Encode, func(string) {})}
+	h := &hooks{fortress: newFortress(t), st: store.New(db, Encode, func(string) {}), db: db}
 	w := &Webhooks{
-		Edge: h.edge, Store: h.st, Poster: senders.NewWebhooks(true), Retries: []time.Duration{time.Millisecond, time.Millisecond},
-		Seeds: func(context.Context, []subscription.KeyRef) ([][]byte, error) { return [][]byte{testSeed}, nil }, Now: time.Now, Log: discard,
+		Edge: h.edge, Store: h.st, Poster: senders.NewWebhooks(true), Retries: retries,
+		Seeds: func(context.Context, []subscription.KeyRef) ([][]byte, error) { return [][]byte{testSeed}, nil }, Now: now, Log: discard,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -181,6 +187,78 @@ func TestOneWebhookThatHangsOrFailsSlowsNoOther(t *testing.T) {
 	if strings.Contains(thin.bodies["1"], `"data"`) {
 		t.Errorf("a thin event has data: %s", thin.bodies["1"])
 	}
+}
+
+// An hour of 500, by the schedule of production: each event is tried at once and after about 5 s, 5 and 30 minutes, the other
+// webhook has each event as it comes, one can see since when the receiver fails, and afterwards it gets everything.
+func TestAWebhookThatAnswers500ForAnHourIsTriedOnScheduleAndSlowsNoOther(t *testing.T) {
+	clock := testkit.Clock(time.Now().Truncate(time.Second))
+	h := newHooksAt(t, clock.Now, subscription.Retries)
+	healthy := false
+	fails := newReceiver(t, func(string, int) int {
+		if healthy {
+			return 200
+		}
+		return 500
+	})
+	good := newReceiver(t, func(string, int) int { return 200 })
+	h.post("fails", fails.URL, false)
+	h.post("good", good.URL, false)
+	h.event("0")
+	tries := func(id string) int {
+		fails.mu.Lock()
+		defer fails.mu.Unlock()
+		return fails.tries[id]
+	}
+	settled := func(n int) bool {
+		return h.subCount(`SELECT COUNT(*) FROM deliveries WHERE event_id = '0' AND attempts = $1`, n) == 1
+	}
+	begun := clock.Now()
+	for i, at := range []time.Duration{0, 6 * time.Second, 6 * time.Minute, 40 * time.Minute} { // jitter adds up to a tenth
+		clock.Advance(at - clock.Now().Sub(begun))
+		h.eventually("the next try has failed", func() bool { return tries("0") == i+1 && settled(i+1) })
+	}
+	for _, id := range []string{"1", "2", "3"} {
+		clock.Advance(5 * time.Minute)
+		h.event(id)
+		h.eventually("the good one has each as it comes", func() bool { _, ok := good.body(id); return ok })
+		h.eventually("the bad one was asked", func() bool { return tries(id) >= 1 })
+	}
+	clock.Advance(begun.Add(time.Hour).Sub(clock.Now()))
+	s, err := h.st.Subscription(t.Context(), "acme", "fails")
+	if err != nil || s.State != subscription.Active || s.FailingSince.Before(begun.Add(-time.Second)) || s.FailingSince.After(begun.Add(time.Second)) {
+		t.Errorf("after an hour it is %s, failing since %s (begun %s), %v", s.State, s.FailingSince, begun, err)
+	}
+	if n := tries("0"); n != 4 {
+		t.Errorf("%d tries in an hour", n)
+	}
+	fails.mu.Lock()
+	healthy = true
+	fails.mu.Unlock()
+	clock.Advance(3 * time.Hour)
+	h.eventually("it gets everything", func() bool { return fails.took() == 4 && h.subCount(`SELECT COUNT(*) FROM deliveries`) == 0 })
+	h.eventually("it is not said to fail any more", func() bool {
+		s, err := h.st.Subscription(t.Context(), "acme", "fails")
+		return err == nil && s.FailingSince.IsZero()
+	})
+	if good.took() != 4 {
+		t.Errorf("the good one has %d", good.took())
+	}
+}
+
+func (r *receiver) body(id string) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, ok := r.bodies[id]
+	return b, ok
+}
+
+func (h *hooks) subCount(query string, args ...any) (n int) {
+	h.t.Helper()
+	if err := h.db.QueryRowContext(h.t.Context(), query, args...).Scan(&n); err != nil {
+		h.t.Fatal(err)
+	}
+	return n
 }
 
 func TestAWebhookThatIsGoneIsDisabledAndItsEventsWait(t *testing.T) {

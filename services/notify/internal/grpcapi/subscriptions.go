@@ -155,6 +155,9 @@ func (s *Server) subscriptionAnswer(ctx context.Context, sub subscription.Subscr
 		UpdateTime: timestamppb.New(sub.UpdatedAt), Content: notifyv1.EventContent_EVENT_CONTENT_FULL,
 		State: subscriptionStates[sub.State], DisableReason: sub.DisableReason,
 	}
+	if !sub.FailingSince.IsZero() {
+		out.FailingSince = timestamppb.New(sub.FailingSince)
+	}
 	if sub.Thin {
 		out.Content = notifyv1.EventContent_EVENT_CONTENT_THIN
 	}

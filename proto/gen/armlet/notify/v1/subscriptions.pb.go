@@ -335,7 +335,9 @@ type Subscription struct {
 	// Why it is DISABLED: WEBHOOK_GONE (the receiver answered 410) or WEBHOOK_FAILING (nothing was taken for five days).
 	DisableReason string `protobuf:"bytes,12,opt,name=disable_reason,json=disableReason,proto3" json:"disable_reason,omitempty"`
 	// When it was changed last.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// SINK_WEBHOOK: since when the receiver has taken nothing; unset while it takes what it gets.
+	FailingSince  *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=failing_since,json=failingSince,proto3" json:"failing_since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -457,6 +459,13 @@ func (x *Subscription) GetDisableReason() string {
 func (x *Subscription) GetUpdateTime() *timestamppb.Timestamp {
 	if x != nil {
 		return x.UpdateTime
+	}
+	return nil
+}
+
+func (x *Subscription) GetFailingSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.FailingSince
 	}
 	return nil
 }
@@ -2046,7 +2055,7 @@ const file_armlet_notify_v1_subscriptions_proto_rawDesc = "" +
 	"\xbaH\ar\x05\x10\x01\x18\xd0\x0fR\x03url\x12J\n" +
 	"\tsignature\x18\x02 \x01(\x0e2\".armlet.notify.v1.WebhookSignatureB\b\xbaH\x05\x82\x01\x02\x10\x01R\tsignature\x12\x1f\n" +
 	"\vpublic_keys\x18\x03 \x03(\tR\n" +
-	"publicKeys\"\xa1\x04\n" +
+	"publicKeys\"\xe2\x04\n" +
 	"\fSubscription\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
 	"\afilters\x18\x02 \x03(\tR\afilters\x12\x16\n" +
@@ -2064,7 +2073,8 @@ const file_armlet_notify_v1_subscriptions_proto_rawDesc = "" +
 	"\awebhook\x18\v \x01(\v2\x19.armlet.notify.v1.WebhookR\awebhook\x12%\n" +
 	"\x0edisable_reason\x18\f \x01(\tR\rdisableReason\x12;\n" +
 	"\vupdate_time\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"{\n" +
+	"updateTime\x12?\n" +
+	"\rfailing_since\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\ffailingSince\"{\n" +
 	"\rStartPosition\x12\x1e\n" +
 	"\tbeginning\x18\x01 \x01(\bH\x00R\tbeginning\x12\x12\n" +
 	"\x03now\x18\x02 \x01(\bH\x00R\x03now\x120\n" +
@@ -2243,21 +2253,22 @@ var file_armlet_notify_v1_subscriptions_proto_depIdxs = []int32{
 	2,  // 4: armlet.notify.v1.Subscription.state:type_name -> armlet.notify.v1.SubscriptionState
 	4,  // 5: armlet.notify.v1.Subscription.webhook:type_name -> armlet.notify.v1.Webhook
 	32, // 6: armlet.notify.v1.Subscription.update_time:type_name -> google.protobuf.Timestamp
-	32, // 7: armlet.notify.v1.StartPosition.time:type_name -> google.protobuf.Timestamp
-	0,  // 8: armlet.notify.v1.CreateSubscriptionRequest.sink:type_name -> armlet.notify.v1.Sink
-	1,  // 9: armlet.notify.v1.CreateSubscriptionRequest.content:type_name -> armlet.notify.v1.EventContent
-	6,  // 10: armlet.notify.v1.CreateSubscriptionRequest.start:type_name -> armlet.notify.v1.StartPosition
-	4,  // 11: armlet.notify.v1.CreateSubscriptionRequest.webhook:type_name -> armlet.notify.v1.Webhook
-	5,  // 12: armlet.notify.v1.ListSubscriptionsResponse.subscriptions:type_name -> armlet.notify.v1.Subscription
-	32, // 13: armlet.notify.v1.ReplaySubscriptionRequest.from_time:type_name -> google.protobuf.Timestamp
-	32, // 14: armlet.notify.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
-	21, // 15: armlet.notify.v1.ListDeadLettersResponse.dead_letters:type_name -> armlet.notify.v1.DeadLetter
-	32, // 16: armlet.notify.v1.StreamEventsResponse.event_time:type_name -> google.protobuf.Timestamp
-	17, // [17:17] is the sub-list for method output_type
-	17, // [17:17] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	32, // 7: armlet.notify.v1.Subscription.failing_since:type_name -> google.protobuf.Timestamp
+	32, // 8: armlet.notify.v1.StartPosition.time:type_name -> google.protobuf.Timestamp
+	0,  // 9: armlet.notify.v1.CreateSubscriptionRequest.sink:type_name -> armlet.notify.v1.Sink
+	1,  // 10: armlet.notify.v1.CreateSubscriptionRequest.content:type_name -> armlet.notify.v1.EventContent
+	6,  // 11: armlet.notify.v1.CreateSubscriptionRequest.start:type_name -> armlet.notify.v1.StartPosition
+	4,  // 12: armlet.notify.v1.CreateSubscriptionRequest.webhook:type_name -> armlet.notify.v1.Webhook
+	5,  // 13: armlet.notify.v1.ListSubscriptionsResponse.subscriptions:type_name -> armlet.notify.v1.Subscription
+	32, // 14: armlet.notify.v1.ReplaySubscriptionRequest.from_time:type_name -> google.protobuf.Timestamp
+	32, // 15: armlet.notify.v1.DeadLetter.create_time:type_name -> google.protobuf.Timestamp
+	21, // 16: armlet.notify.v1.ListDeadLettersResponse.dead_letters:type_name -> armlet.notify.v1.DeadLetter
+	32, // 17: armlet.notify.v1.StreamEventsResponse.event_time:type_name -> google.protobuf.Timestamp
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_armlet_notify_v1_subscriptions_proto_init() }

@@ -50,6 +50,10 @@ type ConsumerConfig struct {
 	DeadLetterSubject string
 	// Concurrency is how many events are handled at once, default 8. Events with the same Key never are.
 	Concurrency int
+	// Batch is how many events that are waiting at the same time may share a transaction, default 1. Each still takes effect
+	// once: when one of them fails, all are handled again one by one. Events are then handled by one goroutine whatever
+	// Concurrency is, because transactions of several events each could wait for each other crosswise.
+	Batch int
 	// AckWait is how long one event may take before another replica gets it; default 30 s.
 	AckWait time.Duration
 	// RetryMin and RetryMax bound the pause before a failed event comes again, which doubles each time; defaults 500 ms
@@ -86,6 +90,9 @@ func NewConsumer(cfg ConsumerConfig) *Consumer {
 	}
 	if cfg.Concurrency <= 0 {
 		cfg.Concurrency = 8
+	}
+	if cfg.Batch > 1 {
+		cfg.Concurrency = 1
 	}
 	if cfg.AckWait <= 0 {
 		cfg.AckWait = 30 * time.Second
@@ -173,16 +180,8 @@ func (c *Consumer) consume(ctx context.Context, consumer jetstream.Consumer, max
 	var left leftovers
 	var workers sync.WaitGroup
 	for i := range lanes {
-		lanes[i] = make(chan jetstream.Msg, laneLength)
-		workers.Go(func() {
-			for msg := range lanes[i] {
-				if ctx.Err() != nil {
-					left.add(msg)
-				} else {
-					c.receive(ctx, msg)
-				}
-			}
-		})
+		lanes[i] = make(chan jetstream.Msg, max(laneLength, c.cfg.Batch))
+		workers.Go(func() { c.work(ctx, lanes[i], &left) })
 	}
 	var err error
 	for err == nil && ctx.Err() == nil {
@@ -200,8 +199,35 @@ func (c *Consumer) consume(ctx context.Context, consumer jetstream.Consumer, max
 	return err
 }
 
+// work handles what comes on a lane until that is closed.
+func (c *Consumer) work(ctx context.Context, lane <-chan jetstream.Msg, left *leftovers) {
+	for msg := range lane {
+		if ctx.Err() != nil {
+			left.add(msg)
+			continue
+		}
+		msgs := []jetstream.Msg{msg}
+		for more := true; more && len(msgs) < c.cfg.Batch; {
+			select {
+			case next, ok := <-lane:
+				if more = ok; ok {
+					msgs = append(msgs, next)
+				}
+			default:
+				more = false
+			}
+		}
+		if len(msgs) > 1 && c.receiveAll(ctx, msgs) {
+			continue
+		}
+		for _, m := range msgs {
+			c.receive(ctx, m)
+		}
+	}
+}
+
 func (c *Consumer) pull(ctx context.Context, consumer jetstream.Consumer, lanes []chan jetstream.Msg, left *leftovers) error {
-	batch, err := consumer.Fetch(2*len(lanes), jetstream.FetchMaxWait(pullWait))
+	batch, err := consumer.Fetch(2*max(len(lanes), c.cfg.Batch), jetstream.FetchMaxWait(pullWait))
 	if err != nil {
 		return fmt.Errorf("pull: %w", err)
 	}

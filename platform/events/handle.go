@@ -19,12 +19,8 @@ import (
 
 // receive takes one message from delivery to acknowledgement.
 func (c *Consumer) receive(ctx context.Context, msg jetstream.Msg) {
-	// An event in hand is finished although the service stops, within a grace.
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.AckWait*9/10)
-	defer cancel()
-	stop := context.AfterFunc(ctx, func() { time.AfterFunc(shutdownGrace, cancel) })
-	defer stop()
-
+	work, done := c.grace(ctx)
+	defer done()
 	meta, err := msg.Metadata()
 	if err != nil {
 		c.cfg.Log.ErrorContext(work, "a message without JetStream metadata is dropped", "subject", msg.Subject(), "error", err)
@@ -35,15 +31,29 @@ func (c *Consumer) receive(ctx context.Context, msg jetstream.Msg) {
 		c.bury(work, msg, meta, err)
 		return
 	}
-	work, span := c.tracer.Start(ev.WithTrace(work), "process "+ev.Type, trace.WithSpanKind(trace.SpanKindConsumer),
-		trace.WithAttributes(attribute.String("messaging.system", "nats"), attribute.String("messaging.message.id", ev.ID),
-			attribute.String("messaging.consumer.group.name", c.cfg.Durable)))
+	work, span := c.span(work, ev)
 	defer span.End()
 
 	if err = c.handle(work, ev); err != nil {
 		span.SetStatus(codes.Error, err.Error())
 	}
 	c.conclude(work, msg, meta, ev, err)
+}
+
+// grace lets an event in hand be finished although the service stops.
+func (c *Consumer) grace(ctx context.Context) (work context.Context, done func()) {
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), c.cfg.AckWait*9/10)
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(shutdownGrace, cancel) })
+	return work, func() {
+		stop()
+		cancel()
+	}
+}
+
+func (c *Consumer) span(ctx context.Context, ev Event) (context.Context, trace.Span) {
+	return c.tracer.Start(ev.WithTrace(ctx), "process "+ev.Type, trace.WithSpanKind(trace.SpanKindConsumer),
+		trace.WithAttributes(attribute.String("messaging.system", "nats"), attribute.String("messaging.message.id", ev.ID),
+			attribute.String("messaging.consumer.group.name", c.cfg.Durable)))
 }
 
 // handle makes the effect and the inbox row in one transaction. A duplicate has its row already and makes no effect.

@@ -36,7 +36,7 @@ import (
 
 // world is what surrounds the service: auth's keys, and a NATS server that runs on the rendered configuration.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	signer jose.Signer
 	cfg    notify.Config
 	core   jetstream.JetStream
@@ -45,7 +45,9 @@ type world struct {
 
 const issuer = "https://auth.test"
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world { return newWorldOn(t, sqldb.SQLite) }
+
+func newWorldOn(t testing.TB, dialect sqldb.Dialect) *world {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -69,6 +71,9 @@ func newWorld(t *testing.T) *world {
 	w.cfg = notify.DefaultConfig()
 	w.cfg.Listen, w.cfg.HTTPListen = "127.0.0.1:0", "127.0.0.1:0"
 	w.cfg.DBURL = "sqlite:" + filepath.Join(dir, "notify.db")
+	if dialect == sqldb.Postgres {
+		w.cfg.DBURL = testkit.Postgres(t)
+	}
 	w.cfg.CodeKeyFile = filepath.Join(dir, "keys", "code.key")
 	w.cfg.TokenIssuer, w.cfg.JWKSURL = issuer, jwks.URL
 	w.cfg.NATSAccountsFile, w.cfg.NATSSettingsFile = filepath.Join(dir, "nats.conf"), filepath.Join(dir, "nats.json")
@@ -83,18 +88,18 @@ func newWorld(t *testing.T) *world {
 	w.cfg.NATSEdgeURL = "nats://edge:" + settings.EdgePassword + "@" + host
 	w.cfg.NATSSysURL = "nats://sys:" + settings.SystemPassword + "@" + host
 	w.core = testkit.JetStream(t, w.cfg.NATSURL)
-	w.payments(dir)
+	w.payments(dir, dialect)
 	return w
 }
 
-func write(t *testing.T, path, text string) {
+func write(t testing.TB, path, text string) {
 	t.Helper()
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func startNATS(t *testing.T, file string) (host string) {
+func startNATS(t testing.TB, file string) (host string) {
 	t.Helper()
 	opts, err := server.ProcessConfigFile(file)
 	if err != nil {
@@ -117,10 +122,14 @@ func startNATS(t *testing.T, file string) (host string) {
 }
 
 // payments is another service: a database with an outbox and its relay.
-func (w *world) payments(dir string) {
+func (w *world) payments(dir string, dialect sqldb.Dialect) {
 	w.t.Helper()
-	w.db = testkit.OpenDB(w.t, "sqlite:"+filepath.Join(dir, "payments.db"))
-	for _, statement := range strings.SplitAfter(events.Schema(sqldb.SQLite), ";\n") {
+	url := "sqlite:" + filepath.Join(dir, "payments.db")
+	if dialect == sqldb.Postgres {
+		url = testkit.Postgres(w.t)
+	}
+	w.db = testkit.OpenDB(w.t, url)
+	for _, statement := range strings.SplitAfter(events.Schema(dialect), ";\n") {
 		if strings.TrimSpace(statement) == "" {
 			continue
 		}
@@ -144,12 +153,14 @@ func (w *world) payments(dir string) {
 	})
 }
 
-func (w *world) pay(account string) {
+func (w *world) pay(account string) { w.payAmount(account, 1200) }
+
+func (w *world) payAmount(account string, minor int64) {
 	w.t.Helper()
 	err := w.db.InTx(w.t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 		subject := events.Subject{Mode: "live", Domain: "payments", Entity: "payment", Verb: "captured", Partner: "acme", ID: "p"}
 		ev, err := events.New("/services/payments", subject.String(), "payments/p", time.Now(), &paymentsv1.PaymentCaptured{
-			Payment: &paymentsv1.PaymentFacts{Account: "accounts/" + account, Amount: &typev1.Money{MinorUnits: 1200, CurrencyCode: "CNY"}},
+			Payment: &paymentsv1.PaymentFacts{Account: "accounts/" + account, Amount: &typev1.Money{MinorUnits: minor, CurrencyCode: "CNY"}},
 		}, ctx)
 		if err != nil {
 			return err

@@ -17,6 +17,9 @@ import (
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 )
 
+// eventBatch is how many events may share a transaction when they come fast: a commit costs more than what is in it.
+const eventBatch = 32
+
 // Inbox is where alerts go, and where it is remembered who wears what.
 type Inbox interface {
 	Deliver(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now time.Time) (alert.Alert, error)
@@ -38,6 +41,7 @@ func (s Source) consumer(stream, durable string, handle func(context.Context, *s
 	return events.NewConsumer(events.ConsumerConfig{
 		JetStream: s.JetStream, DB: s.DB, Log: s.Log, TracerProvider: s.Tracer,
 		Stream: stream, Durable: durable, Filters: filters, Handle: handle,
+		Batch: eventBatch,
 	})
 }
 

@@ -2,7 +2,6 @@ package challenge
 
 import (
 	"context"
-	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -11,6 +10,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/fault"
@@ -124,9 +124,8 @@ func (s *Service) BeginClaim(ctx context.Context, req request.ID, account string
 func (s *Service) claimable(ctx context.Context, uid wire.UID) (Device, []byte, error) {
 	d, err := s.devices.ByUID(ctx, uid)
 	if fault.KindOf(err) == fault.NotFound {
-		return Device{}, nil, nil
-	}
-	if err != nil {
+		d.Partner, d.Epoch = noPartner, 1 // the key is looked for all the same, for the time it takes
+	} else if err != nil {
 		return Device{}, nil, errTryAgain.WithCause(err)
 	}
 	master, err := s.keys.Master(ctx, d.Partner, int(d.Epoch))
@@ -135,6 +134,9 @@ func (s *Service) claimable(ctx context.Context, uid wire.UID) (Device, []byte, 
 	}
 	return d, master, err
 }
+
+// noPartner is no partner's id.
+const noPartner = "-"
 
 // strangerBinding stands in for a device that does not exist.
 func strangerBinding(uid wire.UID) (Binding, Device, []byte, error) {
@@ -146,30 +148,18 @@ func strangerBinding(uid wire.UID) (Binding, Device, []byte, error) {
 }
 
 // strangerKey is a public key whose private half nobody has; it only has to take as long to verify under as any other.
-func strangerKey(suite wire.Suite) []byte {
-	var key crypto.PublicKey
-	switch suite { //nolint:exhaustive // the others have none
-	case wire.SuiteP256:
-		private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			return nil
-		}
-		key = private.Public()
-	case wire.SuiteEd25519:
-		public, _, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			return nil
-		}
-		key = public
-	default:
-		return nil
+func strangerKey(suite wire.Suite) []byte { return strangerKeys()[suite] }
+
+var strangerKeys = sync.OnceValue(func() map[wire.Suite][]byte {
+	all := map[wire.Suite][]byte{}
+	if private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err == nil {
+		all[wire.SuiteP256], _ = private.PublicKey.Bytes()
 	}
-	credential, err := wire.NewCredential(key)
-	if err != nil {
-		return nil
+	if public, _, err := ed25519.GenerateKey(rand.Reader); err == nil {
+		all[wire.SuiteEd25519] = public
 	}
-	return credential.Bytes()
-}
+	return all
+})
 
 func bindingRequest(req request.ID) string {
 	sum := sha256.Sum256([]byte(req.Caller + "\x00" + req.ID))
@@ -275,9 +265,13 @@ func (s *Service) missClaim(ctx context.Context, c Claim, now time.Time) error {
 // authenticateClaim proves that the band answered under the pending binding. For a stranger it does the same work with a
 // key that nobody has.
 func (s *Service) authenticateClaim(ctx context.Context, c Claim, r wire.Response, authenticator []byte) (wire.SessionKeys, error) {
-	_, _, master, err := strangerBinding(c.UID)
-	if c.Device != "" {
-		master, err = s.keys.Master(ctx, c.Partner, int(c.Content.Epoch))
+	partner := c.Partner
+	if c.Device == "" {
+		partner = noPartner
+	}
+	master, err := s.keys.Master(ctx, partner, int(c.Content.Epoch))
+	if c.Device == "" {
+		_, _, master, err = strangerBinding(c.UID)
 	}
 	if fault.ReasonOf(err) == keys.ErrTainted.Reason {
 		return wire.SessionKeys{}, err

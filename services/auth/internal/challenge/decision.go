@@ -97,23 +97,21 @@ type Store interface {
 
 // moveMark holds a counter against the mark. It returns the reason why it does not count, or none and the moved mark.
 //
-// An authentic answer whose counter was passed already means that two devices share one key, unless it answers a
-// challenge older than the one that moved the mark: then it may merely have been late.
+// Only one challenge of a device is live at a time, so one that is older than the challenge whose answer moved the mark was
+// superseded, whatever the live store says; it may have been set back. An authentic answer to another one whose counter
+// was passed already means that two devices share one key.
 func moveMark(m Mark, counter uint32, issuedAt time.Time) (Mark, *fault.Error) {
 	if m.Clone != "" {
 		return m, ErrClone
 	}
-	if int64(counter) > m.HighWater {
-		m.HighWater = int64(counter)
-		if issuedAt.After(m.MovedBy) {
-			m.MovedBy = issuedAt
-		}
-		return m, nil
-	}
-	if issuedAt.Before(m.MovedBy) {
+	switch {
+	case issuedAt.Before(m.MovedBy):
 		return m, ErrSuperseded
+	case int64(counter) <= m.HighWater:
+		return m, ErrClone
 	}
-	return m, ErrClone
+	m.HighWater, m.MovedBy = int64(counter), issuedAt
+	return m, nil
 }
 
 // settle completes a decision with what only the mark can tell.

@@ -30,7 +30,7 @@ func TestTheMarkMovesForwardOnly(t *testing.T) {
 		"the first counter may be zero":              {Mark{HighWater: -1}, 0, 0, 0, ""},
 		"a higher counter moves it":                  {Mark{HighWater: 5, MovedBy: noon}, 6, 1, 6, ""},
 		"a gap is no reason":                         {Mark{HighWater: 5, MovedBy: noon}, 5000, 1, 5000, ""},
-		"a higher one counts even when it is late":   {Mark{HighWater: 5, MovedBy: noon.Add(time.Minute)}, 6, 1, 6, ""},
+		"a higher one to an older challenge too":     {Mark{HighWater: 5, MovedBy: noon.Add(time.Minute)}, 6, 1, 5, "CHALLENGE_SUPERSEDED"},
 		"the same counter is a copy":                 {Mark{HighWater: 5, MovedBy: noon}, 5, 1, 5, "CLONE_SUSPECTED"},
 		"a lower counter is a copy":                  {Mark{HighWater: 5, MovedBy: noon}, 1, 1, 5, "CLONE_SUSPECTED"},
 		"a lower one to an older challenge was late": {Mark{HighWater: 5, MovedBy: noon.Add(time.Minute)}, 4, 1, 5, "CHALLENGE_SUPERSEDED"},

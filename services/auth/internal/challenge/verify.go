@@ -77,9 +77,11 @@ const changesStood = 3
 func (s *Service) judge(ctx context.Context, ask lookup, c Challenge, r wire.Response, authenticator []byte, digest [32]byte, now time.Time,
 ) (Decision, error) {
 	d, err := c.stillUsable(ctx, ask)
-	if fault.KindOf(err) == fault.NotFound {
-		// Whoever asks about a device that is not there learns nothing, not even from the time it takes.
-		d, err = Device{Suite: c.Content.Suite, UID: c.UID}, s.pretend(c, r, authenticator)
+	gone := fault.KindOf(err) == fault.NotFound
+	if gone {
+		// Whoever asks about a device that is not there learns nothing, not even from the time it takes: all that follows is
+		// done for it too, under a key that nobody has.
+		d, err = Device{Suite: c.Content.Suite, UID: c.UID, PublicKey: strangerKey(c.Content.Suite)}, nil
 	}
 	if err != nil {
 		return Decision{}, err
@@ -94,6 +96,9 @@ func (s *Service) judge(ctx context.Context, ask lookup, c Challenge, r wire.Res
 	session, err := s.authenticate(ctx, c, d, r, authenticator)
 	if err != nil {
 		return Decision{}, err
+	}
+	if gone {
+		return Decision{}, ErrRejected
 	}
 	decision, err := s.decide(ctx, c, d, r, digest, session, now)
 	if err != nil {
@@ -140,6 +145,8 @@ func (s *Service) missed(ctx context.Context, c Challenge, now time.Time) error 
 func (s *Service) recorded(ctx context.Context, nonce wire.Nonce, state State, lost error) (d Decision, found bool, err error) {
 	d, found, err = s.store.Decision(ctx, nonce)
 	switch {
+	case err != nil && lost != nil:
+		return d, false, lost // what was missed first
 	case err != nil || found:
 		return d, found, err
 	case lost != nil:
@@ -233,24 +240,6 @@ func (s *Service) authenticate(ctx context.Context, c Challenge, d Device, r wir
 		return wire.SessionKeys{}, ErrRejected
 	}
 	return session, nil
-}
-
-// pretend takes as long as authenticate for a device that is not there, under a key that nobody has.
-func (s *Service) pretend(c Challenge, r wire.Response, authenticator []byte) error {
-	_, stranger, master, err := strangerBinding(c.UID)
-	if err != nil {
-		return err
-	}
-	session, err := SessionKeys(master, c.UID, stranger.Epoch, c.Content.Suite, c.Content.BindingID, c.BindNonce)
-	if err != nil {
-		return err
-	}
-	verifiers, err := Verifiers(c.Content.Suite, strangerKey(c.Content.Suite), session)
-	if err != nil {
-		return err
-	}
-	authentic(verifiers, c.UID, c.Content, r, authenticator)
-	return ErrRejected
 }
 
 // decide reads an authentic answer. Only the counter is left open, for settle.

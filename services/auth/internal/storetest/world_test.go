@@ -1,11 +1,13 @@
 package storetest
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +41,8 @@ type world struct {
 	service  *challenge.Service
 	taps     *offline.Service
 	policy   challenge.Policy
+	keyFile  string
+	sealed   *sealed
 	clock    *testkit.FakeClock
 	serial   uint64
 }
@@ -50,14 +54,30 @@ func newWorld(t testing.TB, db *sqldb.DB, l challenge.LiveStore) *world {
 	var err error
 	w.store, err = store.New(t.Context(), db, bus.Encode)
 	must(t, err)
-	kek, err := keys.OpenLocal(filepath.Join(t.TempDir(), "keyset.json"))
+	w.keyFile = filepath.Join(t.TempDir(), "keyset.json")
+	kek, err := keys.OpenLocal(w.keyFile)
 	must(t, err)
-	w.ring, err = keys.Open(t.Context(), w.store, kek, start)
+	w.sealed = &sealed{KEK: kek}
+	w.ring, err = keys.Open(t.Context(), w.store, w.sealed, start)
 	must(t, err)
 	_, err = partner.NewService(w.store, w.ring).Create(t.Context(), ask("CreatePartner"), "acme", "Acme Bands", start)
 	must(t, err)
 	w.use(l)
 	return w
+}
+
+// sealed keeps what was sealed, for tests that look for it or that sign as auth does.
+type sealed struct {
+	keys.KEK
+	mu  sync.Mutex
+	all [][]byte
+}
+
+func (s *sealed) Encrypt(plaintext, associatedData []byte) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.all = append(s.all, bytes.Clone(plaintext))
+	return s.KEK.Encrypt(plaintext, associatedData)
 }
 
 // use has the service go on with another live store, as after Redis was replaced.

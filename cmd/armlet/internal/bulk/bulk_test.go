@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,8 +21,10 @@ import (
 	"github.com/armlet-pay/armlet/cmd/armlet/internal/bulk"
 	"github.com/armlet-pay/armlet/cmd/armlet/internal/sandbox"
 	"github.com/armlet-pay/armlet/cmd/armlet/internal/suite"
+	"github.com/armlet-pay/armlet/platform/testkit"
 	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
 	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/sdk"
 )
 
 // registry is a real one, in the suite, which is reached through a relay that can be cut.
@@ -39,43 +40,52 @@ type registry struct {
 	uids   []string
 }
 
-var (
-	dir     string // of the suite that all tests use
-	running *suite.Suite
-	lots    atomic.Uint32
-)
+// shared is the suite that all tests use.
+var shared struct {
+	sync.Mutex
+	dir   string
+	suite *suite.Suite
+	lots  uint32
+}
 
-func TestMain(m *testing.M) { os.Exit(runTests(m)) }
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if shared.suite != nil {
+		if err := errors.Join(shared.suite.Stop(context.Background()), os.RemoveAll(shared.dir)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
 
-func runTests(m *testing.M) int {
-	var err error
-	if dir, err = os.MkdirTemp("", "armlet-bulk-"); err == nil {
-		running, err = suite.Start(context.Background(), suite.Options{Data: dir})
+// startSuite starts it when it is first needed, and returns a number for a lot.
+func startSuite(t *testing.T) (at sdk.Endpoints, dir string, lotNo uint32) {
+	t.Helper()
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.suite == nil {
+		var err error
+		shared.dir, err = os.MkdirTemp("", "armlet-bulk-") //nolint:usetesting // it outlives the test that needs it first
+		check(t, err)
+		shared.suite, err = suite.Start(context.Background(), suite.Options{Data: shared.dir, PortBase: testkit.PortBlock(t)})
+		check(t, err)
 	}
-	code := 1
-	if err == nil {
-		code = m.Run()
-		err = running.Stop(context.Background())
-	}
-	if err = errors.Join(err, os.RemoveAll(dir)); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	return code
+	shared.lots++
+	return shared.suite.Endpoints(), shared.dir, 500 + shared.lots
 }
 
 // newRegistry makes a listed lot, and writes a file of n devices, some of which will be refused.
 func newRegistry(t *testing.T, n int) *registry {
 	t.Helper()
-	no := 500 + lots.Add(1)
-	r := &registry{t: t, relay: newRelay(t, running.Endpoints().Devices), file: filepath.Join(t.TempDir(), "bands.csv"), lotNo: no}
+	at, dir, no := startSuite(t)
+	r := &registry{t: t, relay: newRelay(t, at.Devices), file: filepath.Join(t.TempDir(), "bands.csv"), lotNo: no}
 	var err error
-	r.direct, err = sandbox.Open(running.Endpoints(), dir)
+	r.direct, err = sandbox.Open(at, dir)
 	check(t, err)
 	t.Cleanup(func() { check(t, r.direct.Close()) })
-	through := running.Endpoints()
-	through.Devices = r.addr
-	relayed, err := sandbox.Open(through, dir)
+	at.Devices = r.addr
+	relayed, err := sandbox.Open(at, dir)
 	check(t, err)
 	t.Cleanup(func() { check(t, relayed.Close()) })
 	partner, err := relayed.RegisterPartner(t.Context())

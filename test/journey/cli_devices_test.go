@@ -14,6 +14,50 @@ import (
 	"github.com/armlet-pay/armlet/proto/wire"
 )
 
+// shell runs the command line against one suite.
+type shell struct {
+	t   *testing.T
+	dir string
+}
+
+func newShell(t *testing.T) shell {
+	t.Helper()
+	dir := t.TempDir()
+	d := up(t, dir)
+	t.Cleanup(func() {
+		if err := d.process.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return shell{t, dir}
+}
+
+// run wants the exit code, and a word of explanation with every one but 0.
+func (s shell) run(want int, args ...string) (out, errs string) {
+	s.t.Helper()
+	code, out, errs := armlet(s.t, append(args, "--data", s.dir, "--timeout", "2m")...)
+	if code != want || code != 0 && errs == "" {
+		s.t.Errorf("armlet %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, out, errs)
+	}
+	return out, errs
+}
+
+// json is run with -o json and exit code 0.
+func (s shell) json(args ...string) map[string]any {
+	s.t.Helper()
+	out, _ := s.run(0, append(args, "-o", "json")...)
+	return parseObject(s.t, out)
+}
+
+func parseObject(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var object map[string]any
+	if err := json.Unmarshal([]byte(text), &object); err != nil {
+		t.Fatalf("not JSON: %v\n%s", err, text)
+	}
+	return object
+}
+
 // bands writes a file of n rows of partner number 1, of which every hundredth is refused.
 func bands(t *testing.T, n int) (path string, uids []string) {
 	t.Helper()
@@ -37,29 +81,19 @@ func bands(t *testing.T, n int) (path string, uids []string) {
 // registry has exactly the file's bands, and the file of refused rows each of them once.
 func TestAnImportThatIsKilledGoesOn(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	d := up(t, dir)
-	defer func() { must(t, d.process.stop()) }()
-	run := func(want int, args ...string) map[string]any {
-		t.Helper()
-		code, out, errs := armlet(t, append(args, "--data", dir, "-o", "json")...)
-		var object map[string]any
-		if err := json.Unmarshal([]byte(out), &object); err != nil || code != want {
-			t.Fatalf("armlet %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, out, errs)
-		}
-		return object
-	}
-	run(0, "devices", "models", "create", "b1", "--name", "B1")
-	run(0, "devices", "lots", "create", "9", "--model", "b1", "--listed")
+	s := newShell(t)
+	s.run(0, "devices", "models", "create", "b1", "--name", "B1")
+	s.run(0, "devices", "lots", "create", "9", "--model", "b1", "--listed")
 	file, uids := bands(t, 6000)
 	for range 2 {
-		killed(t, "devices", "import", file, "--lot", "9", "--data", dir)
+		killed(t, "devices", "import", file, "--lot", "9", "--data", s.dir)
 	}
-	in := run(3, "devices", "import", file, "--lot", "9")["import"].(map[string]any) //nolint:forcetypeassert // the test may end here
+	out, _ := s.run(3, "devices", "import", file, "--lot", "9", "-o", "json")
+	in := parseObject(t, out)["import"].(map[string]any) //nolint:forcetypeassert // the test may end here
 	if in["created"] != "5940" || in["failed"] != "60" || in["state"] != "IMPORT_STATE_COMPLETE" {
 		t.Errorf("%v", in)
 	}
-	if lot := run(0, "devices", "lots", "get", "9"); lot["device_count"] != "5940" {
+	if lot := s.json("devices", "lots", "get", "9"); lot["device_count"] != "5940" {
 		t.Errorf("%v", lot)
 	}
 	text, err := os.ReadFile(strings.TrimSuffix(file, ".csv") + ".refused.csv")

@@ -43,7 +43,7 @@ func newShell(t *testing.T) shell {
 func (s shell) piped(in string, args ...string) (code int, stdout, stderr string) {
 	s.t.Helper()
 	var out, errs bytes.Buffer
-	code = cli.Main(append(args, "--data", s.dir), strings.NewReader(in), &out, &errs)
+	code = cli.Main(append(args, "--data", s.dir, "--timeout", "2m"), strings.NewReader(in), &out, &errs)
 	return code, out.String(), errs.String()
 }
 

@@ -48,6 +48,9 @@ type State struct {
 	// Reserved is above every counter the band has used. It is stored before the
 	// counters below it are used, so that a power cut never repeats one.
 	Reserved uint32 `json:"reserved"`
+	// Offline is the grant to pay without a connection, with what was paid under it. OfflineCounter counts such taps.
+	Offline        *Allowance `json:"offline,omitempty"`
+	OfflineCounter uint32     `json:"offline_counter,omitempty"`
 }
 
 // Band is a virtual band. It is safe for concurrent use; like a real one it
@@ -198,7 +201,15 @@ func (b *Band) Result(frame []byte) (wire.Result, error) {
 		if err := b.commit(nil); err != nil {
 			return wire.Result{}, err
 		}
-	case wire.OutcomeApproved, wire.OutcomeDeclined, wire.OutcomeStepUp, wire.OutcomeSuspended:
+	case wire.OutcomeApproved:
+		if result.Grant != nil {
+			next := b.state
+			next.Offline = &Allowance{Grant: *result.Grant}
+			if err := b.save(next); err != nil {
+				return wire.Result{}, err
+			}
+		}
+	case wire.OutcomeDeclined, wire.OutcomeStepUp, wire.OutcomeSuspended:
 		// These change nothing that the band keeps.
 	}
 	b.pending = nil
@@ -214,7 +225,7 @@ func (b *Band) Bound() (bound bool) {
 
 func (b *Band) commit(binding *Binding) error {
 	next := b.state
-	next.Binding = binding
+	next.Binding, next.Offline = binding, nil
 	return b.save(next)
 }
 

@@ -26,6 +26,7 @@ func TestTheOperatorsCommandsOfPayments(t *testing.T) {
 	t.Run("merchants and terminals", func(*testing.T) { merchantsByCommand(s) })
 	t.Run("limits", func(*testing.T) { limitsByCommand(s) })
 	t.Run("transfers", func(*testing.T) { transfersByCommand(s) })
+	t.Run("offline", func(*testing.T) { offlineByCommand(s) })
 	s.run(0, "settlements", "list")
 	none := "settlements/00000000-0000-0000-0000-000000000000"
 	s.run(3, "settlements", "get", none)
@@ -157,4 +158,35 @@ func transfersByCommand(s shell) {
 	s.run(2, "transfers", "import", file)
 	write("f-3,wallet/dave,suspense/CNY,2.005,CNY")
 	s.run(2, "transfers", "import", file)
+}
+
+func offlineByCommand(s shell) {
+	s.run(3, "offline", "refill", "--amount", "9999.00")
+	if left := s.json("offline", "refill", "--amount", "10.00"); fmt.Sprint(left["limit"]) != "1000" {
+		s.t.Errorf("refilled: %v", left)
+	}
+	s.run(0, "offline", "tap", "--fare", "4.00")
+	s.run(0, "offline", "tap", "--fare", "5.00")
+	s.run(3, "offline", "tap", "--fare", "2.00") // more than is left
+	s.run(2, "offline", "tap", "--fare", "0")
+	if out, _ := s.run(0, "offline", "submit"); strings.Count(out, "ACCEPTED") != 2 || strings.Count(out, "payments/") != 2 {
+		s.t.Errorf("submitted: %s", out)
+	}
+	if out, _ := s.run(0, "offline", "submit", "-o", "json"); strings.Count(out, "OFFLINE_TAP_STATUS_DUPLICATE") != 2 {
+		s.t.Errorf("again: %s", out)
+	}
+	file := filepath.Join(s.t.TempDir(), "taps.jsonl")
+	text, err := os.ReadFile(filepath.Join(s.dir, "offline-taps.jsonl"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	bad := strings.Replace(string(text), `"minorUnits":"400"`, `"minorUnits":"401"`, 1) + "{}\n"
+	if err := os.WriteFile(file, []byte(bad), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+	s.run(3, "offline", "submit", file) // the last line has no fare
+	s.run(2, "offline", "submit", file+"x")
+	if out, _ := s.run(0, "payments", "list"); !strings.Contains(out, "CNY 5.00") {
+		s.t.Errorf("listed: %s", out)
+	}
 }

@@ -39,6 +39,7 @@ func TestFourProcessesPassTheSameJourney(t *testing.T) {
 			w := newWorld(t, d)
 			tapAndPay(t, w)
 			payWithVoucher(t, w)
+			payOffline(t, w)
 			strangersStayOut(t, w)
 			if name == "SQLite" { // what NATS does is the same
 				isolated(t, w)

@@ -38,6 +38,8 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // fixture is auth with its real edge on SQLite, and a device registry in memory.
 type fixture struct {
+	keyFile  string
+	mint     *token.Mint
 	t        *testing.T
 	clock    *testkit.FakeClock
 	db       *sqldb.DB
@@ -63,13 +65,15 @@ func newFixture(t *testing.T) *fixture {
 	f.db = testkit.OpenDB(t, testkit.DBURL(t, sqldb.SQLite))
 	s, err := store.New(t.Context(), f.db, bus.Encode)
 	must(t, err)
-	kek, err := keys.OpenLocal(filepath.Join(t.TempDir(), "keyset.json"))
+	f.keyFile = filepath.Join(t.TempDir(), "keyset.json")
+	kek, err := keys.OpenLocal(f.keyFile)
 	must(t, err)
 	f.ring, err = keys.Open(t.Context(), s, kek, start)
 	must(t, err)
 	f.keys = keys.NewService(s, f.ring, keys.Schedule{Life: 30 * 24 * time.Hour, Ahead: 24 * time.Hour, Kept: 25 * time.Hour})
 	must(t, f.keys.Maintain(t.Context(), start))
 	partners, mint := partner.NewService(s, f.ring), token.NewMint(issuer, f.ring, s)
+	f.mint = mint
 	challenges := challenge.NewService(challenge.Config{
 		Devices: f.registry, Live: live.NewMemory(), Store: s, Claims: s, Denials: s, Keys: f.ring, Issuer: issuer, Life: time.Minute,
 		Policy: challenge.Policy{Offline: map[string]challenge.OfflineLimit{"CNY": {MaxTap: 500, Cumulative: 2000, MaxTaps: 5}}},

@@ -111,7 +111,7 @@ func startProcesses(t testing.TB, db func(dir, service string) string, set ...fu
 	must(t, err)
 	roots.AppendCertsFromPEM(pem)
 	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
-	return &deployment{at: s.at, operator: operator, dir: s.dir, options: []sdk.Option{sdk.WithTLS(config)}, transport: credentials.NewTLS(config)}
+	return &deployment{at: s.at, operator: operator, dir: s.dir, options: []sdk.Option{sdk.WithTLS(config)}, transport: credentials.NewTLS(config), parts: s}
 }
 
 // settings writes what NATS and the callout need.

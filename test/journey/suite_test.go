@@ -27,7 +27,8 @@ type deployment struct {
 	options  []sdk.Option
 	// transport is how a bare grpc connection is made; nil is clear text.
 	transport credentials.TransportCredentials
-	process   *process // the all-in-one program, nil for another deployment
+	process   *process   // the all-in-one program, nil for another deployment
+	parts     *processes // the four processes, nil for another deployment
 	dir       string
 }
 

@@ -60,6 +60,9 @@ type Caller struct {
 	Certificate string
 	// Limits are how many calls a minute a scope permits, where that is bounded. Do not change it.
 	Limits map[string]int
+	// Amounts are what one call may be worth at most, in minor units by scope and currency, where that is bounded. Do not
+	// change it.
+	Amounts map[string]map[string]int64
 	// Scopes are what the token grants. The slice is shared between calls: do not change it.
 	Scopes []string
 }

@@ -85,6 +85,8 @@ type claims struct {
 	Terminal  string         `json:"terminal"`
 	Mode      string         `json:"mode"`
 	Limits    map[string]int `json:"limits"`
+	// Amounts are by scope and currency.
+	Amounts map[string]map[string]int64 `json:"amounts"`
 	// Confirm binds the token to a client certificate (RFC 8705, section 3.1).
 	Confirm struct {
 		Certificate string `json:"x5t#S256"`
@@ -224,6 +226,7 @@ func (c *claims) caller() Caller {
 	return Caller{
 		Role: c.Role, ID: c.Subject, Partner: c.Partner, PartnerNo: c.PartnerNo, Account: c.Account, Merchant: c.Merchant,
 		Terminal: c.Terminal, Mode: c.Mode, Scopes: strings.Fields(c.Scope), Operator: c.Operator, Certificate: c.Confirm.Certificate, Limits: c.Limits,
+		Amounts: c.Amounts,
 	}
 }
 

@@ -49,7 +49,12 @@ func TestTheCommandLineSaysWhoMayWhat(t *testing.T) {
 	is(run(0, "grants", "suspend", "acme", "devices.provision", "--note", "odd"), "state", "GRANT_STATE_SUSPENDED")
 	is(run(0, "grants", "approve", "acme", "devices.provision"), "state", "GRANT_STATE_APPROVED")
 	run(2, "grants", "create", "acme", "devices.read", "--expires", "soon")
-	if all, _ := run(0, "grants", "list", "acme")["grants"].([]any); len(all) != 1 {
+	run(3, "grants", "create", "acme", "payments.read", "--max-amount", "CNY=500.00")
+	run(2, "grants", "create", "acme", "payments.initiate", "--max-amount", "CNY=5.001")
+	if limits, _ := run(0, "grants", "create", "acme", "payments.initiate", "--max-amount", "CNY=500.00")["limits"].(map[string]any); limits == nil {
+		t.Error("the grant has no limits")
+	}
+	if all, _ := run(0, "grants", "list", "acme")["grants"].([]any); len(all) != 2 {
 		t.Errorf("grants: %v", all)
 	}
 

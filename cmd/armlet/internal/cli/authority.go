@@ -75,11 +75,13 @@ type grantFlags struct {
 	sandbox bool
 	expires string
 	calls   uint32
+	amounts []string
 }
 
 func (f *grantFlags) on(c *cobra.Command) {
 	c.Flags().BoolVar(&f.sandbox, "sandbox", false, "in force for clients of mode test only")
 	c.Flags().StringVar(&f.expires, "expires", "", "when it ends: a time (RFC 3339), or in how long, such as 720h")
+	c.Flags().StringSliceVar(&f.amounts, "max-amount", nil, "of payments.initiate: the largest payment of a currency, such as CNY=500.00, as often as needed")
 	c.Flags().Uint32Var(&f.calls, "calls-per-minute", 0, "how many calls a minute it permits; 0 is without bound")
 }
 
@@ -88,8 +90,16 @@ func (f *grantFlags) read() (state authv1.GrantState, limits *authv1.GrantLimits
 	if f.sandbox {
 		state = authv1.GrantState_GRANT_STATE_SANDBOX
 	}
-	if f.calls > 0 {
+	if f.calls > 0 || len(f.amounts) > 0 {
 		limits = &authv1.GrantLimits{CallsPerMinute: f.calls}
+	}
+	for _, text := range f.amounts {
+		currency, amount, _ := strings.Cut(text, "=")
+		most, err := parseAmount(amount, currency)
+		if err != nil {
+			return state, nil, nil, err
+		}
+		limits.MaxAmounts = append(limits.MaxAmounts, most)
 	}
 	if f.expires == "" {
 		return state, limits, nil, nil

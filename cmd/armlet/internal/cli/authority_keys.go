@@ -143,7 +143,7 @@ func rows[T any](w io.Writer, head []string, all []T, row func(T) []string) {
 var (
 	partnerHead = []string{"PARTNER", "NAME", "NUMBER", "KEY EPOCH", "STATE"}
 	clientHead  = []string{"CLIENT", "OF", "MODE", "STATE", "KEYS"}
-	grantHead   = []string{"GRANT", "STATE", "ENDS", "CALLS/MIN", "REVISION"}
+	grantHead   = []string{"GRANT", "STATE", "ENDS", "CALLS/MIN", "LARGEST PAYMENT", "REVISION"}
 	keyHead     = []string{"KEY", "STATE", "SINCE", "MADE"}
 )
 
@@ -171,7 +171,11 @@ func grantRow(g *authv1.Grant) []string {
 	if n := g.GetLimits().GetCallsPerMinute(); n > 0 {
 		calls = fmt.Sprint(n)
 	}
-	return []string{g.GetName(), state(g.GetState().String(), "GRANT_STATE_"), end, calls, fmt.Sprint(g.GetRevision())}
+	amounts := make([]string, 0, len(g.GetLimits().GetMaxAmounts()))
+	for _, m := range g.GetLimits().GetMaxAmounts() {
+		amounts = append(amounts, money(m))
+	}
+	return []string{g.GetName(), state(g.GetState().String(), "GRANT_STATE_"), end, calls, either(strings.Join(amounts, ","), "-"), fmt.Sprint(g.GetRevision())}
 }
 
 func masterRow(k *authv1.MasterKey) []string {

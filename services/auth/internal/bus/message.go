@@ -1,6 +1,9 @@
 package bus
 
 import (
+	"maps"
+	"slices"
+
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
@@ -32,8 +35,11 @@ func GrantMessage(g partner.Grant) *authv1.Grant {
 	if !g.ExpiresAt.IsZero() {
 		out.ExpireTime = timestamppb.New(g.ExpiresAt)
 	}
-	if g.Limits != (partner.Limits{}) {
+	if !g.Limits.None() {
 		out.Limits = &authv1.GrantLimits{CallsPerMinute: uint32(g.Limits.CallsPerMinute)}
+		for _, currency := range slices.Sorted(maps.Keys(g.Limits.MaxAmounts)) {
+			out.Limits.MaxAmounts = append(out.Limits.MaxAmounts, &typev1.Money{MinorUnits: g.Limits.MaxAmounts[currency], CurrencyCode: currency})
+		}
 	}
 	return out
 }

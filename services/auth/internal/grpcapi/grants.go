@@ -32,7 +32,11 @@ func (s *Server) CreateGrant(ctx context.Context, in *authv1.CreateGrantRequest)
 	if rpc.CallerFrom(ctx).Role == rpc.RolePartner {
 		g.State = partner.Requested
 	}
-	if limits := limitsOf(in.GetLimits()); limits != nil {
+	limits, err := limitsOf(in.GetLimits())
+	if err != nil {
+		return nil, err
+	}
+	if limits != nil {
 		g.Limits = *limits
 	}
 	if g.ExpiresAt, err = expiryOf(in.GetExpireTime()); err != nil {
@@ -62,11 +66,22 @@ func (s *Server) ApplyGrantBundle(ctx context.Context, in *authv1.ApplyGrantBund
 	return out, nil
 }
 
-func limitsOf(in *authv1.GrantLimits) *partner.Limits {
+// limitsOf is nil for unset ones.
+func limitsOf(in *authv1.GrantLimits) (*partner.Limits, error) {
 	if in == nil {
-		return nil
+		return nil, nil //nolint:nilnil // they are optional
 	}
-	return &partner.Limits{CallsPerMinute: int(in.GetCallsPerMinute())}
+	limits := &partner.Limits{CallsPerMinute: int(in.GetCallsPerMinute())}
+	for _, m := range in.GetMaxAmounts() {
+		if _, twice := limits.MaxAmounts[m.GetCurrencyCode()]; twice || m.GetMinorUnits() <= 0 {
+			return nil, fault.InvalidField("limits.max_amounts", "give one positive amount for each currency")
+		}
+		if limits.MaxAmounts == nil {
+			limits.MaxAmounts = map[string]int64{}
+		}
+		limits.MaxAmounts[m.GetCurrencyCode()] = m.GetMinorUnits()
+	}
+	return limits, nil
 }
 
 // expiryOf is the zero time for an unset one.
@@ -114,8 +129,12 @@ func (s *Server) ApproveGrant(ctx context.Context, in *authv1.ApproveGrantReques
 	if err != nil {
 		return nil, err
 	}
+	limits, err := limitsOf(in.GetLimits())
+	if err != nil {
+		return nil, err
+	}
 	of, scope := grantParts(in.GetName())
-	g, err := s.partners.Approve(ctx, req, of, scope, grantStateOf[in.GetState()], limitsOf(in.GetLimits()), expiresAt, s.now())
+	g, err := s.partners.Approve(ctx, req, of, scope, grantStateOf[in.GetState()], limits, expiresAt, s.now())
 	return grantOr(g, hidePartner(err))
 }
 

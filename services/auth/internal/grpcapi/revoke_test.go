@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/rpc"
@@ -256,6 +257,49 @@ func TestAGrantIsAskedForTriedAndApproved(t *testing.T) {
 	want(t, err, fault.NotFound, "GRANT_NOT_FOUND")
 	_, err = op.ApproveGrant(ctx, &authv1.ApproveGrantRequest{Name: "partners/acme/grants/devices.read", RequestId: f.requestID()})
 	want(t, err, fault.NotFound, "GRANT_NOT_FOUND")
+}
+
+func TestAGrantOfPaymentsIsBoundedByAmounts(t *testing.T) {
+	f := newFixture(t)
+	c, ctx, op := f.partner("acme"), t.Context(), f.asOperator()
+	limits := func(money ...*typev1.Money) *authv1.GrantLimits {
+		return &authv1.GrantLimits{CallsPerMinute: 9, MaxAmounts: money}
+	}
+	cny := func(minor int64) *typev1.Money { return &typev1.Money{MinorUnits: minor, CurrencyCode: "CNY"} }
+	create := func(scope string, l *authv1.GrantLimits) (*authv1.Grant, error) {
+		return op.CreateGrant(ctx, &authv1.CreateGrantRequest{Parent: "partners/acme", Scope: scope, Limits: l, RequestId: f.requestID()})
+	}
+	for what, c := range map[string]struct {
+		scope string
+		l     *authv1.GrantLimits
+	}{
+		"of another scope": {"payments.read", limits(cny(1))}, "nothing": {"payments.initiate", limits(cny(0))},
+		"twice": {"payments.initiate", limits(cny(1), cny(2))}, "in no currency": {"payments.initiate", limits(&typev1.Money{MinorUnits: 1})},
+	} {
+		_, err := create(c.scope, c.l)
+		if e, ok := fault.As(err); !ok || e.Kind != fault.Invalid || !strings.HasPrefix(e.Field, "limits.max_amounts") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	g, err := create("payments.initiate", limits(&typev1.Money{MinorUnits: 7, CurrencyCode: "EUR"}, cny(500)))
+	must(t, err)
+	amounts := func() any { return payloadOf(t, f.tokenOf(c))["amounts"] }
+	wanted := map[string]any{"payments.initiate": map[string]any{"CNY": 500.0, "EUR": 7.0}}
+	if diff := cmp.Diff(wanted, amounts()); diff != "" || len(g.GetLimits().GetMaxAmounts()) != 2 {
+		t.Errorf("%v: %s", g, diff)
+	}
+	before := f.tokenOf(c)
+	g, err = op.ApproveGrant(ctx, &authv1.ApproveGrantRequest{Name: g.GetName(), Limits: limits(cny(300)), RequestId: f.requestID()})
+	must(t, err)
+	f.clock.Advance(time.Second)
+	if diff := cmp.Diff(map[string]any{"payments.initiate": map[string]any{"CNY": 300.0}}, amounts()); diff != "" || g.GetRevision() != 2 {
+		t.Errorf("%v: %s", g, diff)
+	}
+	_, err = f.as(before).GetPartner(ctx, &authv1.GetPartnerRequest{Name: "partners/acme"})
+	want(t, err, fault.Unauthenticated, "CALLER_UNKNOWN")
+	if kept, err := op.GetGrant(ctx, &authv1.GetGrantRequest{Name: g.GetName()}); err != nil || !proto.Equal(kept, g) {
+		t.Errorf("%v, %v", kept, err)
+	}
 }
 
 func TestEveryDecisionAboutWhoMayWhatIsOnRecord(t *testing.T) {

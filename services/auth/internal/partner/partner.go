@@ -58,6 +58,23 @@ const (
 // Limits bound what a grant permits; zero is no bound.
 type Limits struct {
 	CallsPerMinute int `json:"calls_per_minute"`
+	// MaxAmounts is the largest single payment in minor units by currency, of payments.initiate alone. When it has any, other
+	// currencies are not permitted.
+	MaxAmounts map[string]int64 `json:"max_amounts,omitempty"`
+}
+
+// None reports whether nothing is bounded.
+func (l Limits) None() bool { return l.CallsPerMinute == 0 && len(l.MaxAmounts) == 0 }
+
+// initiate is the scope under which partners create payments.
+const initiate = "payments.initiate"
+
+// fits refuses limits that mean nothing for a scope.
+func (l Limits) fits(scope string) error {
+	if len(l.MaxAmounts) > 0 && scope != initiate {
+		return fault.InvalidField("limits.max_amounts", "only the scope payments.initiate has amounts; leave them out")
+	}
+	return nil
 }
 
 // Grant allows a partner one scope.
@@ -130,6 +147,9 @@ func approve(old Grant, to State, limits *Limits, expiresAt time.Time) (Grant, e
 	}
 	old.State = to
 	if limits != nil {
+		if err := limits.fits(old.Scope); err != nil {
+			return Grant{}, err
+		}
 		old.Limits = *limits
 	}
 	if !expiresAt.IsZero() {

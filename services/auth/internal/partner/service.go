@@ -174,6 +174,9 @@ func (s *Service) Grant(ctx context.Context, req request.ID, g Grant, now time.T
 	if g.ended(now) {
 		return Grant{}, errEnded
 	}
+	if err := g.Limits.fits(g.Scope); err != nil {
+		return Grant{}, err
+	}
 	if g.State == "" {
 		g.State = Approved
 	}

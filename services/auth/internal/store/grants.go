@@ -3,7 +3,9 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -11,7 +13,7 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/request"
 )
 
-const grantColumns = `SELECT scope, state, expires_at, revision, calls_per_minute FROM grants`
+const grantColumns = `SELECT scope, state, expires_at, revision, calls_per_minute, max_amounts FROM grants`
 
 // UpdateGrant implements partner.Store.
 func (s *Store) UpdateGrant(ctx context.Context, req request.ID, owner, scope string, now time.Time,
@@ -30,11 +32,15 @@ func (s *Store) UpdateGrant(ctx context.Context, req request.ID, owner, scope st
 		if err != nil {
 			return next, err
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO grants (partner, scope, state, expires_at, revision, calls_per_minute, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7)
+		amounts, err := json.Marshal(next.Limits.MaxAmounts)
+		if err != nil {
+			return next, err
+		}
+		_, err = tx.ExecContext(ctx, `INSERT INTO grants (partner, scope, state, expires_at, revision, calls_per_minute, max_amounts, updated_at)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 			ON CONFLICT (partner, scope) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
-			revision = excluded.revision, calls_per_minute = excluded.calls_per_minute, updated_at = excluded.updated_at`,
-			owner, scope, string(next.State), optional(next.ExpiresAt), next.Revision, next.Limits.CallsPerMinute, now.UnixMicro())
+			revision = excluded.revision, calls_per_minute = excluded.calls_per_minute, max_amounts = excluded.max_amounts, updated_at = excluded.updated_at`,
+			owner, scope, string(next.State), optional(next.ExpiresAt), next.Revision, next.Limits.CallsPerMinute, string(amounts), now.UnixMicro())
 		if err != nil {
 			return next, err
 		}
@@ -58,8 +64,12 @@ func readGrant(ctx context.Context, q sqldb.Queryer, owner, scope string) (partn
 func scanGrant(row scanner, owner string) (partner.Grant, error) {
 	var g partner.Grant
 	var expires sql.NullInt64
-	if err := row.Scan(&g.Scope, &g.State, &expires, &g.Revision, &g.Limits.CallsPerMinute); err != nil {
+	var amounts string
+	if err := row.Scan(&g.Scope, &g.State, &expires, &g.Revision, &g.Limits.CallsPerMinute, &amounts); err != nil {
 		return partner.Grant{}, err
+	}
+	if err := json.Unmarshal([]byte(amounts), &g.Limits.MaxAmounts); err != nil {
+		return partner.Grant{}, fmt.Errorf("store: amounts of grant %s of %s: %w", g.Scope, owner, err)
 	}
 	g.Partner, g.ExpiresAt = owner, optionalTime(expires)
 	return g, nil

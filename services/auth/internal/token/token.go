@@ -49,6 +49,8 @@ type Claims struct {
 	OperatorRole string `json:"operator_role,omitempty"`
 	// Limits are the calls a minute that a scope permits, where that is bounded.
 	Limits map[string]int `json:"limits,omitempty"`
+	// Amounts are the largest single payment in minor units by scope and currency, where that is bounded.
+	Amounts map[string]map[string]int64 `json:"amounts,omitempty"`
 	// Confirm binds the token to the client's certificate (RFC 8705, section 3.1).
 	Confirm *Confirm `json:"cnf,omitempty"`
 	// RevocationsSeen is the number of the newest revocation when the token was decided on, and Handles name what it rests
@@ -140,6 +142,9 @@ func (m *Mint) client(c partner.Client, p partner.Partner, grants []partner.Gran
 				claims.Limits = map[string]int{}
 			}
 			claims.Limits[g.Scope] = g.Limits.CallsPerMinute
+		}
+		if len(g.Limits.MaxAmounts) > 0 {
+			claims.Amounts = map[string]map[string]int64{g.Scope: g.Limits.MaxAmounts} // one scope only has any
 		}
 		if !g.ExpiresAt.IsZero() { // the token does not outlive what it rests on
 			life = min(life, g.ExpiresAt.Sub(now))

@@ -52,6 +52,38 @@ func TestWhatEachCallerSeesOfAPayment(t *testing.T) {
 	}
 }
 
+func TestAPartnersGrantBoundsWhatItMayCharge(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	order := a.order()
+	for name, c := range map[string]struct {
+		amounts map[string]int64
+		want    codes.Code
+	}{
+		"no bound":            {nil, codes.OK},
+		"exactly as much":     {map[string]int64{"CNY": order.GetAmount().GetMinorUnits()}, codes.OK},
+		"one less":            {map[string]int64{"CNY": order.GetAmount().GetMinorUnits() - 1}, codes.ResourceExhausted},
+		"in another currency": {map[string]int64{"EUR": 1 << 40}, codes.ResourceExhausted},
+	} {
+		bounded := a.tokens["acme"]
+		if c.amounts != nil {
+			bounded.Amounts = map[string]map[string]int64{"payments.initiate": c.amounts}
+		}
+		a.tokens["acme"] = bounded
+		order.RequestId = uuid.NewString()
+		_, err := a.acme.CreatePayment(t.Context(), order)
+		if c.want == codes.OK {
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		} else {
+			wants{c.want, "GRANT_LIMIT_EXCEEDED"}.check(t, name, err)
+		}
+		bounded.Amounts = nil
+		a.tokens["acme"] = bounded
+	}
+}
+
 // Nobody but its creator confirms a payment, and a stranger does not even learn that it exists.
 func TestOnlyTheCreatorConfirms(t *testing.T) {
 	t.Parallel()

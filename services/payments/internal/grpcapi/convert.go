@@ -24,6 +24,7 @@ func fromCaller(c rpc.Caller) payment.Caller {
 	out := payment.Caller{
 		Role: payment.Role(c.Role), ID: c.ID, Partner: id(c.Partner), PartnerNo: c.PartnerNo,
 		Account: id(c.Account), Merchant: id(c.Merchant), Terminal: id(c.Terminal), Mode: payment.Live,
+		MaxAmounts: c.Amounts[scopeInitiate],
 	}
 	if c.Mode != "" {
 		out.Mode = payment.Mode(c.Mode)

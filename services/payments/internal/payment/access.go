@@ -30,6 +30,8 @@ type Caller struct {
 	// Merchant and Terminal are set for terminals.
 	Merchant, Terminal string
 	Mode               Mode
+	// MaxAmounts is the largest payment that a partner's grant permits, by currency; nil is no bound. Do not change it.
+	MaxAmounts map[string]int64
 }
 
 // Key names the party behind the caller, the same for each of its tokens. It owns what the party creates, and the ids of
@@ -85,6 +87,16 @@ func (c Caller) owns(p Payment) error {
 // notAllowed refuses something that the caller's role may never do.
 func notAllowed(format string, a ...any) error {
 	return fault.New(fault.PermissionDenied, "CALLER_NOT_ALLOWED", format, a...)
+}
+
+// withinGrant refuses a payment that is larger than the partner's grant permits, or in a currency that it does not name.
+func (c Caller) withinGrant(amount Money) error {
+	if c.MaxAmounts == nil || amount.Minor <= c.MaxAmounts[amount.Currency] {
+		return nil
+	}
+	return fault.New(fault.ResourceExhausted, "GRANT_LIMIT_EXCEEDED",
+		"the partner's grant permits payments of at most %d minor units of %s; ask the operator for more", c.MaxAmounts[amount.Currency], amount.Currency).
+		WithField("amount")
 }
 
 // runs says whether the caller may capture, void and refund: operators, and the terminals of the merchant.

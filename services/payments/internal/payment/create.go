@@ -158,6 +158,9 @@ func (s *Service) admit(ctx context.Context, c Caller, o Order) (Merchant, error
 	if err := c.mayOrder(o); err != nil {
 		return Merchant{}, err
 	}
+	if err := c.withinGrant(o.Amount); err != nil {
+		return Merchant{}, err
+	}
 	merchant, err := s.directory.Merchant(ctx, o.Merchant)
 	if err != nil {
 		return Merchant{}, err

@@ -683,8 +683,11 @@ type GrantLimits struct {
 	// How many calls a minute each process of a service takes from one client under this scope; 0 is no bound. More are RESOURCE_EXHAUSTED
 	// with reason GRANT_LIMIT_EXCEEDED.
 	CallsPerMinute uint32 `protobuf:"varint,1,opt,name=calls_per_minute,json=callsPerMinute,proto3" json:"calls_per_minute,omitempty"`
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	// Of payments.initiate only: the largest single payment that the partner may create, one for each currency. Payments in a currency that
+	// is not there are not permitted then; empty is no bound. More is RESOURCE_EXHAUSTED with reason GRANT_LIMIT_EXCEEDED.
+	MaxAmounts    []*v1.Money `protobuf:"bytes,2,rep,name=max_amounts,json=maxAmounts,proto3" json:"max_amounts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *GrantLimits) Reset() {
@@ -722,6 +725,13 @@ func (x *GrantLimits) GetCallsPerMinute() uint32 {
 		return x.CallsPerMinute
 	}
 	return 0
+}
+
+func (x *GrantLimits) GetMaxAmounts() []*v1.Money {
+	if x != nil {
+		return x.MaxAmounts
+	}
+	return nil
 }
 
 // Grant allows a partner one scope.
@@ -2334,9 +2344,11 @@ const file_armlet_auth_v1_partners_proto_rawDesc = "" +
 	" \x01(\x0e2\x1c.armlet.auth.v1.OperatorRoleR\foperatorRole\x12\x1a\n" +
 	"\bmerchant\x18\v \x01(\tR\bmerchant\x12\x1a\n" +
 	"\bterminal\x18\f \x01(\tR\bterminal\x12\x1a\n" +
-	"\brevision\x18\r \x01(\x03R\brevision\"B\n" +
+	"\brevision\x18\r \x01(\x03R\brevision\"\x84\x01\n" +
 	"\vGrantLimits\x123\n" +
-	"\x10calls_per_minute\x18\x01 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=R\x0ecallsPerMinute\"\xf1\x01\n" +
+	"\x10calls_per_minute\x18\x01 \x01(\rB\t\xbaH\x06*\x04\x18\xc0\x84=R\x0ecallsPerMinute\x12@\n" +
+	"\vmax_amounts\x18\x02 \x03(\v2\x15.armlet.type.v1.MoneyB\b\xbaH\x05\x92\x01\x02\x10\x10R\n" +
+	"maxAmounts\"\xf1\x01\n" +
 	"\x05Grant\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x120\n" +
@@ -2545,6 +2557,7 @@ var file_armlet_auth_v1_partners_proto_goTypes = []any{
 	(*ListGrantsResponse)(nil),       // 34: armlet.auth.v1.ListGrantsResponse
 	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
 	(v1.Mode)(0),                     // 36: armlet.type.v1.Mode
+	(*v1.Money)(nil),                 // 37: armlet.type.v1.Money
 }
 var file_armlet_auth_v1_partners_proto_depIdxs = []int32{
 	35, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
@@ -2556,28 +2569,29 @@ var file_armlet_auth_v1_partners_proto_depIdxs = []int32{
 	3,  // 6: armlet.auth.v1.Client.state:type_name -> armlet.auth.v1.ClientState
 	7,  // 7: armlet.auth.v1.Client.keys:type_name -> armlet.auth.v1.ClientKey
 	2,  // 8: armlet.auth.v1.Client.operator_role:type_name -> armlet.auth.v1.OperatorRole
-	4,  // 9: armlet.auth.v1.Grant.state:type_name -> armlet.auth.v1.GrantState
-	35, // 10: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
-	9,  // 11: armlet.auth.v1.Grant.limits:type_name -> armlet.auth.v1.GrantLimits
-	6,  // 12: armlet.auth.v1.ListPartnersResponse.partners:type_name -> armlet.auth.v1.Partner
-	1,  // 13: armlet.auth.v1.CreateClientRequest.role:type_name -> armlet.auth.v1.ClientRole
-	36, // 14: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
-	2,  // 15: armlet.auth.v1.CreateClientRequest.operator_role:type_name -> armlet.auth.v1.OperatorRole
-	8,  // 16: armlet.auth.v1.ListClientsResponse.clients:type_name -> armlet.auth.v1.Client
-	35, // 17: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
-	4,  // 18: armlet.auth.v1.CreateGrantRequest.state:type_name -> armlet.auth.v1.GrantState
-	9,  // 19: armlet.auth.v1.CreateGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
-	5,  // 20: armlet.auth.v1.ApplyGrantBundleRequest.bundle:type_name -> armlet.auth.v1.GrantBundle
-	10, // 21: armlet.auth.v1.ApplyGrantBundleResponse.grants:type_name -> armlet.auth.v1.Grant
-	4,  // 22: armlet.auth.v1.ApproveGrantRequest.state:type_name -> armlet.auth.v1.GrantState
-	9,  // 23: armlet.auth.v1.ApproveGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
-	35, // 24: armlet.auth.v1.ApproveGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
-	10, // 25: armlet.auth.v1.ListGrantsResponse.grants:type_name -> armlet.auth.v1.Grant
-	26, // [26:26] is the sub-list for method output_type
-	26, // [26:26] is the sub-list for method input_type
-	26, // [26:26] is the sub-list for extension type_name
-	26, // [26:26] is the sub-list for extension extendee
-	0,  // [0:26] is the sub-list for field type_name
+	37, // 9: armlet.auth.v1.GrantLimits.max_amounts:type_name -> armlet.type.v1.Money
+	4,  // 10: armlet.auth.v1.Grant.state:type_name -> armlet.auth.v1.GrantState
+	35, // 11: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	9,  // 12: armlet.auth.v1.Grant.limits:type_name -> armlet.auth.v1.GrantLimits
+	6,  // 13: armlet.auth.v1.ListPartnersResponse.partners:type_name -> armlet.auth.v1.Partner
+	1,  // 14: armlet.auth.v1.CreateClientRequest.role:type_name -> armlet.auth.v1.ClientRole
+	36, // 15: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
+	2,  // 16: armlet.auth.v1.CreateClientRequest.operator_role:type_name -> armlet.auth.v1.OperatorRole
+	8,  // 17: armlet.auth.v1.ListClientsResponse.clients:type_name -> armlet.auth.v1.Client
+	35, // 18: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
+	4,  // 19: armlet.auth.v1.CreateGrantRequest.state:type_name -> armlet.auth.v1.GrantState
+	9,  // 20: armlet.auth.v1.CreateGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
+	5,  // 21: armlet.auth.v1.ApplyGrantBundleRequest.bundle:type_name -> armlet.auth.v1.GrantBundle
+	10, // 22: armlet.auth.v1.ApplyGrantBundleResponse.grants:type_name -> armlet.auth.v1.Grant
+	4,  // 23: armlet.auth.v1.ApproveGrantRequest.state:type_name -> armlet.auth.v1.GrantState
+	9,  // 24: armlet.auth.v1.ApproveGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
+	35, // 25: armlet.auth.v1.ApproveGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
+	10, // 26: armlet.auth.v1.ListGrantsResponse.grants:type_name -> armlet.auth.v1.Grant
+	27, // [27:27] is the sub-list for method output_type
+	27, // [27:27] is the sub-list for method input_type
+	27, // [27:27] is the sub-list for extension type_name
+	27, // [27:27] is the sub-list for extension extendee
+	0,  // [0:27] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_partners_proto_init() }

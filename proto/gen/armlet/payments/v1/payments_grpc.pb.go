@@ -120,7 +120,7 @@ type PaymentsServiceClient interface {
 	// Safe to repeat with the same request_id: a voucher is reserved once.
 	// Reasons: MERCHANT_NOT_FOUND, MERCHANT_SUSPENDED, TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, AMOUNT_NOT_POSITIVE, DEVICE_NOT_FOUND, DEVICE_NOT_BOUND,
 	// DEVICE_SUSPENDED, CURRENCY_MISMATCH, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, LIMIT_EXCEEDED, CHALLENGE_BUSY, CHALLENGE_STORE_UNAVAILABLE,
-	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED. With a voucher also VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, VOUCHERS_UNAVAILABLE, VOUCHER_NOT_FOR_PAYMENTS (an
+	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED, GRANT_LIMIT_EXCEEDED (more than the partner's grant permits). With a voucher also VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, VOUCHERS_UNAVAILABLE, VOUCHER_NOT_FOR_PAYMENTS (an
 	// ENTITLEMENT), VOUCHER_COVERS_PRICE (nothing would be left to pay: redeem it with notify's RedeemVoucher), WEARER_UNKNOWN (whose band it is has not
 	// been heard of yet; repeat in a moment), and all that notify's VerifyVoucher lists, the first as the reason and all in the detail `reasons`.
 	CreatePayment(ctx context.Context, in *CreatePaymentRequest, opts ...grpc.CallOption) (*Payment, error)
@@ -660,7 +660,7 @@ type PaymentsServiceServer interface {
 	// Safe to repeat with the same request_id: a voucher is reserved once.
 	// Reasons: MERCHANT_NOT_FOUND, MERCHANT_SUSPENDED, TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, AMOUNT_NOT_POSITIVE, DEVICE_NOT_FOUND, DEVICE_NOT_BOUND,
 	// DEVICE_SUSPENDED, CURRENCY_MISMATCH, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, LIMIT_EXCEEDED, CHALLENGE_BUSY, CHALLENGE_STORE_UNAVAILABLE,
-	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED. With a voucher also VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, VOUCHERS_UNAVAILABLE, VOUCHER_NOT_FOR_PAYMENTS (an
+	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED, GRANT_LIMIT_EXCEEDED (more than the partner's grant permits). With a voucher also VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, VOUCHERS_UNAVAILABLE, VOUCHER_NOT_FOR_PAYMENTS (an
 	// ENTITLEMENT), VOUCHER_COVERS_PRICE (nothing would be left to pay: redeem it with notify's RedeemVoucher), WEARER_UNKNOWN (whose band it is has not
 	// been heard of yet; repeat in a moment), and all that notify's VerifyVoucher lists, the first as the reason and all in the detail `reasons`.
 	CreatePayment(context.Context, *CreatePaymentRequest) (*Payment, error)

@@ -1,0 +1,1 @@
+ALTER TABLE grants ADD COLUMN max_amounts TEXT NOT NULL DEFAULT 'null';

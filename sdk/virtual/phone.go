@@ -10,6 +10,7 @@ import (
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/proto/wire"
 	"github.com/armlet-pay/armlet/sdk"
 )
@@ -100,7 +101,7 @@ type Terminal struct {
 	Merchant string      // `merchants/{uuid}`
 }
 
-// Charge creates a payment for a band. The request id makes it safe to repeat.
+// Charge creates a payment for a band, with a voucher when the request has its code. The request id makes it safe to repeat.
 func (t *Terminal) Charge(ctx context.Context, band wire.UID, request *paymentsv1.CreatePaymentRequest) (*paymentsv1.Payment, error) {
 	request.Merchant = t.Merchant
 	request.Payer = &paymentsv1.CreatePaymentRequest_DeviceUid{DeviceUid: band.String()}
@@ -118,22 +119,34 @@ func (t *Terminal) Confirm(ctx context.Context, band *Band, payment *paymentsv1.
 // Redeem redeems a voucher. A voucher of an account is proved with the band, at
 // the terminal of the merchant whose 16-byte uuid is given.
 func (t *Terminal) Redeem(ctx context.Context, band *Band, code, requestID string) (*notifyv1.Redemption, error) {
-	seen, err := t.Client.Notify.VerifyVoucher(ctx, &notifyv1.VerifyVoucherRequest{Code: code})
+	assertion, err := t.assertion(ctx, band, code)
 	if err != nil {
 		return nil, err
 	}
-	redeem := &notifyv1.RedeemVoucherRequest{Code: code, RequestId: requestID}
-	if seen.GetAssertionRequired() {
-		decision, err := t.prove(ctx, band, seen)
-		if err != nil {
-			return nil, err
-		}
-		redeem.Assertion = decision.GetAssertion()
-		if err := deliver(band, decision.GetResultFrame()); err != nil {
-			return nil, err
-		}
+	return t.Client.Notify.RedeemVoucher(ctx, &notifyv1.RedeemVoucherRequest{Code: code, Assertion: assertion, RequestId: requestID})
+}
+
+// Reserve holds a voucher for a price, which may be nil where the voucher does not depend on it, as Redeem redeems one. A
+// payment with a voucher needs neither: it takes the code (see Charge).
+func (t *Terminal) Reserve(ctx context.Context, band *Band, code string, price *typev1.Money, requestID string) (*notifyv1.Redemption, error) {
+	assertion, err := t.assertion(ctx, band, code)
+	if err != nil {
+		return nil, err
 	}
-	return t.Client.Notify.RedeemVoucher(ctx, redeem)
+	return t.Client.Notify.ReserveVoucher(ctx, &notifyv1.ReserveVoucherRequest{Code: code, PurchaseAmount: price, Assertion: assertion, RequestId: requestID})
+}
+
+// assertion is the band's consent to a voucher, where that is asked for.
+func (t *Terminal) assertion(ctx context.Context, band *Band, code string) (string, error) {
+	seen, err := t.Client.Notify.VerifyVoucher(ctx, &notifyv1.VerifyVoucherRequest{Code: code})
+	if err != nil || !seen.GetAssertionRequired() {
+		return "", err
+	}
+	decision, err := t.prove(ctx, band, seen)
+	if err != nil {
+		return "", err
+	}
+	return decision.GetAssertion(), deliver(band, decision.GetResultFrame())
 }
 
 func (t *Terminal) prove(ctx context.Context, band *Band, seen *notifyv1.VerifyVoucherResponse) (*authv1.Decision, error) {

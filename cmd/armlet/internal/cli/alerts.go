@@ -21,7 +21,7 @@ import (
 
 func (a *app) alertsCommand() *cobra.Command {
 	c := &cobra.Command{Use: "alerts", Short: "Send alerts, watch an inbox, and see why an alert came or did not"}
-	c.AddCommand(a.alertsSend(), a.alertsList(), a.alertsWatch(), a.alertsExplain(), a.alertsPreferences())
+	c.AddCommand(a.alertsSend(), a.alertsList(), a.alertsWatch(), a.alertsExplain(), a.alertsPreferences(), a.alertTypesCommand(), a.alertTopicsCommand())
 	return c
 }
 

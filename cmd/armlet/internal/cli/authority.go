@@ -142,6 +142,15 @@ func (a *app) grantsCommand() *cobra.Command {
 	})
 	noteFlag(suspend, &note)
 	c.AddCommand(create, allow, suspend,
+		a.auth("bundle PARTNER BUNDLE", "Allow a partner all scopes of a bundle, basic or extended", func(ctx context.Context, auth authv1.AuthServiceClient, args []string) (proto.Message, error) {
+			bundle, ok := authv1.GrantBundle_value["GRANT_BUNDLE_"+strings.ToUpper(args[1])]
+			if !ok {
+				return nil, usageError{fmt.Errorf("a bundle is basic or extended, not %q", args[1])}
+			}
+			return auth.ApplyGrantBundle(ctx, &authv1.ApplyGrantBundleRequest{
+				Parent: named("partners/", args[0]), Bundle: authv1.GrantBundle(bundle), RequestId: sandbox.RequestID(),
+			})
+		}),
 		a.auth("list PARTNER", "List a partner's grants", func(ctx context.Context, auth authv1.AuthServiceClient, args []string) (proto.Message, error) {
 			return auth.ListGrants(ctx, &authv1.ListGrantsRequest{Parent: named("partners/", args[0])})
 		}),

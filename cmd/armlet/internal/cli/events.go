@@ -13,8 +13,8 @@ import (
 )
 
 func (a *app) eventsCommand() *cobra.Command {
-	c := &cobra.Command{Use: "events", Short: "Follow the events that a partner gets"}
-	c.AddCommand(append(a.subscriptionCommands(), a.eventsTail())...)
+	c := &cobra.Command{Use: "events", Short: "Follow the events that a partner gets, and publish its own"}
+	c.AddCommand(append(a.subscriptionCommands(), a.eventsTail(), a.eventTypesCommand(), a.eventsPublish())...)
 	return c
 }
 

@@ -15,8 +15,9 @@ import (
 )
 
 func (a *app) vouchersCommand() *cobra.Command {
-	c := &cobra.Command{Use: "vouchers", Short: "Issue, generate, verify, redeem and list vouchers"}
-	c.AddCommand(a.vouchersIssue(), a.vouchersGenerate(), a.vouchersVerify(), a.vouchersRedeem(), a.vouchersList())
+	c := &cobra.Command{Use: "vouchers", Short: "Open campaigns; issue, generate, assign, verify, redeem and list vouchers"}
+	c.AddCommand(a.vouchersIssue(), a.vouchersGenerate(), a.vouchersVerify(), a.vouchersRedeem(), a.vouchersList(), a.vouchersAssign(), a.campaignsCommand())
+	c.AddCommand(a.redemptionCommands()...)
 	return c
 }
 

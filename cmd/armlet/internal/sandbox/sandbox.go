@@ -41,7 +41,7 @@ const (
 // and what a maker of bands always needs.
 var Scopes = []string{
 	"devices.provision", "devices.read", "payments.initiate", "payments.read",
-	"alerts.send", "vouchers.issue", "vouchers.verify", "vouchers.redeem", "events.subscribe",
+	"alerts.send", "alerts.types", "vouchers.issue", "vouchers.verify", "vouchers.redeem", "events.subscribe", "events.publish", "presence.verify",
 }
 
 // Sandbox is the way to a running suite in each of the roles that a tap needs.

@@ -15,8 +15,10 @@ import (
 )
 
 const (
-	// watchPoll is how often a watcher looks for what other processes put into the log; its own process wakes it.
-	watchPoll = 20 * time.Millisecond
+	// watchPoll is how often a watcher looks for what other processes put into the log; its own process wakes it. After it has found
+	// something it looks sooner, since more may follow.
+	watchPoll      = 20 * time.Millisecond
+	watchPollAgain = 5 * time.Millisecond
 	// watchBeat is how often a watcher is told that it knows all.
 	watchBeat = 5 * time.Second
 	// watchAtOnce is how many devices, or entries of the log, are read at once.
@@ -29,7 +31,8 @@ type Feed interface {
 	Place(ctx context.Context) error
 	// Grown is closed when this process next gives an entry its place. Get it before reading the log.
 	Grown() <-chan struct{}
-	Log(ctx context.Context, after int64, limit int) ([]device.Entry, error)
+	// Changes lists what the entries of the log are about; of each it gives Subject, UID and Position.
+	Changes(ctx context.Context, after int64, limit int) ([]device.Entry, error)
 	LogHead(ctx context.Context) (device.Head, error)
 	Standings(ctx context.Context, after device.UID, limit int) ([]binding.Standing, error)
 	StandingsOf(ctx context.Context, uids []device.UID) ([]binding.Standing, error)
@@ -137,6 +140,7 @@ func (w *watch) tail(ctx context.Context) error {
 	}
 	beat := time.NewTicker(watchBeat)
 	defer beat.Stop()
+	poll := watchPoll
 	for synced := false; ; {
 		grown := w.cfg.Feed.Grown()
 		sent, err := w.follow(ctx)
@@ -154,7 +158,7 @@ func (w *watch) tail(ctx context.Context) error {
 		}
 		select {
 		case <-grown:
-		case <-time.After(watchPoll):
+		case <-time.After(poll):
 		case <-beat.C:
 			if goal, asOf, err = w.end(ctx); err != nil {
 				return err
@@ -179,7 +183,7 @@ func (w *watch) end(ctx context.Context) (goal int64, asOf time.Time, err error)
 // follow sends what the next entries of the log changed and returns how many there were. A thing that changed several times is
 // sent once, at its last entry: whoever goes on behind an earlier message finds it there.
 func (w *watch) follow(ctx context.Context) (int, error) {
-	entries, err := w.cfg.Feed.Log(ctx, w.at.position, watchAtOnce)
+	entries, err := w.cfg.Feed.Changes(ctx, w.at.position, watchAtOnce)
 	if err != nil || len(entries) == 0 {
 		return 0, err
 	}

@@ -91,12 +91,17 @@ func scanEntry(rows *sql.Rows) (device.Entry, error) {
 	copy(e.LogHash[:], logged)  // null until it has a place
 	copy(e.Previous[:], previous)
 	e.At = fromMicros(at)
-	if len(subject) == wire.UIDTextLen && !strings.Contains(subject, "/") {
-		e.UID, err = parseUID(subject)
-		return e, err
+	e.UID, e.Subject, err = parseSubject(subject)
+	return e, err
+}
+
+// parseSubject is the opposite of subjectText.
+func parseSubject(text string) (uid device.UID, subject string, err error) {
+	if len(text) == wire.UIDTextLen && !strings.Contains(text, "/") {
+		uid, err = parseUID(text)
+		return uid, "", err
 	}
-	e.Subject = subject
-	return e, nil
+	return uid, text, nil
 }
 
 // LogHead is the end of the log: how many entries have a place in it, and its hash.

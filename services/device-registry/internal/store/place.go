@@ -11,8 +11,9 @@ import (
 const (
 	// placeAtOnce is how many entries one transaction gives their places.
 	placeAtOnce = 2000
-	// placeGather is how long entries are gathered, so that many changes a second do not each cost a transaction more.
-	placeGather = 4 * time.Millisecond
+	// placeGather is the least time from one transaction to the next, in which entries gather, so that many changes a second do not
+	// each cost a transaction more. The first after a silence does not wait.
+	placeGather = 6 * time.Millisecond
 	// placeEvery is how often entries are looked for whose process ended before it gave them their places.
 	placeEvery = time.Second
 )
@@ -23,6 +24,7 @@ func (s *Store) KeepLog(ctx context.Context) error {
 	tick := time.NewTicker(placeEvery)
 	defer tick.Stop()
 	for {
+		began := time.Now()
 		if err := s.Place(ctx); err != nil {
 			return err
 		}
@@ -33,7 +35,7 @@ func (s *Store) KeepLog(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-time.After(placeGather):
+		case <-time.After(time.Until(began.Add(placeGather))):
 		case <-ctx.Done():
 			return nil
 		}
@@ -50,7 +52,7 @@ func (s *Store) Place(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			entries, err := s.entries(ctx, `e.position IS NULL ORDER BY e.subject, e.seq LIMIT $1`, placeAtOnce)
+			entries, err := unplaced(ctx, tx, placeAtOnce)
 			if n = len(entries); err != nil || n == 0 {
 				return err
 			}
@@ -71,6 +73,54 @@ func (s *Store) Place(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// unplaced are entries without a place, with what the log's hash is made of.
+func unplaced(ctx context.Context, tx *sqldb.Tx, limit int) ([]device.Entry, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT subject, seq, hash FROM audit_entries WHERE position IS NULL ORDER BY subject, seq LIMIT $1`, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var entries []device.Entry
+	for rows.Next() {
+		var e device.Entry
+		var subject string
+		var hash []byte
+		if err := rows.Scan(&subject, &e.Sequence, &hash); err != nil {
+			return nil, err
+		}
+		copy(e.Hash[:], hash)
+		if e.UID, e.Subject, err = parseSubject(subject); err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, rows.Err()
+}
+
+// Changes lists what the entries of the log are about whose positions are above after, at most limit of them. They have Subject, UID
+// and Position only.
+func (s *Store) Changes(ctx context.Context, after int64, limit int) ([]device.Entry, error) {
+	rows, err := s.read(ctx).QueryContext(ctx, `SELECT position, subject FROM audit_entries WHERE position > $1 ORDER BY position LIMIT $2`,
+		after, limit)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }()
+	var entries []device.Entry
+	for rows.Next() {
+		var e device.Entry
+		var subject string
+		if err := rows.Scan(&e.Position, &subject); err != nil {
+			return nil, err
+		}
+		if e.UID, e.Subject, err = parseSubject(subject); err != nil {
+			return nil, err
+		}
+		entries = append(entries, e)
+	}
+	return entries, rows.Err()
 }
 
 // changed wakes whoever waits for the log to grow.

@@ -43,7 +43,7 @@ func TestAnImportThatIsKilledAnywhereBringsExactlyItsFile(t *testing.T) {
 	}
 }
 
-func number(t *testing.T, variable string, small int) int {
+func number(t testing.TB, variable string, small int) int {
 	t.Helper()
 	text := os.Getenv(variable)
 	if text == "" {
@@ -76,7 +76,7 @@ func newKilled(t *testing.T, url string, rows int) *killed {
 	k := &killed{t: t, random: rand.New(rand.NewPCG(seed, 0)), server: startRegistry(t, url), wanted: map[string]string{}}
 	k.line = newLine(t, k.server.addr)
 	k.client = devicesv1.NewDeviceRegistryServiceClient(k.server.dial(k.line.Addr().String()))
-	k.setUp()
+	makeLot(t, k.client)
 	sum, all := sha256.New(), make([]*devicesv1.ImportRow, rows)
 	for i := range all {
 		all[i] = k.row()
@@ -90,18 +90,18 @@ func newKilled(t *testing.T, url string, rows int) *killed {
 	return k
 }
 
-// setUp makes the model and the lot, as soon as the registry is there.
-func (k *killed) setUp() {
-	k.t.Helper()
-	k.until(func(ctx context.Context) error {
-		_, err := k.client.CreateModel(ctx, &devicesv1.CreateModelRequest{
+// makeLot makes a model and a listed lot, as soon as the registry is there.
+func makeLot(t testing.TB, client devicesv1.DeviceRegistryServiceClient) {
+	t.Helper()
+	until(t, func(ctx context.Context) error {
+		_, err := client.CreateModel(ctx, &devicesv1.CreateModelRequest{
 			Parent: "partners/acme", ModelId: "w1", RequestId: "m",
 			Model: &devicesv1.Model{DisplayName: "W1", Suites: []devicesv1.Suite{devicesv1.Suite_SUITE_HMAC_SHA256, devicesv1.Suite_SUITE_AES_CMAC}},
 		})
 		return err
 	})
-	k.until(func(ctx context.Context) error {
-		_, err := k.client.CreateLot(ctx, &devicesv1.CreateLotRequest{
+	until(t, func(ctx context.Context) error {
+		_, err := client.CreateLot(ctx, &devicesv1.CreateLotRequest{
 			Parent: "partners/acme", LotNo: 9, Model: "partners/acme/models/w1", Suite: devicesv1.Suite_SUITE_HMAC_SHA256, KeyEpoch: 4, RequestId: "l",
 			Kind: devicesv1.LotKind_LOT_KIND_LISTED,
 		})
@@ -110,9 +110,9 @@ func (k *killed) setUp() {
 }
 
 // until repeats what may fail while the registry is away.
-func (k *killed) until(do func(ctx context.Context) error) {
-	k.t.Helper()
-	ctx, cancel := context.WithTimeout(k.t.Context(), time.Minute)
+func until(t testing.TB, do func(ctx context.Context) error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for {
 		err := do(ctx)
@@ -122,7 +122,7 @@ func (k *killed) until(do func(ctx context.Context) error) {
 		select {
 		case <-time.After(20 * time.Millisecond):
 		case <-ctx.Done():
-			k.t.Fatal(err)
+			t.Fatal(err)
 		}
 	}
 }
@@ -165,9 +165,9 @@ func (k *killed) run(kills int, killers []func()) {
 	}
 	slices.SortFunc(points, func(a, b point) int { return int(a.after) - int(b.after) })
 	for _, p := range points {
-		k.until(func(ctx context.Context) error { return k.stream(ctx, p.after, p.kill) })
+		until(k.t, func(ctx context.Context) error { return k.stream(ctx, p.after, p.kill) })
 	}
-	k.until(func(ctx context.Context) error { return k.stream(ctx, 0, nil) })
+	until(k.t, func(ctx context.Context) error { return k.stream(ctx, 0, nil) })
 	k.t.Logf("%d rows in %d chunks, killed %d times", k.header.GetExpectedRows(), len(k.chunks), len(points))
 }
 

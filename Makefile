@@ -79,11 +79,15 @@ check-proto: $(call tool,buf) ## the contract is formatted, follows its rules an
 	@PATH="$(CURDIR)/$(TOOLS):$$PATH" tools/breaking.sh
 
 .PHONY: check-gen
-check-gen: $(GENERATORS) ## the generated Go code is what the contract generates
+check-gen: $(GENERATORS) ## the generated code and the catalogue of events are what the contract generates
 	@tools/protodeps.sh
 	@echo "== generated code"
 	@tmp=$$(mktemp -d) && trap 'rm -rf "$$tmp"' EXIT && $(BUF) generate -o "$$tmp" && \
-		{ diff -r "$$tmp/proto/gen" proto/gen || { echo "proto/gen is not what proto/armlet generates: run make gen"; exit 1; }; }
+		{ diff -r "$$tmp/proto/gen" proto/gen || { echo "proto/gen is not what proto/armlet generates: run make gen"; exit 1; }; } && \
+		mkdir "$$tmp/docs" && cp docs/events.md "$$tmp/docs" && $(BUF) build -o "$$tmp/contract.binpb" && \
+		(cd tools && go run ./eventdocs "$$tmp/contract.binpb" "$$tmp/docs") && \
+		for f in events.md asyncapi.yaml events; do diff -r "$$tmp/docs/$$f" "docs/$$f" || bad=1; done; \
+		test -z "$$bad" || { echo "docs does not have the events that proto/armlet has: run make gen"; exit 1; }
 
 .PHONY: check-modules
 check-modules: ## every module builds, vets and is tidy on its own, without the workspace
@@ -117,10 +121,12 @@ bench: ## run every benchmark, print their figures as a table and leave them in 
 ##@ Change
 
 .PHONY: gen
-gen: $(GENERATORS) ## generate proto/gen from proto/armlet
+gen: $(GENERATORS) ## generate proto/gen and the catalogue of events from proto/armlet
 	@tools/protodeps.sh
 	@rm -rf bin/gen && $(BUF) generate -o bin/gen
-	@rm -rf proto/gen && mv bin/gen/proto/gen proto/gen && rm -rf bin/gen
+	@rm -rf proto/gen && mv bin/gen/proto/gen proto/gen
+	@$(BUF) build -o bin/gen/contract.binpb && (cd tools && go run ./eventdocs ../bin/gen/contract.binpb ../docs)
+	@rm -rf bin/gen
 
 .PHONY: fmt
 fmt: $(call tool,buf) ## format the Go code and the contract

@@ -65,7 +65,7 @@ var outside = map[layer][]string{
 		"buf.build/gen/go/bufbuild/protovalidate"},
 	fault:  {},
 	domain: {},
-	tool:   {},
+	tool:   {"google.golang.org/protobuf", "go.yaml.in/yaml/v3"}, // to read the contract and write documents
 }
 
 // authDomain is what the domain of auth may import too: there the rules are

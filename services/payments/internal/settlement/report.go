@@ -76,7 +76,7 @@ func number(n int64) string { return strconv.FormatInt(n, 10) }
 func kindOf(l ledger.StatementLine) Kind {
 	kind, _, _ := strings.Cut(l.Other, "/")
 	switch {
-	case kind == string(ledger.Settlement):
+	case kind == string(ledger.Settlement) && l.Amount < 0:
 		return KindPayout
 	case kind == string(ledger.Fee) && l.Amount < 0:
 		return KindFee

@@ -83,7 +83,7 @@ type Place struct {
 }
 
 // Sums are what happened to a merchant's ledger account, payouts aside. Whatever came from or went to another account than
-// one for fees counts as captured or refunded.
+// one for fees counts as captured or refunded; so does a payout that came back, which is paid out again.
 type Sums struct {
 	Captured, Refunded, Fees int64
 	// Count is how many captures and refunds there were.

@@ -66,7 +66,7 @@ const sides = `
 // FirstAfter implements settlement.Store.
 func (s *Store) FirstAfter(ctx context.Context, merchant string, p settlement.Place) (time.Time, bool, error) {
 	var at int64
-	err := s.db.QueryRowContext(ctx, `SELECT posted_at FROM (`+sides+`) AS e WHERE other NOT LIKE 'settlement/%' ORDER BY entry LIMIT 1`,
+	err := s.db.QueryRowContext(ctx, `SELECT posted_at FROM (`+sides+`) AS e WHERE moved > 0 OR other NOT LIKE 'settlement/%' ORDER BY entry LIMIT 1`,
 		ledger.ID(ledger.Merchant, merchant), placeMicros(p), p.Entry).Scan(&at)
 	if errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, false, nil
@@ -107,7 +107,7 @@ func (s *Store) Sum(ctx context.Context, merchant string, after, last settlement
 		CAST(COALESCE(SUM(CASE WHEN what = 'fee' THEN -moved END), 0) AS BIGINT),
 		CAST(COALESCE(SUM(CASE WHEN what = 'payout' THEN -moved END), 0) AS BIGINT),
 		COUNT(CASE WHEN what = 'other' THEN 1 END)
-		FROM (SELECT entry, moved, CASE WHEN other LIKE 'fee/%' THEN 'fee' WHEN other LIKE 'settlement/%' THEN 'payout' ELSE 'other' END AS what
+		FROM (SELECT entry, moved, CASE WHEN other LIKE 'fee/%' THEN 'fee' WHEN moved < 0 AND other LIKE 'settlement/%' THEN 'payout' ELSE 'other' END AS what
 			FROM (`+sides+`) AS sides) AS e WHERE entry <= $4`,
 		ledger.ID(ledger.Merchant, merchant), placeMicros(after), after.Entry, last.Entry).
 		Scan(&out.Captured, &out.Refunded, &out.Fees, &out.Payouts, &out.Count)

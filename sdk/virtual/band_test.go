@@ -210,6 +210,65 @@ func TestAPowerCutNeverRepeatsACounter(t *testing.T) {
 	}
 }
 
+// The power is cut at the n-th write, before or after flash has it, for every n that there is; the band goes on with what
+// flash holds.
+func TestAPowerCutAtAnyWriteNeverRepeatsACounter(t *testing.T) {
+	errCut := errors.New("the power was cut")
+	for cut := range 7 {
+		for _, written := range []bool{false, true} {
+			p, band := newPair(t, wire.SuiteHMAC)
+			var flash State
+			writes := 0
+			save := func(s State) error {
+				writes++
+				if writes-1 != cut {
+					flash = s
+					return nil
+				}
+				if written {
+					flash = s
+				}
+				return errCut
+			}
+			flash = band.state
+			band.Save = save
+			seen, cuts := map[uint32]bool{}, 0
+			for step := range 5 * counterBlock / 2 {
+				purpose, require := wire.PurposePay, wire.Require(0)
+				if flash.Binding == nil {
+					purpose, require = wire.PurposeClaim, wire.RequireGesture
+					band.Knock()
+				}
+				c, frame := p.challenge(purpose, require)
+				answer, err := band.Challenge(frame, nil)
+				if err == nil {
+					r := p.verify(c, answer)
+					if seen[r.Counter] {
+						t.Fatalf("cut at write %d (written: %t): counter %d was used twice", cut, written, r.Counter)
+					}
+					seen[r.Counter] = true
+					if purpose == wire.PurposeClaim {
+						_, err = band.Result(p.result(c, wire.OutcomeBound, r.Counter))
+					}
+				}
+				if errors.Is(err, errCut) || step%29 == 28 {
+					if err != nil {
+						cuts++
+					}
+					again, err := NewBand(flash)
+					must(t, err)
+					again.Save, band = save, again
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if cuts != 1 {
+				t.Fatalf("the power was cut %d times at write %d", cuts, cut)
+			}
+		}
+	}
+}
+
 func TestAFailedSaveKeepsTheAnswerInTheBand(t *testing.T) {
 	p, band := newPair(t, wire.SuiteHMAC)
 	band.Save = func(State) error { return errors.New("flash is worn out") }

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
@@ -89,23 +87,10 @@ func (a Allowance) decide(t wire.TerminalTap, worn bool) wire.Status {
 // Refill brings the band a grant to pay without a connection, up to an amount in
 // all; the wearer must wear it, and knock where it asks for that.
 func (p *Phone) Refill(ctx context.Context, amount *typev1.Money) error {
-	nobody, intent := make([]byte, 16), uuid.New() // a grant pays no merchant yet
-	challenge, err := p.Client.Auth.CreateChallenge(ctx, &authv1.CreateChallengeRequest{
-		Purpose: authv1.Purpose_PURPOSE_OFFLINE_REFILL, Subject: &authv1.CreateChallengeRequest_DeviceUid{DeviceUid: p.Band.UID().String()},
-		Amount: amount, MerchantUid: nobody, IntentUid: intent[:], Display: "Pay offline?", RequestId: intent.String(),
+	_, err := p.prove(ctx, p.Client, &authv1.CreateChallengeRequest{ // a grant pays no merchant yet
+		Purpose: authv1.Purpose_PURPOSE_OFFLINE_REFILL, Amount: amount, MerchantUid: make([]byte, 16), Display: "Pay offline?",
 	})
-	if err != nil {
-		return err
-	}
-	response, err := p.Relay(challenge.GetChallengeFrame(), challenge.GetPongKey())
-	if err != nil {
-		return err
-	}
-	decision, err := p.Client.Auth.VerifyResponse(ctx, &authv1.VerifyResponseRequest{Challenge: challenge.GetName(), ResponseFrame: response})
-	if err != nil {
-		return err
-	}
-	return p.Deliver(decision.GetResultFrame())
+	return err
 }
 
 // Gate is a terminal that takes taps without a connection, such as a turnstile,
@@ -118,9 +103,14 @@ type Gate struct {
 	Currency     string
 	// Now is the gate's clock; nil is time.Now.
 	Now func() time.Time
+	// Denied says which grants do not count any more, see [sdk.DenyList]; nil is none.
+	Denied func(wire.Alias) bool
 
 	taps int64
 }
+
+// ErrDenied is a tap with a grant that is on the deny-list.
+var ErrDenied = errors.New("virtual: the band's grant is on the deny-list")
 
 // ErrBandRefused is a tap that the band did not agree to.
 var ErrBandRefused = errors.New("virtual: the band refuses the tap")
@@ -151,6 +141,9 @@ func (g *Gate) Tap(band *Band, fare uint32) (*paymentsv1.SubmitOfflineTapsReques
 	}
 	if tap.Status != wire.StatusOK {
 		return nil, fmt.Errorf("%w: %s", ErrBandRefused, tap.Status)
+	}
+	if g.Denied != nil && g.Denied(tap.Alias) {
+		return nil, ErrDenied
 	}
 	g.taps++
 	return &paymentsv1.SubmitOfflineTapsRequest{

@@ -43,6 +43,48 @@ func (p *Phone) Claim(ctx context.Context) (*authv1.CompleteClaimResponse, error
 	return done, p.Deliver(done.GetResultFrame())
 }
 
+// Unbind gives the band up: it answers, the platform ends the binding, and the
+// band forgets it. The wearer must wear it and knock.
+func (p *Phone) Unbind(ctx context.Context) error {
+	_, err := p.prove(ctx, p.Client, &authv1.CreateChallengeRequest{
+		Purpose: authv1.Purpose_PURPOSE_UNBIND, MerchantUid: make([]byte, 16), Display: "Give up band?",
+	})
+	return err
+}
+
+// Prove has the band prove to a partner's own service that its wearer is there.
+// partner is connected with the partner's token (scope presence.verify), audience
+// names its service and intent what it is for. The assertion is for
+// [sdk.PresenceVerifier].
+func (p *Phone) Prove(ctx context.Context, partner *sdk.Client, audience, intent uuid.UUID, display string) (assertion string, err error) {
+	decision, err := p.prove(ctx, partner, &authv1.CreateChallengeRequest{
+		Purpose: authv1.Purpose_PURPOSE_PRESENCE, MerchantUid: audience[:], IntentUid: intent[:], Display: display,
+	})
+	return decision.GetAssertion(), err
+}
+
+// prove asks for a challenge, relays it and brings the band the result.
+func (p *Phone) prove(ctx context.Context, client *sdk.Client, in *authv1.CreateChallengeRequest) (*authv1.Decision, error) {
+	request := uuid.New()
+	if in.IntentUid == nil {
+		in.IntentUid = request[:]
+	}
+	in.Subject, in.RequestId = &authv1.CreateChallengeRequest_DeviceUid{DeviceUid: p.Band.UID().String()}, request.String()
+	challenge, err := client.Auth.CreateChallenge(ctx, in)
+	if err != nil {
+		return nil, err
+	}
+	response, err := p.Relay(challenge.GetChallengeFrame(), challenge.GetPongKey())
+	if err != nil {
+		return nil, err
+	}
+	decision, err := client.Auth.VerifyResponse(ctx, &authv1.VerifyResponseRequest{Challenge: challenge.GetName(), ResponseFrame: response})
+	if err != nil {
+		return nil, err
+	}
+	return decision, p.Deliver(decision.GetResultFrame())
+}
+
 // Relay carries a challenge to the band and its response back. The pong key comes
 // with the challenge and answers distance rounds; it may be nil where none are asked for.
 func (p *Phone) Relay(challenge, pongKey []byte) ([]byte, error) {

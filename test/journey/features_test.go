@@ -2,15 +2,18 @@ package journey
 
 import (
 	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
 	"testing"
 
 	"github.com/google/uuid"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/structpb"
 
-	"github.com/armlet-pay/armlet/platform/rpc"
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	"github.com/armlet-pay/armlet/sdk"
 	"github.com/armlet-pay/armlet/sdk/virtual"
 )
 
@@ -84,29 +87,42 @@ func TestAPartnerBuildsAFeatureOfItsOwn(t *testing.T) {
 	w.provesPresence(phone)
 }
 
-// provesPresence has the band answer the partner's own challenge, and checks the assertion with nothing but the published keys.
+// provesPresence has the band answer the partner's own challenge, which the partner verifies with nothing but the published
+// keys; then the wearer gives the band up.
 func (w *world) provesPresence(phone *virtual.Phone) {
 	t, ctx := w.t, callCtx(w.t)
 	audience, intent := uuid.New(), uuid.New()
-	challenge, err := w.partner.Auth.CreateChallenge(ctx, &authv1.CreateChallengeRequest{
-		Purpose: authv1.Purpose_PURPOSE_PRESENCE, Subject: &authv1.CreateChallengeRequest_DeviceUid{DeviceUid: phone.Band.UID().String()},
-		MerchantUid: audience[:], IntentUid: intent[:], Display: "Here?", RequestId: id(),
-	})
-	must(t, err)
 	phone.Band.Knock()
-	response, err := phone.Relay(challenge.GetChallengeFrame(), challenge.GetPongKey())
+	assertion, err := phone.Prove(ctx, w.partner, audience, intent, "Here?")
 	must(t, err)
-	decision, err := w.partner.Auth.VerifyResponse(ctx, &authv1.VerifyResponseRequest{Challenge: challenge.GetName(), ResponseFrame: response})
+	door := &sdk.PresenceVerifier{Keys: &sdk.KeySet{URL: w.d.at.JWKSURL}, Issuer: w.issuer(), Partner: w.name}
+	who, err := door.Verify(ctx, assertion)
 	must(t, err)
-	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: w.d.at.TokenURL, Audience: "armlet", KeysURL: w.d.at.JWKSURL})
-	payload, err := verifier.VerifyJWS(ctx, decision.GetAssertion(), "armlet-assertion+jwt")
-	must(t, err)
-	var claims struct {
-		Purpose string `json:"purpose"`
-		Intent  string `json:"intent"`
+	if who.Intent != intent.String() || who.Audience != audience.String() || who.Device != w.name+"/devices/"+phone.Band.UID().String() || who.Assurance < 1 {
+		t.Errorf("there is %+v", who)
 	}
-	must(t, json.Unmarshal(payload, &claims))
-	if claims.Purpose != "PRESENCE" || claims.Intent != intent.String() {
-		t.Errorf("the assertion says %s", payload)
+	if _, err := door.Verify(ctx, assertion); !errors.Is(err, sdk.ErrPresence) {
+		t.Errorf("the same assertion once more: %v", err)
 	}
+	phone.Band.Knock()
+	must(t, phone.Unbind(ctx))
+	if phone.Band.Bound() {
+		t.Error("the band did not forget its wearer")
+	}
+	phone.Band.Knock()
+	_, err = phone.Prove(ctx, w.partner, audience, uuid.New(), "Here?")
+	wantRefused(t, err, codes.FailedPrecondition, "DEVICE_NOT_BOUND")
+}
+
+// issuer is what auth calls itself.
+func (w *world) issuer() string {
+	w.t.Helper()
+	resp, err := http.Get(strings.TrimSuffix(w.d.at.JWKSURL, "jwks.json") + "oauth-authorization-server")
+	must(w.t, err)
+	defer resp.Body.Close()
+	var document struct {
+		Issuer string `json:"issuer"`
+	}
+	must(w.t, json.NewDecoder(resp.Body).Decode(&document))
+	return document.Issuer
 }

@@ -287,7 +287,8 @@ func TestThreatClonedBand(t *testing.T) {
 
 func TestThreatCounterRollback(t *testing.T) {
 	// A band reserves counters in flash before it uses them. Its power is cut before and after each write, and it goes on with
-	// what flash holds. The virtual band of the SDK is put through the same in sdk/virtual.
+	// what flash holds. The virtual band of the SDK is put through the same in sdk/virtual,
+	// TestAPowerCutAtAnyWriteNeverRepeatsACounter.
 	w := threat(t)
 	b := w.bound(wire.SuiteCMAC, "accounts/ann")
 	const block = 3

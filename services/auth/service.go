@@ -49,6 +49,9 @@ const clonesEvery = 5 * time.Second
 // just replaced, which its verifiers go on to believe, or tainted, which they do not.
 const keysEvery = 2 * time.Second
 
+// refusalsEvery is how often it is put on record how many tokens were refused.
+const refusalsEvery = 5 * time.Second
+
 // calloutReconnect is how long the connection that decides on partners' connections waits between two attempts.
 const calloutReconnect = 100 * time.Millisecond
 
@@ -203,6 +206,7 @@ func (b *builder) serve(context.Context) error {
 		audiences = append(audiences, cfg.HTTPSURL+grpcapi.TokenPath)
 	}
 	endpoint := token.NewEndpoint(b.store, mint, audiences...)
+	b.workers = append(b.workers, run.Worker{Name: "refusals", Run: func(ctx context.Context) error { return b.recordRefusals(ctx, endpoint) }})
 	b.http = grpcapi.NewHTTP(endpoint, b.ring, revocation.NewFeed(b.store),
 		grpcapi.Addresses{Issuer: cfg.TokenIssuer, URL: cfg.httpURL(), MTLS: cfg.HTTPSURL}, env.Log, env.Now)
 	b.tokens = rpc.NewJWTVerifier(rpc.JWTConfig{
@@ -305,6 +309,26 @@ func (b *builder) maintainKeys(ctx context.Context) error {
 			b.env.Log.WarnContext(ctx, "the signing keys could not be looked after; it is tried again", "error", err)
 		}
 	}
+}
+
+// recordRefusals puts on record how many tokens were refused, and what is left when the service stops.
+func (b *builder) recordRefusals(ctx context.Context, endpoint *token.Endpoint) error {
+	tick := time.NewTicker(refusalsEvery)
+	defer tick.Stop()
+	for going := true; going; {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			going = false
+		}
+		write, cancel := context.WithTimeout(context.WithoutCancel(ctx), refusalsEvery)
+		err := b.store.RecordAudit(write, b.env.Now(), endpoint.Refused()...)
+		cancel()
+		if err != nil {
+			b.env.Log.WarnContext(ctx, "refused tokens could not be put on record", "error", err)
+		}
+	}
+	return nil
 }
 
 // settleClones tells the registry of copies of bands until it has heard of all.

@@ -45,6 +45,8 @@ type fixture struct {
 	db       *sqldb.DB
 	ring     *keys.Ring
 	keys     *keys.Service
+	store    *store.Store
+	endpoint *token.Endpoint
 	registry *storetest.Registry
 	taps     *offline.Service
 	server   *rpc.Server
@@ -78,7 +80,8 @@ func newFixture(t *testing.T) *fixture {
 		Devices: f.registry, Live: live.NewMemory(), Store: s, Claims: s, Denials: s, Keys: f.ring, Issuer: issuer, Life: time.Minute,
 		Policy: challenge.Policy{Offline: map[string]challenge.OfflineLimit{"CNY": {MaxTap: 500, Cumulative: 2000, MaxTaps: 5}}},
 	})
-	h := grpcapi.NewHTTP(token.NewEndpoint(s, mint, issuer, issuer+grpcapi.TokenPath), f.ring, revocation.NewFeed(s), grpcapi.Addresses{Issuer: issuer, URL: issuer}, slog.New(slog.DiscardHandler), f.clock.Now)
+	f.store, f.endpoint = s, token.NewEndpoint(s, mint, issuer, issuer+grpcapi.TokenPath)
+	h := grpcapi.NewHTTP(f.endpoint, f.ring, revocation.NewFeed(s), grpcapi.Addresses{Issuer: issuer, URL: issuer}, slog.New(slog.DiscardHandler), f.clock.Now)
 	f.http = httptest.NewServer(h)
 	t.Cleanup(f.http.Close)
 	f.server, err = rpc.NewServer(rpc.ServerConfig{

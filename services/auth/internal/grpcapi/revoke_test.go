@@ -346,6 +346,50 @@ func TestEveryDecisionAboutWhoMayWhatIsOnRecord(t *testing.T) {
 	}
 }
 
+func TestSessionsAndRefusedTokensAreOnRecord(t *testing.T) {
+	f := newFixture(t)
+	c, ctx, op := f.partner("acme", "devices.read"), t.Context(), f.asOperator()
+	head, err := op.VerifyAudit(ctx, &authv1.VerifyAuditRequest{})
+	must(t, err)
+	session, err := op.CreateWearerSession(ctx, &authv1.CreateWearerSessionRequest{Account: "accounts/ann"})
+	must(t, err)
+	f.terminal()
+	stranger := newClient(t, "nobody")
+	thief := newClient(t, c.id) // with a key of its own
+	for range 3 {
+		f.post(form(thief.assertion(f, nil)))
+		f.post(form(stranger.assertion(f, nil)))
+	}
+	bad := form(c.assertion(f, nil))
+	bad.Set("scope", "payments.read")
+	f.post(bad)
+	must(t, f.store.RecordAudit(ctx, f.clock.Now(), f.endpoint.Refused()...))
+	must(t, f.store.RecordAudit(ctx, f.clock.Now(), f.endpoint.Refused()...)) // nothing is left
+	list, err := op.ListAuditEntries(ctx, &authv1.ListAuditEntriesRequest{AfterSequence: head.GetLastSequence()})
+	must(t, err)
+	var got []string
+	for _, e := range list.GetAuditEntries() {
+		got = append(got, e.GetActor()+" "+e.GetAction()+" "+e.GetSubject()+" "+e.GetDetail())
+		if strings.Contains(e.GetDetail(), session.GetAccessToken()) {
+			t.Error("the record holds a token")
+		}
+	}
+	wanted := []string{
+		"operator/operator session.created accounts/ann " + session.GetName(), "operator/operator session.created terminals/00000000000000aa",
+		"auth token.refused clients/- 3 × INVALID_CLIENT", "auth token.refused clients/acme-backend 1 × INVALID_SCOPE",
+		"auth token.refused clients/acme-backend 3 × INVALID_CLIENT",
+	}
+	if len(got) == len(wanted) {
+		got[1] = got[1][:strings.LastIndexByte(got[1], ' ')]
+	}
+	if diff := cmp.Diff(wanted, got); diff != "" {
+		t.Error(diff)
+	}
+	if ok, err := op.VerifyAudit(ctx, &authv1.VerifyAuditRequest{}); err != nil || !ok.GetIntact() {
+		t.Errorf("%v, %v", ok, err)
+	}
+}
+
 func (f *fixture) exec(statement string) {
 	f.t.Helper()
 	must(f.t, f.db.InTx(f.t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {

@@ -32,8 +32,10 @@ type Reader interface {
 	AuditHead(ctx context.Context) (audit.Entry, error)
 }
 
-// Sessions ends sessions, which have no row of their own.
+// Sessions remembers what is done to sessions, which have no row of their own.
 type Sessions interface {
+	// RecordAudit adds entries to the audit.
+	RecordAudit(ctx context.Context, now time.Time, entries ...audit.Entry) error
 	// RevokeOnce takes something back and says when; a repeated request says when it was. It fails with REQUEST_ID_REUSED.
 	RevokeOnce(ctx context.Context, req request.ID, e revocation.Entry, why audit.Entry, now time.Time) (time.Time, error)
 }

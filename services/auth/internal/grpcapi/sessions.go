@@ -14,16 +14,23 @@ import (
 
 // CreateWearerSession implements authv1.AuthServiceServer.
 func (s *Server) CreateWearerSession(ctx context.Context, in *authv1.CreateWearerSessionRequest) (*authv1.Session, error) {
-	return sessionOr(s.mint.Wearer(ctx, rpc.CallerFrom(ctx).ID, id(in.GetAccount()), s.now()))
+	t, err := s.mint.Wearer(ctx, rpc.CallerFrom(ctx).ID, id(in.GetAccount()), s.now())
+	return s.sessionOr(ctx, t, err, in.GetAccount())
 }
 
 // CreateTerminalSession implements authv1.AuthServiceServer.
 func (s *Server) CreateTerminalSession(ctx context.Context, in *authv1.CreateTerminalSessionRequest) (*authv1.Session, error) {
-	return sessionOr(s.mint.Terminal(ctx, rpc.CallerFrom(ctx).ID, id(in.GetMerchant()), id(in.GetTerminal()), s.now()))
+	t, err := s.mint.Terminal(ctx, rpc.CallerFrom(ctx).ID, id(in.GetMerchant()), id(in.GetTerminal()), s.now())
+	return s.sessionOr(ctx, t, err, in.GetTerminal())
 }
 
-func sessionOr(t token.Token, err error) (*authv1.Session, error) {
+// sessionOr gives out a session that is on record: whoever may make one can act as anybody.
+func (s *Server) sessionOr(ctx context.Context, t token.Token, err error, subject string) (*authv1.Session, error) {
 	if err != nil {
+		return nil, err
+	}
+	e := audit.Entry{Actor: callerOf(ctx).Key(), Action: "session.created", Subject: subject, Detail: "sessions/" + t.ID}
+	if err := s.sessions.RecordAudit(ctx, s.now(), e); err != nil {
 		return nil, err
 	}
 	return &authv1.Session{Name: "sessions/" + t.ID, AccessToken: t.Text, ExpireTime: timestamppb.New(t.ExpiresAt)}, nil

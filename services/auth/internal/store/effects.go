@@ -97,6 +97,21 @@ func (s *Store) RevokeOnce(ctx context.Context, req request.ID, e revocation.Ent
 	})
 }
 
+// RecordAudit puts entries at the end of the audit that no change comes with.
+func (s *Store) RecordAudit(ctx context.Context, now time.Time, entries ...audit.Entry) error {
+	if len(entries) == 0 {
+		return nil
+	}
+	return s.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		for _, e := range entries {
+			if err := record(ctx, tx, now, e); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 // record puts the entry at the end of the audit. The head's row is locked until the commit.
 func record(ctx context.Context, tx *sqldb.Tx, now time.Time, e audit.Entry) error {
 	var prev []byte

@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 
 	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/services/auth/internal/audit"
 	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 	"github.com/armlet-pay/armlet/services/auth/internal/partner"
 )
@@ -49,11 +50,12 @@ type Endpoint struct {
 	clients   Clients
 	mint      *Mint
 	audiences []string
+	refused   audit.Refusals
 }
 
 // NewEndpoint makes an Endpoint. An assertion must be for one of the audiences: the issuer or the endpoint's URL.
 func NewEndpoint(clients Clients, mint *Mint, audiences ...string) *Endpoint {
-	return &Endpoint{clients, mint, audiences}
+	return &Endpoint{clients: clients, mint: mint, audiences: audiences}
 }
 
 // Request is a request for a token.
@@ -73,6 +75,33 @@ type Certificate struct {
 // Token proves the client and mints its token. The assertion's id is used up before the token exists, so that one
 // assertion never gives two. It fails with INVALID_CLIENT and INVALID_SCOPE.
 func (e *Endpoint) Token(ctx context.Context, req Request, now time.Time) (Token, error) {
+	t, err := e.token(ctx, req, now)
+	if r := fault.ReasonOf(err); r == ErrClient.Reason || r == ErrScope.Reason {
+		e.refused.Note("token.refused", e.claimed(ctx, req), r)
+	}
+	return t, err
+}
+
+// Refused is what was refused since it was asked before, for the record.
+func (e *Endpoint) Refused() []audit.Entry { return e.refused.Take("auth") }
+
+// claimed names the client that a refused request says it is from; clients that do not exist are one.
+func (e *Endpoint) claimed(ctx context.Context, req Request) string {
+	id := req.ClientID
+	if jws, err := parse(req.Assertion); err == nil {
+		var unproven assertion
+		if json.Unmarshal(jws.UnsafePayloadWithoutVerification(), &unproven) == nil {
+			id = unproven.Subject
+		}
+	}
+	c, err := e.clients.Client(ctx, id)
+	if err != nil {
+		return "clients/-"
+	}
+	return c.Name()
+}
+
+func (e *Endpoint) token(ctx context.Context, req Request, now time.Time) (Token, error) {
 	// What is taken back from here on voids the token, whether or not it is seen below.
 	seen, err := e.mint.revocations.RevocationSequence(ctx)
 	if err != nil {

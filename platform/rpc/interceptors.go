@@ -28,6 +28,7 @@ type Verifier interface {
 
 // guard is what the interceptors know. It does not change once the server serves.
 type guard struct {
+	classify   func(error) error
 	log        *slog.Logger
 	policy     Policy
 	verifier   Verifier
@@ -85,7 +86,7 @@ func (g *guard) recoverStream(srv any, ss grpc.ServerStream, info *grpc.StreamSe
 func (g *guard) mapUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {
 	resp, err := next(ctx, req)
 	if err != nil {
-		return nil, toStatus(ctx, g.log, info.FullMethod, err)
+		return nil, toStatus(ctx, g.log, info.FullMethod, g.classify(err))
 	}
 	return resp, nil
 }
@@ -98,7 +99,7 @@ func (g *guard) mapStream(srv any, ss grpc.ServerStream, info *grpc.StreamServer
 	if errors.Is(context.Cause(ss.Context()), errDraining) {
 		err = errDraining
 	}
-	return toStatus(ss.Context(), g.log, info.FullMethod, err)
+	return toStatus(ss.Context(), g.log, info.FullMethod, g.classify(err))
 }
 
 func (g *guard) deadlineUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, next grpc.UnaryHandler) (any, error) {

@@ -47,6 +47,9 @@ type ServerConfig struct {
 	Verifier Verifier
 	// TLS is used on listeners that are not in-process; nil is plaintext.
 	TLS *tls.Config
+	// Classify gives errors that are no faults a kind that callers may act on, where it can; nil is none. Services give
+	// sqldb.Classify, so that a database that restarts is UNAVAILABLE and not INTERNAL.
+	Classify func(error) error
 	// Log gets what callers must not see; nil is silence.
 	Log *slog.Logger
 	// TracerProvider and MeterProvider receive a span and metrics for each call; nil records nothing but still propagates.
@@ -74,7 +77,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 	}
 	cfg = cfg.withDefaults()
 	draining, drain := context.WithCancel(context.Background())
-	g := &guard{log: cfg.Log, policy: cfg.Policy, verifier: cfg.Verifier, maxTimeout: cfg.MaxTimeout, draining: draining, limits: limiters{per: map[limitKey]*limiter{}}}
+	g := &guard{
+		log: cfg.Log, classify: cfg.Classify, policy: cfg.Policy, verifier: cfg.Verifier, maxTimeout: cfg.MaxTimeout, draining: draining, limits: limiters{per: map[limitKey]*limiter{}},
+	}
 	s := &Server{
 		grpc: grpc.NewServer(
 			grpc.Creds(newServerCreds(cfg.TLS)),
@@ -105,6 +110,9 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 }
 
 func (c ServerConfig) withDefaults() ServerConfig {
+	if c.Classify == nil {
+		c.Classify = func(err error) error { return err }
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}

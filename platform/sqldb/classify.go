@@ -10,9 +10,9 @@ const (
 	ReasonContention = "DATABASE_CONTENTION"
 )
 
-// classify gives the troubles of the database a kind that callers may act on. An error that already is a fault, or that
+// Classify gives the troubles of the database a kind that callers may act on. An error that already is a fault, or that
 // belongs to the statement (a constraint, a mistake in the SQL), stays what it is; the cause stays in the chain always.
-func classify(err error) error {
+func Classify(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -57,7 +57,7 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 	for attempt := 1; ; attempt++ {
 		err := db.attempt(ctx, fn)
 		if err == nil || !IsConflict(err) || attempt == maxAttempts {
-			return classify(err)
+			return Classify(err)
 		}
 		pause := time.NewTimer(backoff/2 + rand.N(backoff)) //nolint:gosec // jitter needs no secrecy
 		select {

@@ -218,7 +218,7 @@ func (b *builder) serve(context.Context) error {
 		return err
 	}
 	b.server, err = rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Policy: grpcapi.Policy(), Verifier: b.tokens, TLS: serverTLS,
+		Service: Name, Classify: sqldb.Classify, Policy: grpcapi.Policy(), Verifier: b.tokens, TLS: serverTLS,
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
 	if err != nil {

@@ -93,7 +93,7 @@ func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store) (*
 		}
 	}
 	server, err := rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Policy: grpcapi.Policy(), TLS: serverTLS,
+		Service: Name, Classify: sqldb.Classify, Policy: grpcapi.Policy(), TLS: serverTLS,
 		Verifier: rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now}),
 		Log:      env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})

@@ -164,7 +164,7 @@ func newServer(cfg Config, env run.Env, verifier rpc.Verifier, api grpcapi.Confi
 		}
 	}
 	server, err := rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: verifier,
+		Service: Name, Classify: sqldb.Classify, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: verifier,
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
 	if err != nil {

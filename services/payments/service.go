@@ -112,7 +112,7 @@ func newServer(ctx context.Context, env run.Env, verifier rpc.Verifier, tlsConfi
 		return nil, err
 	}
 	server, err := rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Policy: grpcapi.Policy(), Verifier: verifier, TLS: tlsConfig,
+		Service: Name, Classify: sqldb.Classify, Policy: grpcapi.Policy(), Verifier: verifier, TLS: tlsConfig,
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
 	if err != nil {

@@ -76,6 +76,7 @@ type processes struct {
 	db     func(dir, service string) string
 	set    map[string]map[string]string
 	all    []*process
+	web    string // address of auth's HTTP
 }
 
 var modules = []string{"device-registry", "auth", "payments", "notify"}
@@ -88,6 +89,7 @@ func startProcesses(t testing.TB, db func(dir, service string) string, set ...fu
 		s.grpc[m] = testkit.Addr(t)
 	}
 	web := testkit.Addr(t)
+	s.web = web
 	s.nats = testkit.Addr(t)
 	s.at = sdk.Endpoints{
 		Devices: s.grpc["device-registry"], Auth: s.grpc["auth"], Payments: s.grpc["payments"], Notify: s.grpc["notify"],
@@ -170,6 +172,9 @@ func (s *processes) launch(service, web string) {
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
 			s.t.Logf("%s:\n%s", service, p.output())
+		}
+		if p.killed.Load() {
+			return
 		}
 		if err := p.stop(); err != nil {
 			s.t.Error(err)

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -66,6 +67,8 @@ type process struct {
 	name string
 	cmd  *exec.Cmd
 	done chan struct{}
+	// killed says that the test killed it.
+	killed atomic.Bool
 
 	mu  sync.Mutex
 	log bytes.Buffer
@@ -109,6 +112,7 @@ func (p *process) exited() bool {
 
 // kill is kill -9.
 func (p *process) kill() {
+	p.killed.Store(true)
 	_ = p.cmd.Process.Kill()
 	<-p.done
 }

@@ -75,6 +75,11 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	waker := bus.NewWaker(hub, conns.core.Conn(), newSecret(), env.Now, env.Log)
 	st := store.New(db, bus.Encode, waker.Wake)
 	st.SetTerms(cfg.terms())
+	moved, resent, err := observe(env.MeterProvider, hub)
+	if err != nil {
+		return nil, err
+	}
+	st.OnAlerts(moved, resent)
 	clerk := bus.NewClerk(st, env.Now, env.Log)
 	st.OnBroadcast(clerk.Hurry)
 	accounts, err := newAccounts(cfg, conns)

@@ -17,6 +17,8 @@ const (
 	AccountToppedUp   = "account.topped_up"
 	AccountWithdrawn  = "account.withdrawn"
 	AccountClosed     = "account.closed"
+	AccountOverdrawn  = "account.overdrawn"
+	DebtCollected     = "account.debt_collected"
 	DeviceBound       = "device.bound"
 	DeviceReleased    = "device.released"
 	DeviceSuspended   = "device.suspended"
@@ -137,6 +139,12 @@ func paymentKinds() []builtIn {
 			say("Refund", "Refund: see phone", "Refund", "Refund of {amount|money}[ from {merchant}]."), say("退款", "已退款", "已退款", "[{merchant}]退款{amount|money}。")),
 		kind(AccountToppedUp, "Money added", Normal, VibrateOneShort,
 			say("Added", "Money added", "Money added", "{amount|money} was added to your account."), say("充值", "已充值", "充值成功", "已充值{amount|money}。")),
+		kind(AccountOverdrawn, "Account overdrawn", High, VibrateOneLong,
+			say("Owed", "Account overdrawn", "Account overdrawn", "Your account owes {amount|money} after a tap without a connection. Add money."),
+			say("欠款", "账户透支", "账户透支", "离线消费后账户欠款{amount|money}，请充值。")),
+		kind(DebtCollected, "Debt paid back", Normal, VibrateOneShort,
+			say("Settled", "Debt paid back", "Debt paid back", "{amount|money} that you owed was taken from your account."),
+			say("还款", "已还款", "已还款", "已从账户扣还欠款{amount|money}。")),
 		kind(AccountWithdrawn, "Money withdrawn", Normal, VibrateOneShort,
 			say("Out", "Money withdrawn", "Money withdrawn", "{amount|money} was paid out of your account."), say("提现", "已提现", "提现成功", "已提现{amount|money}。")),
 	}

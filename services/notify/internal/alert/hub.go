@@ -36,6 +36,17 @@ func (h *Hub) Join(account, client string) (*Listener, func()) {
 	return l, func() { h.leave(l) }
 }
 
+// Streams is how many there are.
+func (h *Hub) Streams() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	n := 0
+	for _, of := range h.streams {
+		n += len(of)
+	}
+	return n
+}
+
 func (h *Hub) leave(l *Listener) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -202,6 +202,8 @@ func TestEveryEventThatAWearerHearsOfBecomesOneAlert(t *testing.T) {
 		{at("payments", "payment", "expired", "acme"), &paymentsv1.PaymentExpired{Payment: facts("accounts/alice")}, "Lapsed ¥12.00"},
 		{at("payments", "payment", "released", "acme"), &paymentsv1.PaymentReleased{Payment: facts("accounts/alice")}, "Freed ¥12.00"},
 		{at("payments", "account", "withdrawn", ""), &paymentsv1.AccountWithdrawn{Account: "accounts/alice", Amount: facts("").GetAmount()}, "Out ¥12.00"},
+		{at("payments", "account", "overdrawn", ""), &paymentsv1.AccountOverdrawn{Account: "accounts/alice", Owed: facts("").GetAmount()}, "Owed ¥12.00"},
+		{at("payments", "account", "debt_collected", ""), &paymentsv1.AccountDebtCollected{Account: "accounts/alice", Amount: facts("").GetAmount()}, "Settled ¥12.00"},
 		{at("payments", "account", "closed", ""), &paymentsv1.AccountClosed{Account: "accounts/alice"}, "Account closed"},
 		{at("auth", "device", "clone_suspected", "acme"), &authv1.CloneSuspected{Device: device}, "Check your band"},
 		{at("devices", "device", "suspension_lifted", "acme"), &devicesv1.SuspensionLifted{Device: device, Account: "accounts/alice"}, "Band active"},

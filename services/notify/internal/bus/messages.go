@@ -94,6 +94,10 @@ func redactKnown(msg proto.Message) {
 		clearAccount(m.GetPayment())
 	case *paymentsv1.AccountToppedUp:
 		m.Account = ""
+	case *paymentsv1.AccountOverdrawn:
+		m.Account = ""
+	case *paymentsv1.AccountDebtCollected:
+		m.Account = ""
 	case *paymentsv1.AccountWithdrawn:
 		m.Account = ""
 	case *paymentsv1.AccountClosed:

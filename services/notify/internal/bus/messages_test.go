@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"strings"
 	"testing"
 
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
@@ -19,6 +20,33 @@ func TestEveryEventOfTheContractIsKnown(t *testing.T) {
 	}
 	if len(known) != total || known["armlet.auth.v1.ClientChanged"] == nil {
 		t.Errorf("%d of %d types are known", len(known), total)
+	}
+}
+
+// A new event of payments, auth or devices is told to the wearer, or it is said here why not.
+func TestEveryEventIsToldToTheWearerOrLeftOutOnPurpose(t *testing.T) {
+	silent := map[string]string{
+		"armlet.payments.v1.PaymentCreated":    "the wearer holds the band to the terminal at this moment",
+		"armlet.payments.v1.PaymentFacts":      "a part of the others, no event",
+		"armlet.payments.v1.TerminalChanged":   "no wearer is concerned",
+		"armlet.payments.v1.MerchantChanged":   "no wearer is concerned",
+		"armlet.payments.v1.SettlementCreated": "no wearer is concerned",
+		"armlet.auth.v1.PartnerCreated":        "no wearer is concerned",
+		"armlet.auth.v1.PartnerChanged":        "no wearer is concerned",
+		"armlet.auth.v1.ClientChanged":         "no wearer is concerned",
+		"armlet.auth.v1.GrantChanged":          "no wearer is concerned",
+		"armlet.auth.v1.DecisionMade":          "the payment or voucher that follows is told",
+		"armlet.devices.v1.LotCreated":         "no wearer is concerned",
+		"armlet.devices.v1.LotReleased":        "no wearer is concerned",
+		"armlet.devices.v1.LotRecalled":        "each band of the lot is suspended, and that is told",
+		"armlet.devices.v1.ModelStatusChanged": "each band concerned is suspended, and that is told",
+	}
+	for name, empty := range known {
+		_, told := story(empty())
+		why, left := silent[name]
+		if !strings.HasPrefix(name, "armlet.notify.") && told == left {
+			t.Errorf("%s: told %t, left out because %q", name, told, why)
+		}
 	}
 }
 

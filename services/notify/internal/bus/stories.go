@@ -54,6 +54,10 @@ func paymentStory(msg proto.Message) (told, bool) {
 		return payment(alert.PaymentRefunded, m.GetPayment(), ""), true
 	case *paymentsv1.AccountToppedUp:
 		return told{alert.AccountToppedUp, accountID(m.GetAccount()), "", amount(m.GetAmount())}, true
+	case *paymentsv1.AccountOverdrawn:
+		return told{alert.AccountOverdrawn, accountID(m.GetAccount()), "", amount(m.GetOwed())}, true
+	case *paymentsv1.AccountDebtCollected:
+		return told{alert.DebtCollected, accountID(m.GetAccount()), "", amount(m.GetAmount())}, true
 	case *paymentsv1.AccountWithdrawn:
 		return told{alert.AccountWithdrawn, accountID(m.GetAccount()), "", amount(m.GetAmount())}, true
 	case *paymentsv1.AccountClosed:

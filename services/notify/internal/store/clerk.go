@@ -123,6 +123,7 @@ func (s *Store) ResendDue(ctx context.Context, now time.Time, limit int) (int, e
 			return err
 		}
 		_, err := s.newStep(ctx, tx, alert.Upsert, a, now)
+		tx.OnCommit(s.resent)
 		return err
 	})
 }
@@ -130,6 +131,7 @@ func (s *Store) ResendDue(ctx context.Context, now time.Time, limit int) (int, e
 // ExpireDue takes alerts whose ttl ran out before anything received them out of their inboxes, at most limit.
 func (s *Store) ExpireDue(ctx context.Context, now time.Time, limit int) (int, error) {
 	return s.due(ctx, `expires_at <= $1 AND delivery = 'SENT'`, micros(now), limit, now, func(ctx context.Context, tx *sqldb.Tx, a alert.Alert) error {
+		tx.OnCommit(func() { s.became(alert.Expired) })
 		return s.moved(ctx, tx, alert.Remove, a.Leave(now, alert.Expired, alert.StepExpire, "TTL_OVER"), "", now)
 	})
 }

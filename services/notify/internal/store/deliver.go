@@ -87,6 +87,7 @@ func (s *Store) deliver(ctx context.Context, tx *sqldb.Tx, orders []alert.Alert,
 		if err := s.conclude(ctx, tx, a, now); err != nil {
 			return nil, err
 		}
+		tx.OnCommit(func() { s.became(a.Delivery) })
 	}
 	return decided, nil
 }

@@ -29,12 +29,15 @@ type Store struct {
 	kinds  compiled
 	// broadcasts is told that there is a new one; it may be nil.
 	broadcasts func()
+	// became is told after each commit what became of an alert, resent that one was sent again.
+	became func(alert.Delivery)
+	resent func()
 }
 
 // New makes a Store on a migrated database. wake is called after each commit that put an alert into an account's inbox;
 // it must not block.
 func New(db *sqldb.DB, encode Encoder, wake func(account string)) *Store {
-	return &Store{db: db, encode: encode, wake: wake, terms: alert.DefaultTerms()}
+	return &Store{db: db, encode: encode, wake: wake, terms: alert.DefaultTerms(), became: func(alert.Delivery) {}, resent: func() {}}
 }
 
 // SetTerms changes how long things take and are kept. Call it before the store is used.
@@ -42,6 +45,12 @@ func (s *Store) SetTerms(terms alert.Terms) { s.terms = terms }
 
 // OnBroadcast has f called after each new broadcast; it must not block. Call it before the store is used.
 func (s *Store) OnBroadcast(f func()) { s.broadcasts = f }
+
+// OnAlerts has moved called after each commit with what became of an alert, and resent for each that was sent again; they
+// must not block. Call it before the store is used.
+func (s *Store) OnAlerts(moved func(alert.Delivery), resent func()) {
+	s.became, s.resent = moved, resent
+}
 
 // Migrate brings the schema up to date.
 func Migrate(ctx context.Context, db *sqldb.DB) error {

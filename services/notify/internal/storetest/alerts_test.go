@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -298,6 +299,12 @@ func TestHeldAlertsAreReleasedOnceThoughTwoLook(t *testing.T) {
 
 func TestCriticalAlertsAreSentAgainUntilSomebodyHasThem(t *testing.T) {
 	each(t, func(t *testing.T, b *box) {
+		var sent, resent atomic.Int64
+		b.OnAlerts(func(d alert.Delivery) {
+			if d == alert.SentOut {
+				sent.Add(1)
+			}
+		}, func() { resent.Add(1) })
 		critical := order("alice", "fire")
 		critical.Asked = alert.Critical
 		a := b.mustDeliver(critical)
@@ -313,6 +320,9 @@ func TestCriticalAlertsAreSentAgainUntilSomebodyHasThem(t *testing.T) {
 		steps := b.steps("alice")
 		if len(steps) != 2 || steps[1].Kind != alert.Upsert || steps[1].Alert.Attempt != 2 {
 			t.Fatalf("the steps are %+v", steps)
+		}
+		if sent.Load() != 1 || resent.Load() != 1 {
+			t.Errorf("counted %d sent and %d sent again", sent.Load(), resent.Load())
 		}
 		b.ack("ack", alert.Ack{AlertID: a.ID, Surface: alert.Phone, Kind: alert.AckReceived})
 		if n, err := b.ResendDue(t.Context(), after.Add(time.Hour), 10); err != nil || n != 0 {

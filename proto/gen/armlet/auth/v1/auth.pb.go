@@ -1103,14 +1103,14 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x0fPURPOSE_STEP_UP\x10\x04\x12\x1a\n" +
 	"\x16PURPOSE_OFFLINE_REFILL\x10\x05\x12\x12\n" +
 	"\x0ePURPOSE_UNBIND\x10\x06\x12\x14\n" +
-	"\x10PURPOSE_PRESENCE\x10\a*\xad\x01\n" +
+	"\x10PURPOSE_PRESENCE\x10\a*\xc8\x01\n" +
 	"\vRequirement\x12\x1b\n" +
 	"\x17REQUIREMENT_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14REQUIREMENT_ON_WRIST\x10\x01\x12\x17\n" +
 	"\x13REQUIREMENT_GESTURE\x10\x02\x12\x18\n" +
 	"\x14REQUIREMENT_UNLOCKED\x10\x03\x12\x13\n" +
 	"\x0fREQUIREMENT_RTT\x10\x04\x12\x1f\n" +
-	"\x1bREQUIREMENT_DISPLAY_CONFIRM\x10\x05*@\n" +
+	"\x1bREQUIREMENT_DISPLAY_CONFIRM\x10\x05\"\x04\b\x06\x10\x06*\x13REQUIREMENT_PASSKEY*@\n" +
 	"\bRiskFlag\x12\x19\n" +
 	"\x15RISK_FLAG_UNSPECIFIED\x10\x00\x12\x19\n" +
 	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\xa7\x1c\n" +

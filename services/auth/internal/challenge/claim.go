@@ -185,7 +185,7 @@ func (s *Service) CompleteClaim(ctx context.Context, account, id string, answer 
 		return Claim{}, err
 	}
 	if c.State == ClaimPending {
-		standing, err := s.store.Standing(ctx, c.UID, account)
+		standing, err := s.store.Standing(ctx, Subject{UID: c.UID, Account: account})
 		if err != nil {
 			return Claim{}, err
 		}

@@ -20,6 +20,8 @@ import (
 type Keys interface {
 	// Master is a partner's master key of an epoch.
 	Master(ctx context.Context, partner string, epoch int) ([]byte, error)
+	// MasterIn is Master for who has just read the key's state; empty is that of a key that does not exist.
+	MasterIn(ctx context.Context, partner string, epoch int, state keys.State) ([]byte, error)
 	// Sign makes a JWS over claims.
 	Sign(typ string, claims any) (string, error)
 	// AccountRef is the pseudonym of an account.
@@ -129,7 +131,11 @@ func (s *Service) withPongKey(ctx context.Context, c Challenge) (Challenge, erro
 	if !c.Content.Require.Has(wire.RequireRTT) {
 		return c, nil
 	}
-	session, err := s.session(ctx, c)
+	master, err := s.keys.Master(ctx, c.Partner, int(c.Content.Epoch))
+	if err != nil {
+		return Challenge{}, c.keyless(err)
+	}
+	session, err := c.session(master)
 	if err != nil {
 		return Challenge{}, err
 	}
@@ -137,15 +143,24 @@ func (s *Service) withPongKey(ctx context.Context, c Challenge) (Challenge, erro
 	return c, nil
 }
 
-// session derives the keys of the binding that a challenge was made under.
-func (s *Service) session(ctx context.Context, c Challenge) (wire.SessionKeys, error) {
-	master, err := s.keys.Master(ctx, c.Partner, int(c.Content.Epoch))
+// keyless is why a challenge's master key cannot be had.
+func (c Challenge) keyless(err error) error {
 	if fault.ReasonOf(err) == keys.ErrTainted.Reason {
-		return wire.SessionKeys{}, err
+		return err
 	}
+	return fmt.Errorf("challenge: master key of %s: %w", c.Device, hide(err))
+}
+
+// sessionIn derives the keys of the binding that a challenge was made under, for who has just read the master key's state.
+func (s *Service) sessionIn(ctx context.Context, c Challenge, state keys.State) (wire.SessionKeys, error) {
+	master, err := s.keys.MasterIn(ctx, c.Partner, int(c.Content.Epoch), state)
 	if err != nil {
-		return wire.SessionKeys{}, fmt.Errorf("challenge: master key of %s: %w", c.Device, hide(err))
+		return wire.SessionKeys{}, c.keyless(err)
 	}
+	return c.session(master)
+}
+
+func (c Challenge) session(master []byte) (wire.SessionKeys, error) {
 	session, err := SessionKeys(master, c.UID, c.Content.Epoch, c.Content.Suite, c.Content.BindingID, c.BindNonce)
 	if err != nil {
 		return wire.SessionKeys{}, fmt.Errorf("challenge: keys of %s: %w", c.Device, err)
@@ -174,25 +189,25 @@ func (s *Service) fresh(ctx context.Context, caller Caller, w Wanted, now time.T
 		IssuedAt: now.Truncate(time.Microsecond).UTC(), Content: s.content(w, d, now),
 	}
 	c.Nonce = c.Content.Nonce
-	if c.Content.Require, c.Refill, err = s.terms(ctx, w, d, now); err != nil {
-		return Challenge{}, err
-	}
-	keys, err := s.session(ctx, c)
+	standing, err := s.store.Standing(ctx, c.subject())
 	if err != nil {
 		return Challenge{}, err
 	}
-	if c.Body, c.Frame, err = frame(keys, d.UID, c.Content); err != nil {
+	if c.Content.Require, c.Refill, err = s.terms(ctx, w, d, standing, now); err != nil {
+		return Challenge{}, err
+	}
+	session, err := s.sessionIn(ctx, c, standing.Key)
+	if err != nil {
+		return Challenge{}, err
+	}
+	if c.Body, c.Frame, err = frame(session, d.UID, c.Content); err != nil {
 		return Challenge{}, fmt.Errorf("challenge: frame for %s: %w", d.Name, err)
 	}
 	return c, nil
 }
 
 // terms says what the band will be asked for and what an approval brings besides.
-func (s *Service) terms(ctx context.Context, w Wanted, d Device, now time.Time) (wire.Require, *Refill, error) {
-	standing, err := s.store.Standing(ctx, d.UID, d.Account)
-	if err != nil {
-		return 0, nil, err
-	}
+func (s *Service) terms(ctx context.Context, w Wanted, d Device, standing Standing, now time.Time) (wire.Require, *Refill, error) {
 	if err := standing.Lockout.refusal(now); err != nil {
 		return 0, nil, err
 	}

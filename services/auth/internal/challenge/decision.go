@@ -85,8 +85,8 @@ type Store interface {
 	OpenClones(ctx context.Context) ([]OpenClone, error)
 	// CloseClone clears the mark's Clone if it still is this one.
 	CloseClone(ctx context.Context, c OpenClone) error
-	// Standing is what speaks against a device for an account.
-	Standing(ctx context.Context, uid wire.UID, account string) (Standing, error)
+	// Standing is what speaks against a device for an account, and where its master key is in its life, as of one moment.
+	Standing(ctx context.Context, of Subject) (Standing, error)
 	// UpdateLockout changes the lockout of a device for an account under a lock.
 	UpdateLockout(ctx context.Context, uid wire.UID, account string, change func(Lockout) Lockout) error
 	// OpenGrants counts the offline grants of a device that are in their time.

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/fault"
+	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 )
 
 // How many wrong authenticators lock a device for an account, within which time, and for how long at first. Each further
@@ -53,10 +55,21 @@ func (l Lockout) missed(now time.Time) Lockout {
 	return Lockout{Since: now, Until: now.Add(min(last, longestLock)), Level: l.Level + 1}
 }
 
+// Subject is a device for an account, with the name of its master key where that matters.
+type Subject struct {
+	UID     wire.UID
+	Account string
+	Partner string
+	Epoch   uint16
+}
+
+func (c Challenge) subject() Subject { return Subject{c.UID, c.Account, c.Partner, c.Content.Epoch} }
+
 // Standing is what speaks against a device before it answers.
 type Standing struct {
-	Lockout Lockout // of the device for the account
-	Risk    Risk    // of its last answers
+	Lockout Lockout    // of the device for the account
+	Risk    Risk       // of its last answers
+	Key     keys.State // of its master key; empty when there is none. It is read for each answer: a tainted key stops its devices.
 }
 
 // Risk is a set of bits: what is odd about an answer without being a reason to refuse it. The values are stored.

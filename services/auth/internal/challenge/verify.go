@@ -11,6 +11,7 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 )
 
 // Verdict is an approval with the assertion of it.
@@ -86,14 +87,14 @@ func (s *Service) judge(ctx context.Context, ask lookup, c Challenge, r wire.Res
 	if err != nil {
 		return Decision{}, err
 	}
-	standing, err := s.store.Standing(ctx, c.UID, c.Account)
+	standing, err := s.store.Standing(ctx, c.subject())
 	if err != nil {
 		return Decision{}, err
 	}
 	if err := standing.Lockout.refusal(now); err != nil {
 		return Decision{}, err
 	}
-	session, err := s.authenticate(ctx, c, d, r, authenticator)
+	session, err := s.authenticate(ctx, c, d, standing.Key, r, authenticator)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -224,11 +225,12 @@ func (c Challenge) stillUsable(ctx context.Context, ask lookup) (Device, error) 
 }
 
 // authenticate proves that the bound band made the answer to exactly this challenge. It fails with RESPONSE_REJECTED.
-func (s *Service) authenticate(ctx context.Context, c Challenge, d Device, r wire.Response, authenticator []byte) (wire.SessionKeys, error) {
+func (s *Service) authenticate(ctx context.Context, c Challenge, d Device, key keys.State, r wire.Response, authenticator []byte,
+) (wire.SessionKeys, error) {
 	if d.Suite != c.Content.Suite || r.Suite != d.Suite {
 		return wire.SessionKeys{}, ErrRejected
 	}
-	session, err := s.session(ctx, c)
+	session, err := s.sessionIn(ctx, c, key)
 	if err != nil {
 		return wire.SessionKeys{}, err
 	}

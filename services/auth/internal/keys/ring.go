@@ -173,10 +173,18 @@ func (r *Ring) open(row Row) ([]byte, error) {
 // Master is the partner's master key of an epoch, 32 bytes that the caller must not change. The state is read every time,
 // so that tainting a key stops its devices at once. It fails with MASTER_KEY_NOT_FOUND and KEY_EPOCH_TAINTED.
 func (r *Ring) Master(ctx context.Context, partner string, epoch int) ([]byte, error) {
-	id := masterID{partner, epoch}
 	state, err := r.store.KeyState(ctx, Master, partner, epoch)
 	if err != nil {
 		return nil, err
+	}
+	return r.MasterIn(ctx, partner, epoch, state)
+}
+
+// MasterIn is Master for who has just read the key's state; empty is that of a key that does not exist.
+func (r *Ring) MasterIn(ctx context.Context, partner string, epoch int, state State) ([]byte, error) {
+	id := masterID{partner, epoch}
+	if state == "" {
+		return nil, ErrNotFound
 	}
 	if !state.usable() {
 		r.mu.Lock()

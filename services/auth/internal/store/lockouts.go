@@ -6,14 +6,17 @@ import (
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/proto/wire"
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
+	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 )
 
 // Standing implements challenge.Store.
-func (s *Store) Standing(ctx context.Context, uid wire.UID, account string) (st challenge.Standing, err error) {
+func (s *Store) Standing(ctx context.Context, of challenge.Subject) (st challenge.Standing, err error) {
 	var since, until int64
 	err = s.db.QueryRowContext(ctx, `SELECT COALESCE(MAX(l.bad), 0), COALESCE(MAX(l.since), 0), COALESCE(MAX(l.locked_until), 0),
-		COALESCE(MAX(l.level), 0), COALESCE((SELECT risk FROM counters WHERE uid = $1), 0) FROM lockouts l WHERE l.uid = $1 AND l.account = $2`,
-		uid.String(), account).Scan(&st.Lockout.Bad, &since, &until, &st.Lockout.Level, &st.Risk)
+		COALESCE(MAX(l.level), 0), COALESCE((SELECT risk FROM counters WHERE uid = $1), 0),
+		COALESCE((SELECT state FROM keys WHERE purpose = $3 AND partner = $4 AND epoch = $5), '') FROM lockouts l WHERE l.uid = $1 AND l.account = $2`,
+		of.UID.String(), of.Account, string(keys.Master), of.Partner, int(of.Epoch)).
+		Scan(&st.Lockout.Bad, &since, &until, &st.Lockout.Level, &st.Risk, &st.Key)
 	st.Lockout.Since, st.Lockout.Until = timeOf(since), timeOf(until)
 	return st, err
 }

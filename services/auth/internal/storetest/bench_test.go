@@ -166,7 +166,11 @@ type noDatabase struct {
 
 func (n *noDatabase) Master(context.Context, string, int) ([]byte, error) { return n.master, nil }
 
-func (n *noDatabase) Standing(context.Context, wire.UID, string) (st challenge.Standing, err error) {
+func (n *noDatabase) MasterIn(context.Context, string, int, keys.State) ([]byte, error) {
+	return n.master, nil
+}
+
+func (n *noDatabase) Standing(context.Context, challenge.Subject) (st challenge.Standing, err error) {
 	return st, nil
 }
 

@@ -441,9 +441,9 @@ type tracedStore struct {
 	calls *[]string
 }
 
-func (s tracedStore) Standing(ctx context.Context, uid wire.UID, account string) (challenge.Standing, error) {
+func (s tracedStore) Standing(ctx context.Context, of challenge.Subject) (challenge.Standing, error) {
 	*s.calls = append(*s.calls, "Standing")
-	return s.Store.Standing(ctx, uid, account)
+	return s.Store.Standing(ctx, of)
 }
 
 func (s tracedStore) UpdateLockout(ctx context.Context, uid wire.UID, account string, change func(challenge.Lockout) challenge.Lockout) error {
@@ -459,6 +459,11 @@ type tracedKeys struct {
 func (k tracedKeys) Master(ctx context.Context, partner string, epoch int) ([]byte, error) {
 	*k.calls = append(*k.calls, "Master")
 	return k.Ring.Master(ctx, partner, epoch)
+}
+
+func (k tracedKeys) MasterIn(ctx context.Context, partner string, epoch int, state keys.State) ([]byte, error) {
+	*k.calls = append(*k.calls, "MasterIn")
+	return k.Ring.MasterIn(ctx, partner, epoch, state)
 }
 
 type tracedRegistry struct {

@@ -136,6 +136,12 @@ func transfersByCommand(s shell) {
 	}
 	s.run(3, "transfers", "post", "funding/CNY", "wallet/dave", "13.00", "--id", "t-1")
 	s.run(3, "transfers", "post", "wallet/dave", "wallet/nobody", "1")
+	mistake := s.json("transfers", "post", "funding/CNY", "wallet/dave", "5.00")
+	results, _ := mistake["results"].([]any)
+	one, _ := results[0].(map[string]any)
+	s.run(0, "transfers", "reverse", text(one, "transaction"))
+	s.run(0, "transfers", "reverse", text(one, "transaction"))
+	s.run(3, "transfers", "reverse", "00000000-0000-0000-0000-000000000000")
 	s.run(2, "transfers", "post", "wallet/dave", "funding/CNY", "0")
 	file := filepath.Join(s.t.TempDir(), "transfers.csv")
 	write := func(lines ...string) {

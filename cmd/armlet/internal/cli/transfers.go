@@ -19,7 +19,12 @@ const transferBatch = 1000
 
 func (a *app) transfersCommand() *cobra.Command {
 	c := &cobra.Command{Use: "transfers", Short: "Move money between ledger accounts, for the operator's own bookkeeping"}
-	c.AddCommand(a.transfersPost(), a.transfersImport())
+	c.AddCommand(a.transfersPost(), a.transfersImport(),
+		operating(a, "reverse TRANSACTION", "Undo a transfer by one the other way; it is done once", cobra.ExactArgs(1), func(ctx context.Context, p paymentsv1.PaymentsServiceClient, args []string) (*paymentsv1.ReverseTransferResponse, error) {
+			return p.ReverseTransfer(ctx, &paymentsv1.ReverseTransferRequest{Transaction: named("transactions/", args[0])})
+		}, func(w io.Writer, done *paymentsv1.ReverseTransferResponse) {
+			fmt.Fprintf(w, "reversed by %s at %s\n", done.GetTransaction(), clock(done.GetPostTime()))
+		}))
 	return c
 }
 

@@ -66,6 +66,7 @@ type stage struct {
 	*api
 	waiting, forAssertion, held, spare, captured *paymentsv1.Payment
 	settlement, spareMerchant, spareTerminal     string
+	transfer                                     string // of 0.01 from suspense to funding
 }
 
 func newStage(t *testing.T) *stage {
@@ -95,6 +96,7 @@ func newStageOn(t *testing.T, a *api) *stage {
 	s.wallet(t, "empty", "CNY", 0)
 	s.settlement = s.settle(t)
 	s.spareMerchant, s.spareTerminal = s.shop(t, "Spare", "CNY")
+	s.transfer = s.api.transfer(t, false, move("staged", "suspense/CNY", "funding/CNY", 1))[0].GetTransaction()
 	_, err := s.operator.SetLimitPolicy(t.Context(), &paymentsv1.SetLimitPolicyRequest{
 		Name: "limitPolicies/EUR", Preset: paymentsv1.LimitPreset_LIMIT_PRESET_EU, RequestId: "preset",
 	})
@@ -153,6 +155,7 @@ func (s *stage) requests(t testing.TB) map[string]proto.Message {
 		"GetSettlement":          &paymentsv1.GetSettlementRequest{Name: s.settlement},
 		"ExportSettlementReport": &paymentsv1.ExportSettlementReportRequest{Name: s.settlement},
 		"PostTransfers":          &paymentsv1.PostTransfersRequest{Transfers: []*paymentsv1.Transfer{move(id(), "funding/CNY", "suspense/CNY", 1)}},
+		"ReverseTransfer":        &paymentsv1.ReverseTransferRequest{Transaction: s.transfer},
 		"GetTrialBalance":        &paymentsv1.GetTrialBalanceRequest{},
 		"VerifyLedger":           &paymentsv1.VerifyLedgerRequest{},
 	}

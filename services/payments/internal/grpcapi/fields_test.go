@@ -27,7 +27,7 @@ const invalid = "INVALID_FIELD"
 var codesOf = map[string]codes.Code{
 	invalid: codes.InvalidArgument, "AMOUNT_NOT_POSITIVE": codes.InvalidArgument, "PAGE_TOKEN_INVALID": codes.InvalidArgument,
 	"ACCOUNT_NOT_FOUND": codes.NotFound, "MERCHANT_NOT_FOUND": codes.NotFound, "TERMINAL_NOT_FOUND": codes.NotFound, "PAYMENT_NOT_FOUND": codes.NotFound,
-	"SETTLEMENT_NOT_FOUND": codes.NotFound, "DEVICE_NOT_FOUND": codes.NotFound, "LIMIT_POLICY_NOT_FOUND": codes.NotFound,
+	"SETTLEMENT_NOT_FOUND": codes.NotFound, "TRANSACTION_NOT_FOUND": codes.NotFound, "DEVICE_NOT_FOUND": codes.NotFound, "LIMIT_POLICY_NOT_FOUND": codes.NotFound,
 	"ACCOUNT_EXISTS": codes.AlreadyExists, "CALLER_NOT_ALLOWED": codes.PermissionDenied, "RESPONSE_REJECTED": codes.PermissionDenied,
 }
 
@@ -184,6 +184,7 @@ func (s *stage) table() map[string]map[string]any {
 		"ListLimitPolicies": {}, "GetTrialBalance": {}, "VerifyLedger": {},
 		"ListSettlements": one("merchant", names("merchants", "merchants/"+noUUID, "")[1:]),
 		"GetSettlement":   one("name", settlement), "ExportSettlementReport": one("name", settlement),
+		"ReverseTransfer": one("transaction", names("transactions", "transactions/"+noUUID, "TRANSACTION_NOT_FOUND")),
 		"PostTransfers": {
 			"transfers": anything + "see its fields, and TestABatchOfTransfersHasItsBounds", "transfers.transfer_id": ofName["request_id"],
 			"transfers.debit_account":  []bad{{nil, invalid}, {strings.Repeat("x", 81), invalid}},

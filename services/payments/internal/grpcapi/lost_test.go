@@ -47,11 +47,16 @@ func TestALostReplyIsAskedForAtAnotherProcess(t *testing.T) {
 			(SELECT COUNT(*) FROM requests WHERE method NOT LIKE 'VoucherHold%')`).Scan(&payments, &transactions, &requests))
 		return payments, transactions, requests
 	}
-	for name, want := range map[string][3]int64{ // payments, ledger transactions and remembered requests
+	wanted := map[string][3]int64{ // payments, ledger transactions and remembered requests
 		"CreatePayment": {1, 0, 1}, "ConfirmPayment": {0, 1, 0}, "AuthorizePayment": {0, 1, 0}, "CapturePayment": {0, 1, 1}, "RefundPayment": {0, 1, 1},
 		"VoidPayment": {0, 1, 1}, "TopUpAccount": {0, 1, 1}, "WithdrawFromAccount": {0, 1, 1}, "PostTransfers": {0, 1, 0}, "CreateAccount": {0, 0, 1},
 		"CloseAccount": {0, 0, 1},
-	} {
+	}
+	for _, name := range methods() { // in their order: a capture brings the merchant what a refund takes
+		want, ok := wanted[name]
+		if !ok {
+			continue
+		}
 		in := s.requests(t)[name]
 		payments, transactions, requests := count()
 		ctx, stop := context.WithTimeout(t.Context(), 400*time.Millisecond)

@@ -61,6 +61,7 @@ func Policy() rpc.Policy {
 		paymentsv1.PaymentsService_GetSettlement_FullMethodName:          till,
 		paymentsv1.PaymentsService_ExportSettlementReport_FullMethodName: till,
 		paymentsv1.PaymentsService_PostTransfers_FullMethodName:          operator,
+		paymentsv1.PaymentsService_ReverseTransfer_FullMethodName:        operator,
 		paymentsv1.PaymentsService_GetTrialBalance_FullMethodName:        operator,
 		paymentsv1.PaymentsService_VerifyLedger_FullMethodName:           operator,
 	}

@@ -74,7 +74,7 @@ func TestEveryMutationCanBeRepeated(t *testing.T) {
 		"GetPayment": true, "WatchPayment": true, "ListPayments": true, "GetLimitPolicy": true, "ListLimitPolicies": true,
 		"ListSettlements": true, "GetSettlement": true, "ExportSettlementReport": true, "GetTrialBalance": true, "VerifyLedger": true,
 	}
-	byContent := map[string]bool{"ConfirmPayment": true, "AuthorizePayment": true, "SubmitOfflineTaps": true, "PostTransfers": true}
+	byContent := map[string]bool{"ConfirmPayment": true, "AuthorizePayment": true, "SubmitOfflineTaps": true, "PostTransfers": true, "ReverseTransfer": true}
 	for _, name := range methods() {
 		has := service.Methods().ByName(protoreflect.Name(name)).Input().Fields().ByName("request_id") != nil
 		if has == (reads[name] || byContent[name]) {
@@ -87,7 +87,7 @@ func TestEveryMutationCanBeRepeated(t *testing.T) {
 func TestARepeatedTapIsKnownByItsBytes(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	for _, name := range []string{"ConfirmPayment", "AuthorizePayment", "PostTransfers"} {
+	for _, name := range []string{"ConfirmPayment", "AuthorizePayment", "PostTransfers", "ReverseTransfer"} {
 		in := s.requests(t)[name]
 		first, err := answer(t.Context(), s.conns[by(name)], name, in)
 		must(t, err)

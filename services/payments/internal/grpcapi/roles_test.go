@@ -36,7 +36,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		"CreateAccount": operatorOnly, "TopUpAccount": operatorOnly, "WithdrawFromAccount": operatorOnly, "CloseAccount": operatorOnly,
 		"CreateMerchant": operatorOnly, "UpdateMerchant": operatorOnly, "SuspendMerchant": operatorOnly, "ResumeMerchant": operatorOnly,
 		"CreateTerminal": operatorOnly, "SuspendTerminal": operatorOnly, "ResumeTerminal": operatorOnly, "SetLimitPolicy": operatorOnly,
-		"DeleteLimitPolicy": operatorOnly, "PostTransfers": operatorOnly,
+		"DeleteLimitPolicy": operatorOnly, "PostTransfers": operatorOnly, "ReverseTransfer": operatorOnly,
 		"ListMerchants": operatorReads, "GetLimitPolicy": operatorReads, "ListLimitPolicies": operatorReads, "GetTrialBalance": operatorReads,
 		"VerifyLedger": operatorReads,
 		"GetAccount":   {ok, ok, ok, ok, acc, no, no, no, no, no, no, no, no, no, who},

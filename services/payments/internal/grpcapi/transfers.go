@@ -31,3 +31,12 @@ func (s *Server) PostTransfers(ctx context.Context, in *paymentsv1.PostTransfers
 	}
 	return out, nil
 }
+
+// ReverseTransfer undoes a transfer.
+func (s *Server) ReverseTransfer(ctx context.Context, in *paymentsv1.ReverseTransferRequest) (*paymentsv1.ReverseTransferResponse, error) {
+	done, err := s.payments.Reverse(ctx, s.books, id(in.GetTransaction()), s.now())
+	if err != nil {
+		return nil, err
+	}
+	return &paymentsv1.ReverseTransferResponse{Transaction: "transactions/" + done.Transaction, PostTime: timestamppb.New(done.Time)}, nil
+}

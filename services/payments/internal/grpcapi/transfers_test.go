@@ -135,3 +135,33 @@ func TestABatchOfTransfersHasItsBounds(t *testing.T) {
 	}
 	a.balanced(t)
 }
+
+func TestATransferIsReversedOnce(t *testing.T) {
+	t.Parallel()
+	a := newAPI(t)
+	reverse := func(transaction string) (string, error) {
+		out, err := a.operator.ReverseTransfer(t.Context(), &paymentsv1.ReverseTransferRequest{Transaction: transaction})
+		return out.GetTransaction(), err
+	}
+	moved := a.transfer(t, false, move("there", "wallet/alice", "wallet/bob", 700))[0].GetTransaction()
+	first, err := reverse(moved)
+	must(t, err)
+	again, err := reverse(moved)
+	must(t, err)
+	if first != again || first == moved {
+		t.Errorf("reversed %s by %s and %s", moved, first, again)
+	}
+	if alice, bob := a.balance(t, "alice"), a.balance(t, "bob"); alice != 5000 || bob != 0 {
+		t.Errorf("alice has %d, bob %d", alice, bob)
+	}
+	_, err = reverse(first) // a reversal is not reversed; the transfer is made again
+	wants{codes.FailedPrecondition, "TRANSACTION_NOT_REVERSIBLE"}.check(t, "a reversal", err)
+	top, err := a.operator.TopUpAccount(t.Context(), &paymentsv1.TopUpAccountRequest{Name: "accounts/alice", Amount: amount(1, "CNY"), RequestId: "one"})
+	must(t, err)
+	_, err = reverse(top.GetTransaction())
+	wants{codes.FailedPrecondition, "TRANSACTION_NOT_REVERSIBLE"}.check(t, "a top-up", err)
+	spent := a.transfer(t, true, move("in", "wallet/alice", "wallet/bob", 5), move("out", "wallet/bob", "suspense/CNY", 5))[0].GetTransaction()
+	_, err = reverse(spent)
+	wants{codes.FailedPrecondition, "INSUFFICIENT_FUNDS"}.check(t, "what was spent", err)
+	a.balanced(t)
+}

@@ -33,6 +33,8 @@ type Poster interface {
 	Post(ctx context.Context, transactions ...ledger.Transaction) ([]ledger.Posted, error)
 	// PostEach posts each for itself.
 	PostEach(ctx context.Context, transactions []ledger.Transaction) ([]ledger.Posted, []error)
+	// Transaction reads what was posted. It returns TRANSACTION_NOT_FOUND.
+	Transaction(ctx context.Context, id string) (ledger.Transaction, error)
 }
 
 // MetaTransaction is where [Poster.Post] names the transaction that an error is about.
@@ -60,6 +62,24 @@ func (s *Service) Transfer(ctx context.Context, c Caller, books Poster, want []T
 		return transferred(posted, make([]error, len(posted)))
 	}
 	return transferred(books.PostEach(ctx, transactions))
+}
+
+// Reverse undoes a transfer, once: the ledger knows the reversal by what it undoes.
+func (s *Service) Reverse(ctx context.Context, books Poster, transaction string, now time.Time) (Transferred, error) {
+	t, err := books.Transaction(ctx, transaction)
+	if err != nil {
+		return Transferred{}, err
+	}
+	back, ok := t.Reverse(s.newID(), now)
+	if !ok || t.Purpose != ledger.Transfer {
+		return Transferred{}, fault.New(fault.FailedPrecondition, "TRANSACTION_NOT_REVERSIBLE",
+			"only a transfer can be reversed, this is a %s; refund payments, and withdraw or top up for the others", t.Purpose)
+	}
+	posted, err := books.Post(ctx, back)
+	if err != nil {
+		return Transferred{}, err
+	}
+	return Transferred{Transaction: posted[0].Transaction.ID, Time: posted[0].Transaction.Time}, nil
 }
 
 func checkDistinct(want []Transfer) error {

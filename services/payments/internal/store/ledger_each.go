@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 
+	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 )
 
@@ -10,6 +11,18 @@ import (
 // many at once, without a caller for each; the answers are in the order of the transactions.
 func (l *Ledger) PostEach(ctx context.Context, transactions []ledger.Transaction) ([]ledger.Posted, []error) {
 	return l.engine.postEach(ctx, transactions)
+}
+
+// Transaction reads what was posted by its id. It returns TRANSACTION_NOT_FOUND.
+func (l *Ledger) Transaction(ctx context.Context, id string) (ledger.Transaction, error) {
+	var purpose ledger.Purpose
+	var reference string
+	err := l.db.QueryRowContext(ctx, `SELECT purpose, reference FROM ledger_transactions WHERE id = $1`, id).Scan(&purpose, &reference)
+	if err != nil {
+		return ledger.Transaction{}, orNotFound(err, fault.New(fault.NotFound, "TRANSACTION_NOT_FOUND", "there is no such ledger transaction"))
+	}
+	t, _, err := l.Posted(ctx, purpose, reference)
+	return t, err
 }
 
 func (e *engine) postEach(ctx context.Context, transactions []ledger.Transaction) ([]ledger.Posted, []error) {

@@ -1537,7 +1537,7 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\vCaptureMode\x12\x1c\n" +
 	"\x18CAPTURE_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CAPTURE_MODE_AUTOMATIC\x10\x01\x12\x17\n" +
-	"\x13CAPTURE_MODE_MANUAL\x10\x022\xab\x1c\n" +
+	"\x13CAPTURE_MODE_MANUAL\x10\x022\x97\x1d\n" +
 	"\x0fPaymentsService\x12V\n" +
 	"\rCreateAccount\x12(.armlet.payments.v1.CreateAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12P\n" +
 	"\n" +
@@ -1576,6 +1576,7 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\rGetSettlement\x12(.armlet.payments.v1.GetSettlementRequest\x1a\x1e.armlet.payments.v1.Settlement\x12\x81\x01\n" +
 	"\x16ExportSettlementReport\x121.armlet.payments.v1.ExportSettlementReportRequest\x1a2.armlet.payments.v1.ExportSettlementReportResponse0\x01\x12d\n" +
 	"\rPostTransfers\x12(.armlet.payments.v1.PostTransfersRequest\x1a).armlet.payments.v1.PostTransfersResponse\x12j\n" +
+	"\x0fReverseTransfer\x12*.armlet.payments.v1.ReverseTransferRequest\x1a+.armlet.payments.v1.ReverseTransferResponse\x12j\n" +
 	"\x0fGetTrialBalance\x12*.armlet.payments.v1.GetTrialBalanceRequest\x1a+.armlet.payments.v1.GetTrialBalanceResponse\x12a\n" +
 	"\fVerifyLedger\x12'.armlet.payments.v1.VerifyLedgerRequest\x1a(.armlet.payments.v1.VerifyLedgerResponseBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
 
@@ -1640,26 +1641,28 @@ var file_armlet_payments_v1_payments_proto_goTypes = []any{
 	(*GetSettlementRequest)(nil),           // 43: armlet.payments.v1.GetSettlementRequest
 	(*ExportSettlementReportRequest)(nil),  // 44: armlet.payments.v1.ExportSettlementReportRequest
 	(*PostTransfersRequest)(nil),           // 45: armlet.payments.v1.PostTransfersRequest
-	(*GetTrialBalanceRequest)(nil),         // 46: armlet.payments.v1.GetTrialBalanceRequest
-	(*VerifyLedgerRequest)(nil),            // 47: armlet.payments.v1.VerifyLedgerRequest
-	(*Account)(nil),                        // 48: armlet.payments.v1.Account
-	(*TopUpAccountResponse)(nil),           // 49: armlet.payments.v1.TopUpAccountResponse
-	(*WithdrawFromAccountResponse)(nil),    // 50: armlet.payments.v1.WithdrawFromAccountResponse
-	(*GetStatementResponse)(nil),           // 51: armlet.payments.v1.GetStatementResponse
-	(*Merchant)(nil),                       // 52: armlet.payments.v1.Merchant
-	(*ListMerchantsResponse)(nil),          // 53: armlet.payments.v1.ListMerchantsResponse
-	(*Terminal)(nil),                       // 54: armlet.payments.v1.Terminal
-	(*ListTerminalsResponse)(nil),          // 55: armlet.payments.v1.ListTerminalsResponse
-	(*SubmitOfflineTapsResponse)(nil),      // 56: armlet.payments.v1.SubmitOfflineTapsResponse
-	(*LimitPolicy)(nil),                    // 57: armlet.payments.v1.LimitPolicy
-	(*ListLimitPoliciesResponse)(nil),      // 58: armlet.payments.v1.ListLimitPoliciesResponse
-	(*DeleteLimitPolicyResponse)(nil),      // 59: armlet.payments.v1.DeleteLimitPolicyResponse
-	(*ListSettlementsResponse)(nil),        // 60: armlet.payments.v1.ListSettlementsResponse
-	(*Settlement)(nil),                     // 61: armlet.payments.v1.Settlement
-	(*ExportSettlementReportResponse)(nil), // 62: armlet.payments.v1.ExportSettlementReportResponse
-	(*PostTransfersResponse)(nil),          // 63: armlet.payments.v1.PostTransfersResponse
-	(*GetTrialBalanceResponse)(nil),        // 64: armlet.payments.v1.GetTrialBalanceResponse
-	(*VerifyLedgerResponse)(nil),           // 65: armlet.payments.v1.VerifyLedgerResponse
+	(*ReverseTransferRequest)(nil),         // 46: armlet.payments.v1.ReverseTransferRequest
+	(*GetTrialBalanceRequest)(nil),         // 47: armlet.payments.v1.GetTrialBalanceRequest
+	(*VerifyLedgerRequest)(nil),            // 48: armlet.payments.v1.VerifyLedgerRequest
+	(*Account)(nil),                        // 49: armlet.payments.v1.Account
+	(*TopUpAccountResponse)(nil),           // 50: armlet.payments.v1.TopUpAccountResponse
+	(*WithdrawFromAccountResponse)(nil),    // 51: armlet.payments.v1.WithdrawFromAccountResponse
+	(*GetStatementResponse)(nil),           // 52: armlet.payments.v1.GetStatementResponse
+	(*Merchant)(nil),                       // 53: armlet.payments.v1.Merchant
+	(*ListMerchantsResponse)(nil),          // 54: armlet.payments.v1.ListMerchantsResponse
+	(*Terminal)(nil),                       // 55: armlet.payments.v1.Terminal
+	(*ListTerminalsResponse)(nil),          // 56: armlet.payments.v1.ListTerminalsResponse
+	(*SubmitOfflineTapsResponse)(nil),      // 57: armlet.payments.v1.SubmitOfflineTapsResponse
+	(*LimitPolicy)(nil),                    // 58: armlet.payments.v1.LimitPolicy
+	(*ListLimitPoliciesResponse)(nil),      // 59: armlet.payments.v1.ListLimitPoliciesResponse
+	(*DeleteLimitPolicyResponse)(nil),      // 60: armlet.payments.v1.DeleteLimitPolicyResponse
+	(*ListSettlementsResponse)(nil),        // 61: armlet.payments.v1.ListSettlementsResponse
+	(*Settlement)(nil),                     // 62: armlet.payments.v1.Settlement
+	(*ExportSettlementReportResponse)(nil), // 63: armlet.payments.v1.ExportSettlementReportResponse
+	(*PostTransfersResponse)(nil),          // 64: armlet.payments.v1.PostTransfersResponse
+	(*ReverseTransferResponse)(nil),        // 65: armlet.payments.v1.ReverseTransferResponse
+	(*GetTrialBalanceResponse)(nil),        // 66: armlet.payments.v1.GetTrialBalanceResponse
+	(*VerifyLedgerResponse)(nil),           // 67: armlet.payments.v1.VerifyLedgerResponse
 }
 var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	0,  // 0: armlet.payments.v1.Payment.state:type_name -> armlet.payments.v1.PaymentState
@@ -1722,47 +1725,49 @@ var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	43, // 57: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
 	44, // 58: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
 	45, // 59: armlet.payments.v1.PaymentsService.PostTransfers:input_type -> armlet.payments.v1.PostTransfersRequest
-	46, // 60: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
-	47, // 61: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
-	48, // 62: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
-	48, // 63: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
-	49, // 64: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
-	50, // 65: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
-	48, // 66: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
-	51, // 67: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
-	52, // 68: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
-	52, // 69: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
-	53, // 70: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
-	52, // 71: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
-	52, // 72: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
-	52, // 73: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
-	54, // 74: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
-	54, // 75: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
-	55, // 76: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
-	54, // 77: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
-	54, // 78: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
-	2,  // 79: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
-	7,  // 80: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
-	2,  // 81: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
-	10, // 82: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
-	2,  // 83: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
-	13, // 84: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
-	2,  // 85: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
-	2,  // 86: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
-	17, // 87: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
-	56, // 88: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:output_type -> armlet.payments.v1.SubmitOfflineTapsResponse
-	57, // 89: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	57, // 90: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	58, // 91: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
-	59, // 92: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
-	60, // 93: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
-	61, // 94: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
-	62, // 95: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
-	63, // 96: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
-	64, // 97: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
-	65, // 98: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
-	62, // [62:99] is the sub-list for method output_type
-	25, // [25:62] is the sub-list for method input_type
+	46, // 60: armlet.payments.v1.PaymentsService.ReverseTransfer:input_type -> armlet.payments.v1.ReverseTransferRequest
+	47, // 61: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
+	48, // 62: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
+	49, // 63: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
+	49, // 64: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
+	50, // 65: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
+	51, // 66: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
+	49, // 67: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
+	52, // 68: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
+	53, // 69: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
+	53, // 70: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
+	54, // 71: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
+	53, // 72: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
+	53, // 73: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
+	53, // 74: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
+	55, // 75: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
+	55, // 76: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
+	56, // 77: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
+	55, // 78: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
+	55, // 79: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
+	2,  // 80: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
+	7,  // 81: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
+	2,  // 82: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
+	10, // 83: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
+	2,  // 84: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
+	13, // 85: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
+	2,  // 86: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
+	2,  // 87: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
+	17, // 88: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
+	57, // 89: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:output_type -> armlet.payments.v1.SubmitOfflineTapsResponse
+	58, // 90: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	58, // 91: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	59, // 92: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
+	60, // 93: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
+	61, // 94: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
+	62, // 95: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
+	63, // 96: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
+	64, // 97: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
+	65, // 98: armlet.payments.v1.PaymentsService.ReverseTransfer:output_type -> armlet.payments.v1.ReverseTransferResponse
+	66, // 99: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
+	67, // 100: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
+	63, // [63:101] is the sub-list for method output_type
+	25, // [25:63] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name

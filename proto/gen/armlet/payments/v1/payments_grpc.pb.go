@@ -56,6 +56,7 @@ const (
 	PaymentsService_GetSettlement_FullMethodName          = "/armlet.payments.v1.PaymentsService/GetSettlement"
 	PaymentsService_ExportSettlementReport_FullMethodName = "/armlet.payments.v1.PaymentsService/ExportSettlementReport"
 	PaymentsService_PostTransfers_FullMethodName          = "/armlet.payments.v1.PaymentsService/PostTransfers"
+	PaymentsService_ReverseTransfer_FullMethodName        = "/armlet.payments.v1.PaymentsService/ReverseTransfer"
 	PaymentsService_GetTrialBalance_FullMethodName        = "/armlet.payments.v1.PaymentsService/GetTrialBalance"
 	PaymentsService_VerifyLedger_FullMethodName           = "/armlet.payments.v1.PaymentsService/VerifyLedger"
 )
@@ -193,6 +194,10 @@ type PaymentsServiceClient interface {
 	// linked transfers of which only some were posted before), LINKED_TRANSFER_REFUSED (another one of those that are linked was refused).
 	// Reasons: CALLER_NOT_ALLOWED.
 	PostTransfers(ctx context.Context, in *PostTransfersRequest, opts ...grpc.CallOption) (*PostTransfersResponse, error)
+	// ReverseTransfer undoes a transfer by one with the same amount the other way; what was posted stays as it is. Callers: operator.
+	// Safe to repeat: a transfer is reversed once. Reasons: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_REVERSIBLE (it is no transfer: payments are
+	// refunded and top-ups withdrawn), INSUFFICIENT_FUNDS, LEDGER_ACCOUNT_CLOSED, LEDGER_ACCOUNT_FROZEN, BALANCE_OVERFLOW.
+	ReverseTransfer(ctx context.Context, in *ReverseTransferRequest, opts ...grpc.CallOption) (*ReverseTransferResponse, error)
 	// GetTrialBalance sums all postings by ledger account and currency; the total of each currency is zero when the books balance.
 	// Callers: operator. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	GetTrialBalance(ctx context.Context, in *GetTrialBalanceRequest, opts ...grpc.CallOption) (*GetTrialBalanceResponse, error)
@@ -580,6 +585,16 @@ func (c *paymentsServiceClient) PostTransfers(ctx context.Context, in *PostTrans
 	return out, nil
 }
 
+func (c *paymentsServiceClient) ReverseTransfer(ctx context.Context, in *ReverseTransferRequest, opts ...grpc.CallOption) (*ReverseTransferResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ReverseTransferResponse)
+	err := c.cc.Invoke(ctx, PaymentsService_ReverseTransfer_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *paymentsServiceClient) GetTrialBalance(ctx context.Context, in *GetTrialBalanceRequest, opts ...grpc.CallOption) (*GetTrialBalanceResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(GetTrialBalanceResponse)
@@ -733,6 +748,10 @@ type PaymentsServiceServer interface {
 	// linked transfers of which only some were posted before), LINKED_TRANSFER_REFUSED (another one of those that are linked was refused).
 	// Reasons: CALLER_NOT_ALLOWED.
 	PostTransfers(context.Context, *PostTransfersRequest) (*PostTransfersResponse, error)
+	// ReverseTransfer undoes a transfer by one with the same amount the other way; what was posted stays as it is. Callers: operator.
+	// Safe to repeat: a transfer is reversed once. Reasons: TRANSACTION_NOT_FOUND, TRANSACTION_NOT_REVERSIBLE (it is no transfer: payments are
+	// refunded and top-ups withdrawn), INSUFFICIENT_FUNDS, LEDGER_ACCOUNT_CLOSED, LEDGER_ACCOUNT_FROZEN, BALANCE_OVERFLOW.
+	ReverseTransfer(context.Context, *ReverseTransferRequest) (*ReverseTransferResponse, error)
 	// GetTrialBalance sums all postings by ledger account and currency; the total of each currency is zero when the books balance.
 	// Callers: operator. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	GetTrialBalance(context.Context, *GetTrialBalanceRequest) (*GetTrialBalanceResponse, error)
@@ -853,6 +872,9 @@ func (UnimplementedPaymentsServiceServer) ExportSettlementReport(*ExportSettleme
 }
 func (UnimplementedPaymentsServiceServer) PostTransfers(context.Context, *PostTransfersRequest) (*PostTransfersResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method PostTransfers not implemented")
+}
+func (UnimplementedPaymentsServiceServer) ReverseTransfer(context.Context, *ReverseTransferRequest) (*ReverseTransferResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ReverseTransfer not implemented")
 }
 func (UnimplementedPaymentsServiceServer) GetTrialBalance(context.Context, *GetTrialBalanceRequest) (*GetTrialBalanceResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetTrialBalance not implemented")
@@ -1486,6 +1508,24 @@ func _PaymentsService_PostTransfers_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _PaymentsService_ReverseTransfer_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ReverseTransferRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentsServiceServer).ReverseTransfer(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentsService_ReverseTransfer_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentsServiceServer).ReverseTransfer(ctx, req.(*ReverseTransferRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _PaymentsService_GetTrialBalance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(GetTrialBalanceRequest)
 	if err := dec(in); err != nil {
@@ -1656,6 +1696,10 @@ var PaymentsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "PostTransfers",
 			Handler:    _PaymentsService_PostTransfers_Handler,
+		},
+		{
+			MethodName: "ReverseTransfer",
+			Handler:    _PaymentsService_ReverseTransfer_Handler,
 		},
 		{
 			MethodName: "GetTrialBalance",

@@ -281,6 +281,107 @@ func (x *PostTransfersResponse) GetResults() []*TransferResult {
 	return nil
 }
 
+// ReverseTransferRequest names a transfer to be undone.
+type ReverseTransferRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The transfer's ledger transaction, `transactions/{uuid}`.
+	Transaction   string `protobuf:"bytes,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReverseTransferRequest) Reset() {
+	*x = ReverseTransferRequest{}
+	mi := &file_armlet_payments_v1_transfers_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReverseTransferRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReverseTransferRequest) ProtoMessage() {}
+
+func (x *ReverseTransferRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_transfers_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReverseTransferRequest.ProtoReflect.Descriptor instead.
+func (*ReverseTransferRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_transfers_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ReverseTransferRequest) GetTransaction() string {
+	if x != nil {
+		return x.Transaction
+	}
+	return ""
+}
+
+// ReverseTransferResponse is the reversal.
+type ReverseTransferResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ledger transaction that undoes the transfer, `transactions/{uuid}`.
+	Transaction string `protobuf:"bytes,1,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	// When it was posted.
+	PostTime      *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=post_time,json=postTime,proto3" json:"post_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReverseTransferResponse) Reset() {
+	*x = ReverseTransferResponse{}
+	mi := &file_armlet_payments_v1_transfers_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReverseTransferResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReverseTransferResponse) ProtoMessage() {}
+
+func (x *ReverseTransferResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_transfers_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReverseTransferResponse.ProtoReflect.Descriptor instead.
+func (*ReverseTransferResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_transfers_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ReverseTransferResponse) GetTransaction() string {
+	if x != nil {
+		return x.Transaction
+	}
+	return ""
+}
+
+func (x *ReverseTransferResponse) GetPostTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PostTime
+	}
+	return nil
+}
+
 var File_armlet_payments_v1_transfers_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_transfers_proto_rawDesc = "" +
@@ -303,7 +404,12 @@ const file_armlet_payments_v1_transfers_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\x12\x18\n" +
 	"\aproblem\x18\x05 \x01(\tR\aproblem\"U\n" +
 	"\x15PostTransfersResponse\x12<\n" +
-	"\aresults\x18\x01 \x03(\v2\".armlet.payments.v1.TransferResultR\aresultsBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
+	"\aresults\x18\x01 \x03(\v2\".armlet.payments.v1.TransferResultR\aresults\"\x8e\x01\n" +
+	"\x16ReverseTransferRequest\x12t\n" +
+	"\vtransaction\x18\x01 \x01(\tBR\xbaHOrM2K^transactions/[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$R\vtransaction\"t\n" +
+	"\x17ReverseTransferResponse\x12 \n" +
+	"\vtransaction\x18\x01 \x01(\tR\vtransaction\x127\n" +
+	"\tpost_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\bpostTimeBFZDgithub.com/armlet-pay/armlet/proto/gen/armlet/payments/v1;paymentsv1b\x06proto3"
 
 var (
 	file_armlet_payments_v1_transfers_proto_rawDescOnce sync.Once
@@ -317,25 +423,28 @@ func file_armlet_payments_v1_transfers_proto_rawDescGZIP() []byte {
 	return file_armlet_payments_v1_transfers_proto_rawDescData
 }
 
-var file_armlet_payments_v1_transfers_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
+var file_armlet_payments_v1_transfers_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_armlet_payments_v1_transfers_proto_goTypes = []any{
-	(*Transfer)(nil),              // 0: armlet.payments.v1.Transfer
-	(*PostTransfersRequest)(nil),  // 1: armlet.payments.v1.PostTransfersRequest
-	(*TransferResult)(nil),        // 2: armlet.payments.v1.TransferResult
-	(*PostTransfersResponse)(nil), // 3: armlet.payments.v1.PostTransfersResponse
-	(*v1.Money)(nil),              // 4: armlet.type.v1.Money
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*Transfer)(nil),                // 0: armlet.payments.v1.Transfer
+	(*PostTransfersRequest)(nil),    // 1: armlet.payments.v1.PostTransfersRequest
+	(*TransferResult)(nil),          // 2: armlet.payments.v1.TransferResult
+	(*PostTransfersResponse)(nil),   // 3: armlet.payments.v1.PostTransfersResponse
+	(*ReverseTransferRequest)(nil),  // 4: armlet.payments.v1.ReverseTransferRequest
+	(*ReverseTransferResponse)(nil), // 5: armlet.payments.v1.ReverseTransferResponse
+	(*v1.Money)(nil),                // 6: armlet.type.v1.Money
+	(*timestamppb.Timestamp)(nil),   // 7: google.protobuf.Timestamp
 }
 var file_armlet_payments_v1_transfers_proto_depIdxs = []int32{
-	4, // 0: armlet.payments.v1.Transfer.amount:type_name -> armlet.type.v1.Money
+	6, // 0: armlet.payments.v1.Transfer.amount:type_name -> armlet.type.v1.Money
 	0, // 1: armlet.payments.v1.PostTransfersRequest.transfers:type_name -> armlet.payments.v1.Transfer
-	5, // 2: armlet.payments.v1.TransferResult.post_time:type_name -> google.protobuf.Timestamp
+	7, // 2: armlet.payments.v1.TransferResult.post_time:type_name -> google.protobuf.Timestamp
 	2, // 3: armlet.payments.v1.PostTransfersResponse.results:type_name -> armlet.payments.v1.TransferResult
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	7, // 4: armlet.payments.v1.ReverseTransferResponse.post_time:type_name -> google.protobuf.Timestamp
+	5, // [5:5] is the sub-list for method output_type
+	5, // [5:5] is the sub-list for method input_type
+	5, // [5:5] is the sub-list for extension type_name
+	5, // [5:5] is the sub-list for extension extendee
+	0, // [0:5] is the sub-list for field type_name
 }
 
 func init() { file_armlet_payments_v1_transfers_proto_init() }
@@ -349,7 +458,7 @@ func file_armlet_payments_v1_transfers_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_payments_v1_transfers_proto_rawDesc), len(file_armlet_payments_v1_transfers_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   4,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

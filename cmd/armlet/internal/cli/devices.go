@@ -163,22 +163,53 @@ func (a *app) showChange(m *devicesv1.WatchDevicesResponse) (int, error) {
 
 func (a *app) devicesQuota() *cobra.Command {
 	var partner string
-	c := &cobra.Command{Use: "quota", Short: "Show how much a partner may register and has registered", RunE: func(c *cobra.Command, _ []string) error {
-		return a.connected(c.Context(), func(ctx context.Context, s *sandbox.Sandbox) error {
-			q, err := s.Operator.Devices.GetQuota(ctx, &devicesv1.GetQuotaRequest{Name: named("partners/", partner) + "/quota"})
-			if err != nil {
-				return err
+	req := &devicesv1.UpdateQuotaRequest{}
+	limits := map[string]**int64{"models": &req.ModelLimit, "lots": &req.LotLimit, "bands": &req.DeviceLimit}
+	c := &cobra.Command{
+		Use: "quota", Short: "Show how much a partner may register and has registered; with a limit, set it, as the operator",
+		Long: `Show how much a partner may register and has registered.
+
+With --models, --lots or --bands the operator gives the partner limits of its own, 0 being none. Those that are not named
+are the configuration's from then on, and --default makes all of them so.`,
+		RunE: func(c *cobra.Command, _ []string) error {
+			change := c.Flags().Changed("default")
+			for flag, limit := range limits {
+				if *limit = nil; c.Flags().Changed(flag) {
+					n, err := c.Flags().GetInt64(flag)
+					if err != nil {
+						return usageError{err}
+					}
+					*limit, change = &n, true
+				}
 			}
-			return a.printer().message(q, func(w io.Writer) {
-				table(w, []string{"WHAT", "HAS", "MAY HAVE"}, [][]string{
-					{"models", fmt.Sprint(q.GetModels()), limit(q.GetModelLimit())}, {"lots", fmt.Sprint(q.GetLots()), limit(q.GetLotLimit())},
-					{"bands", fmt.Sprint(q.GetDevices()), limit(q.GetDeviceLimit())},
-				})
+			return a.connected(c.Context(), func(ctx context.Context, s *sandbox.Sandbox) error {
+				var q *devicesv1.Quota
+				var err error
+				if req.Name, req.RequestId = named("partners/", partner)+"/quota", sandbox.RequestID(); change {
+					q, err = s.Operator.Devices.UpdateQuota(ctx, req)
+				} else {
+					q, err = s.Operator.Devices.GetQuota(ctx, &devicesv1.GetQuotaRequest{Name: req.GetName()})
+				}
+				if err != nil {
+					return err
+				}
+				return a.printer().message(q, func(w io.Writer) { writeQuota(w, q) })
 			})
-		})
-	}}
+		},
+	}
 	c.Flags().StringVar(&partner, "partner", "sandbox", "whose")
+	for flag := range limits {
+		c.Flags().Int64(flag, 0, "how many "+flag+" it may have; 0: any number")
+	}
+	c.Flags().Bool("default", false, "let it have what the configuration says")
 	return c
+}
+
+func writeQuota(w io.Writer, q *devicesv1.Quota) {
+	table(w, []string{"WHAT", "HAS", "MAY HAVE"}, [][]string{
+		{"models", fmt.Sprint(q.GetModels()), limit(q.GetModelLimit())}, {"lots", fmt.Sprint(q.GetLots()), limit(q.GetLotLimit())},
+		{"bands", fmt.Sprint(q.GetDevices()), limit(q.GetDeviceLimit())},
+	})
 }
 
 func limit(n int64) string {

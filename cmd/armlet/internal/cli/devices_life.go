@@ -104,15 +104,16 @@ func (a *app) devicesSuspend() *cobra.Command {
 
 func (a *app) devicesLift() *cobra.Command {
 	ch := &changer{}
-	var reason string
+	var reason, note string
 	c := a.onDevice("lift DEVICE", "Lift one suspension of a band; nobody lifts one of a higher authority", cobra.ExactArgs(1), ch, "operator",
 		func(ctx context.Context, r registryClient, name string, _ []string) (*devicesv1.Device, error) {
 			why, err := enum[devicesv1.SuspensionReason]("--reason", reason, devicesv1.SuspensionReason_value, "SUSPENSION_REASON_")
 			if err != nil {
 				return nil, err
 			}
-			return r.LiftSuspension(ctx, &devicesv1.LiftSuspensionRequest{Name: name, Reason: why, RequestId: sandbox.RequestID()})
+			return r.LiftSuspension(ctx, &devicesv1.LiftSuspensionRequest{Name: name, Reason: why, Note: note, RequestId: sandbox.RequestID()})
 		})
+	c.Flags().StringVar(&note, "note", "", "why, for the record")
 	c.Flags().StringVar(&reason, "reason", "risk", "which: "+choices(devicesv1.SuspensionReason_value, "SUSPENSION_REASON_"))
 	return c
 }

@@ -226,6 +226,13 @@ func (s shell) findsBands(device, unseen string) {
 	if q := s.json("devices", "quota"); q["lots"] != "2" || q["models"] != "2" {
 		s.t.Errorf("%v", q)
 	}
+	if q := s.json("devices", "quota", "--lots", "2"); q["lot_limit"] != "2" || q["model_limit"] == nil {
+		s.t.Errorf("%v", q)
+	}
+	s.run(3, "devices", "lots", "create", "55", "--model", "w1", "--listed")
+	s.run(0, "devices", "quota", "--default")
+	s.run(0, "devices", "lots", "create", "55", "--model", "w1", "--listed")
+	s.run(3, "devices", "quota", "--bands", "-1")
 	s.run(3, "devices", "imported", "none")
 }
 
@@ -235,7 +242,7 @@ func (s shell) suspends(device string) {
 	s.run(0, "devices", "suspend", device, "--reason", "partner-hold", "--as", "partner")
 	s.run(3, "tap")
 	s.run(3, "devices", "lift", device, "--as", "partner") // risk is the operator's
-	s.run(0, "devices", "lift", device)
+	s.run(0, "devices", "lift", device, "--note", "closed")
 	s.run(3, "tap")
 	s.run(0, "devices", "lift", device, "--reason", "partner-hold", "--as", "partner")
 	s.run(0, "tap")

@@ -74,7 +74,7 @@ func TestLifeOfADevice(t *testing.T) {
 			case 0:
 				next, events, err = d.Suspend(reason, "n", by, noon)
 			case 1:
-				next, events, err = d.Lift(reason, by, noon)
+				next, events, err = d.Lift(reason, "", by, noon)
 			case 2:
 				var ev Event
 				next, ev, err = d.Bind(rapid.SampledFrom([]string{"alice", "bob"}).Draw(t, "account"), BindingID{}, auth, noon)

@@ -109,5 +109,5 @@ func (s *Service) Suspend(ctx context.Context, by Actor, partner string, uid UID
 
 // Lift removes a suspension.
 func (s *Service) Lift(ctx context.Context, by Actor, partner string, uid UID, r Reason, now time.Time) (Device, error) {
-	return s.Change(ctx, by, partner, uid, now, func(old Device) (Device, []Event, error) { return old.Lift(r, by, now) })
+	return s.Change(ctx, by, partner, uid, now, func(old Device) (Device, []Event, error) { return old.Lift(r, "", by, now) })
 }

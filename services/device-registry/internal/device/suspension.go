@@ -81,7 +81,7 @@ func (d Device) Suspend(r Reason, note string, by Actor, now time.Time) (Device,
 
 // Lift removes a suspension. It refuses with SUSPENSION_NOT_FOUND when there is none of this reason, and with
 // AUTHORITY_TOO_LOW when the actor's rank is below the suspension's.
-func (d Device) Lift(r Reason, by Actor, now time.Time) (Device, []Event, error) {
+func (d Device) Lift(r Reason, note string, by Actor, now time.Time) (Device, []Event, error) {
 	i := d.suspension(r)
 	if i < 0 {
 		return d, nil, fault.New(fault.NotFound, "SUSPENSION_NOT_FOUND", "the device is not suspended for the reason %s", r)
@@ -92,7 +92,7 @@ func (d Device) Lift(r Reason, by Actor, now time.Time) (Device, []Event, error)
 	}
 	d.Suspensions = slices.Delete(slices.Clone(d.Suspensions), i, i+1)
 	d.AuthEpoch++
-	return d, []Event{{Kind: EventSuspensionLifted, Device: d, By: by, At: now, Reason: r}}, nil
+	return d, []Event{{Kind: EventSuspensionLifted, Device: d, By: by, At: now, Reason: r, Note: note}}, nil
 }
 
 func (d Device) suspension(r Reason) int {

@@ -48,7 +48,7 @@ func TestNobodyLiftsASuspensionOfAHigherAuthority(t *testing.T) {
 			t.Run(fmt.Sprintf("%s lifts %s", by.Role, r), func(t *testing.T) {
 				d := band()
 				d.Suspensions = []Suspension{{Reason: r, Authority: authority, At: noon}}
-				lifted, events, err := d.Lift(r, by, noon)
+				lifted, events, err := d.Lift(r, "", by, noon)
 				if by.Authority() < authority {
 					wantReason(t, err, "AUTHORITY_TOO_LOW")
 					return
@@ -69,7 +69,7 @@ func TestNobodyLiftsASuspensionOfAHigherAuthority(t *testing.T) {
 }
 
 func TestLiftingWhatIsNotThereIsRefused(t *testing.T) {
-	_, _, err := band().Lift(Risk, operator, noon)
+	_, _, err := band().Lift(Risk, "", operator, noon)
 	wantReason(t, err, "SUSPENSION_NOT_FOUND")
 }
 

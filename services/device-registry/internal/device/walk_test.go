@@ -96,7 +96,7 @@ func TestASuspensionIsNoStateOfItsOwn(t *testing.T) {
 			}
 			continue
 		}
-		free, _, err := held.Lift(Risk, operator, noon)
+		free, _, err := held.Lift(Risk, "", operator, noon)
 		if err != nil || held.State != s || free.State != s || held.AuthEpoch <= d.AuthEpoch || free.AuthEpoch <= held.AuthEpoch {
 			t.Errorf("when %s: %+v, %+v, %v", s, held, free, err)
 		}

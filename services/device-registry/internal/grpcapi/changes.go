@@ -8,6 +8,7 @@ import (
 	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/device"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/lot"
+	"github.com/armlet-pay/armlet/services/device-registry/internal/quota"
 )
 
 // ListModels implements the contract.
@@ -118,12 +119,27 @@ func (s *Server) GetQuota(ctx context.Context, req *devicesv1.GetQuotaRequest) (
 	if !actorFrom(ctx).SeesPartner(partner) {
 		return nil, device.ErrNotYours
 	}
-	limits, used, err := s.cfg.Catalog.Usage(ctx, partner)
+	return s.quotaOf(ctx, req.GetName())
+}
+
+// UpdateQuota implements the contract.
+func (s *Server) UpdateQuota(ctx context.Context, req *devicesv1.UpdateQuotaRequest) (*devicesv1.Quota, error) {
+	return once(ctx, s, req, func(ctx context.Context, _ device.Actor, _ time.Time) (*devicesv1.Quota, error) {
+		own := quota.Own{Models: req.ModelLimit, Lots: req.LotLimit, Devices: req.DeviceLimit}
+		if err := s.cfg.Catalog.SetQuota(ctx, partnerOf(req.GetName()), own); err != nil {
+			return nil, err
+		}
+		return s.quotaOf(ctx, req.GetName())
+	})
+}
+
+func (s *Server) quotaOf(ctx context.Context, name string) (*devicesv1.Quota, error) {
+	limits, used, err := s.cfg.Catalog.Usage(ctx, partnerOf(name))
 	if err != nil {
 		return nil, err
 	}
 	return &devicesv1.Quota{
-		Name: req.GetName(), ModelLimit: limits.Models, Models: used.Models, LotLimit: limits.Lots, Lots: used.Lots,
+		Name: name, ModelLimit: limits.Models, Models: used.Models, LotLimit: limits.Lots, Lots: used.Lots,
 		DeviceLimit: limits.Devices, Devices: used.Devices,
 	}, nil
 }

@@ -59,7 +59,7 @@ func (s *Server) SuspendDevice(ctx context.Context, req *devicesv1.SuspendDevice
 // LiftSuspension implements the contract.
 func (s *Server) LiftSuspension(ctx context.Context, req *devicesv1.LiftSuspensionRequest) (*devicesv1.Device, error) {
 	return s.changeDevice(ctx, req, "name", req.GetName(), func(old device.Device, by device.Actor, now time.Time) (device.Device, []device.Event, error) {
-		return old.Lift(domainReason(req.GetReason()), by, now)
+		return old.Lift(domainReason(req.GetReason()), req.GetNote(), by, now)
 	})
 }
 

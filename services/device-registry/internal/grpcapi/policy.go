@@ -36,6 +36,7 @@ func Policy() rpc.Policy {
 		devicesv1.DeviceRegistryService_ImportDevices_FullMethodName:      provision,
 		devicesv1.DeviceRegistryService_GetImport_FullMethodName:          read,
 		devicesv1.DeviceRegistryService_GetQuota_FullMethodName:           read,
+		devicesv1.DeviceRegistryService_UpdateQuota_FullMethodName:        {Roles: []rpc.Role{rpc.RoleOperator}},
 		devicesv1.DeviceRegistryService_UpdateDevice_FullMethodName:       provision,
 		devicesv1.DeviceRegistryService_ReleaseBinding_FullMethodName:     auth,
 		devicesv1.DeviceRegistryService_CompleteTransfer_FullMethodName:   auth,

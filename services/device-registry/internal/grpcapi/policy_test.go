@@ -66,6 +66,7 @@ func everyCall() map[string]rpcCall {
 		"ImportDevices": {importHeader("p1"), []string{"acme"}},
 		"GetImport":     {&devicesv1.GetImportRequest{Name: "partners/acme/imports/p1"}, []string{"acme", "operator"}},
 		"GetQuota":      {&devicesv1.GetQuotaRequest{Name: "partners/acme/quota"}, []string{"acme", "operator"}},
+		"UpdateQuota":   {&devicesv1.UpdateQuotaRequest{Name: "partners/acme/quota", RequestId: "p1"}, []string{"operator"}},
 		"UpdateDevice": {&devicesv1.UpdateDeviceRequest{
 			Device: &devicesv1.Device{Name: name(1002)}, UpdateMask: mask("labels"), RequestId: "p1",
 		}, []string{"acme"}},

@@ -18,7 +18,7 @@ import (
 	"github.com/armlet-pay/armlet/services/device-registry/internal/store"
 )
 
-// Catalog answers the plain reads of what partners make.
+// Catalog answers the plain reads of what partners make, and keeps how much that may be.
 type Catalog interface {
 	Model(ctx context.Context, partner, id string) (device.Model, error)
 	Models(ctx context.Context, partner, after string, limit int) ([]device.Model, error)
@@ -26,6 +26,7 @@ type Catalog interface {
 	Lots(ctx context.Context, partner string, after uint32, limit int) ([]lot.Lot, error)
 	Import(ctx context.Context, partner, id string) (imports.Import, error)
 	Usage(ctx context.Context, partner string) (limits, used quota.Amounts, err error)
+	SetQuota(ctx context.Context, partner string, own quota.Own) error
 }
 
 // Record answers the plain reads of the audit record.

@@ -24,6 +24,22 @@ func (a Amounts) Allow(used, more Amounts) error {
 	return nil
 }
 
+// Own are the limits that a partner has of its own; a nil one is the configuration's.
+type Own struct{ Models, Lots, Devices *int64 }
+
+// Over are the limits with those of the partner's own in their place.
+func (o Own) Over(limits Amounts) Amounts {
+	for _, l := range []struct {
+		own   *int64
+		limit *int64
+	}{{o.Models, &limits.Models}, {o.Lots, &limits.Lots}, {o.Devices, &limits.Devices}} {
+		if l.own != nil {
+			*l.limit = *l.own
+		}
+	}
+	return limits
+}
+
 // Plus is the sum of both.
 func (a Amounts) Plus(b Amounts) Amounts {
 	return Amounts{Models: a.Models + b.Models, Lots: a.Lots + b.Lots, Devices: a.Devices + b.Devices}

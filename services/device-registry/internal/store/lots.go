@@ -135,18 +135,14 @@ func (s *Store) writeLot(ctx context.Context, tx *sqldb.Tx, l lot.Lot, events []
 
 // charge adds to what the partner has, under a lock, or fails with QUOTA_EXCEEDED. It comes last in a transaction.
 func (s *Store) charge(ctx context.Context, tx *sqldb.Tx, partner string, more quota.Amounts) error {
-	_, err := tx.ExecContext(ctx, `INSERT INTO partner_usage (partner, models, lots, devices) VALUES ($1, 0, 0, 0)
-		ON CONFLICT (partner) DO NOTHING`, partner)
+	if err := beginUsage(ctx, tx, partner); err != nil {
+		return err
+	}
+	limits, used, err := s.usage(ctx, tx, partner, tx.ForUpdate())
 	if err != nil {
 		return err
 	}
-	var used quota.Amounts
-	err = tx.QueryRowContext(ctx, `SELECT models, lots, devices FROM partner_usage WHERE partner = $1`+tx.ForUpdate(), partner).
-		Scan(&used.Models, &used.Lots, &used.Devices)
-	if err != nil {
-		return err
-	}
-	if err := s.limits.Allow(used, more); err != nil {
+	if err := limits.Allow(used, more); err != nil {
 		return err
 	}
 	total := used.Plus(more)
@@ -155,11 +151,35 @@ func (s *Store) charge(ctx context.Context, tx *sqldb.Tx, partner string, more q
 	return err
 }
 
+func beginUsage(ctx context.Context, tx *sqldb.Tx, partner string) error {
+	_, err := tx.ExecContext(ctx, `INSERT INTO partner_usage (partner, models, lots, devices) VALUES ($1, 0, 0, 0)
+		ON CONFLICT (partner) DO NOTHING`, partner)
+	return err
+}
+
 // Usage tells what a partner may have and has.
 func (s *Store) Usage(ctx context.Context, partner string) (limits, used quota.Amounts, err error) {
-	err = s.read(ctx).QueryRowContext(ctx, `SELECT models, lots, devices FROM partner_usage WHERE partner = $1`, partner).
-		Scan(&used.Models, &used.Lots, &used.Devices)
-	return s.limits, used, missing(err, nil)
+	limits, used, err = s.usage(ctx, s.read(ctx), partner, ``)
+	return limits, used, missing(err, nil)
+}
+
+func (s *Store) usage(ctx context.Context, q sqldb.Queryer, partner, lock string) (limits, used quota.Amounts, err error) {
+	var own quota.Own
+	err = q.QueryRowContext(ctx, `SELECT models, lots, devices, model_limit, lot_limit, device_limit FROM partner_usage
+		WHERE partner = $1`+lock, partner).Scan(&used.Models, &used.Lots, &used.Devices, &own.Models, &own.Lots, &own.Devices)
+	return own.Over(s.limits), used, err
+}
+
+// SetQuota gives a partner limits of its own.
+func (s *Store) SetQuota(ctx context.Context, partner string, own quota.Own) error {
+	return s.inTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
+		if err := beginUsage(ctx, tx, partner); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE partner_usage SET model_limit = $2, lot_limit = $3, device_limit = $4 WHERE partner = $1`,
+			partner, own.Models, own.Lots, own.Devices)
+		return err
+	})
 }
 
 // Lot reads a lot. It fails with LOT_NOT_FOUND.

@@ -1052,7 +1052,9 @@ type LiftSuspensionRequest struct {
 	// The reason of the suspension.
 	Reason SuspensionReason `protobuf:"varint,2,opt,name=reason,proto3,enum=armlet.devices.v1.SuspensionReason" json:"reason,omitempty"`
 	// Makes the call safe to repeat.
-	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Why, for the audit trail, at most 200 characters and none of control.
+	Note          string `protobuf:"bytes,4,opt,name=note,proto3" json:"note,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1104,6 +1106,13 @@ func (x *LiftSuspensionRequest) GetReason() SuspensionReason {
 func (x *LiftSuspensionRequest) GetRequestId() string {
 	if x != nil {
 		return x.RequestId
+	}
+	return ""
+}
+
+func (x *LiftSuspensionRequest) GetNote() string {
+	if x != nil {
+		return x.Note
 	}
 	return ""
 }
@@ -1310,13 +1319,14 @@ const file_armlet_devices_v1_devices_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\x0e2#.armlet.devices.v1.SuspensionReasonB\f\xbaH\t\x82\x01\x06\x18\x02\x18\x03\x18\x04R\x06reason\x12*\n" +
 	"\x04note\x18\x03 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{0,200}$R\x04note\x12=\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x81\x02\n" +
+	"request_id\x18\x04 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xad\x02\n" +
 	"\x15LiftSuspensionRequest\x12`\n" +
 	"\x04name\x18\x01 \x01(\tBL\xbaHIrG2E^partners/([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}$R\x04name\x12G\n" +
 	"\x06reason\x18\x02 \x01(\x0e2#.armlet.devices.v1.SuspensionReasonB\n" +
 	"\xbaH\a\x82\x01\x04\x10\x01 \x00R\x06reason\x12=\n" +
 	"\n" +
-	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xa2\x02\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\x12*\n" +
+	"\x04note\x18\x04 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{0,200}$R\x04note\"\xa2\x02\n" +
 	"\x17ListAuditEntriesRequest\x12\xb4\x01\n" +
 	"\x06parent\x18\x01 \x01(\tB\x9b\x01\xbaH\x97\x01r\x94\x012\x91\x01^partners/(([a-z0-9][a-z0-9-]{1,30}|-)/devices/[0-9a-hjkmnp-tv-z]{26}|[a-z0-9][a-z0-9-]{1,30}/(lots/[0-9]{1,10}|models/[a-z0-9][a-z0-9-]{1,30}))$R\x06parent\x12'\n" +
 	"\tpage_size\x18\x02 \x01(\x05B\n" +
@@ -1325,7 +1335,7 @@ const file_armlet_devices_v1_devices_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tB\b\xbaH\x05r\x03\x18\x80\x04R\tpageToken\"\x86\x01\n" +
 	"\x18ListAuditEntriesResponse\x12B\n" +
 	"\raudit_entries\x18\x01 \x03(\v2\x1d.armlet.devices.v1.AuditEntryR\fauditEntries\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xe0\x18\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken2\xb0\x19\n" +
 	"\x15DeviceRegistryService\x12N\n" +
 	"\vCreateModel\x12%.armlet.devices.v1.CreateModelRequest\x1a\x18.armlet.devices.v1.Model\x12H\n" +
 	"\bGetModel\x12\".armlet.devices.v1.GetModelRequest\x1a\x18.armlet.devices.v1.Model\x12Y\n" +
@@ -1341,7 +1351,8 @@ const file_armlet_devices_v1_devices_proto_rawDesc = "" +
 	"\tRecallLot\x12#.armlet.devices.v1.RecallLotRequest\x1a\x16.armlet.devices.v1.Lot\x12f\n" +
 	"\rImportDevices\x12'.armlet.devices.v1.ImportDevicesRequest\x1a(.armlet.devices.v1.ImportDevicesResponse(\x010\x01\x12K\n" +
 	"\tGetImport\x12#.armlet.devices.v1.GetImportRequest\x1a\x19.armlet.devices.v1.Import\x12H\n" +
-	"\bGetQuota\x12\".armlet.devices.v1.GetQuotaRequest\x1a\x18.armlet.devices.v1.Quota\x12Q\n" +
+	"\bGetQuota\x12\".armlet.devices.v1.GetQuotaRequest\x1a\x18.armlet.devices.v1.Quota\x12N\n" +
+	"\vUpdateQuota\x12%.armlet.devices.v1.UpdateQuotaRequest\x1a\x18.armlet.devices.v1.Quota\x12Q\n" +
 	"\fCreateDevice\x12&.armlet.devices.v1.CreateDeviceRequest\x1a\x19.armlet.devices.v1.Device\x12K\n" +
 	"\tGetDevice\x12#.armlet.devices.v1.GetDeviceRequest\x1a\x19.armlet.devices.v1.Device\x12Q\n" +
 	"\fUpdateDevice\x12&.armlet.devices.v1.UpdateDeviceRequest\x1a\x19.armlet.devices.v1.Device\x12h\n" +
@@ -1414,30 +1425,31 @@ var file_armlet_devices_v1_devices_proto_goTypes = []any{
 	(*ImportDevicesRequest)(nil),      // 31: armlet.devices.v1.ImportDevicesRequest
 	(*GetImportRequest)(nil),          // 32: armlet.devices.v1.GetImportRequest
 	(*GetQuotaRequest)(nil),           // 33: armlet.devices.v1.GetQuotaRequest
-	(*UpdateDeviceRequest)(nil),       // 34: armlet.devices.v1.UpdateDeviceRequest
-	(*BatchGetDevicesRequest)(nil),    // 35: armlet.devices.v1.BatchGetDevicesRequest
-	(*ReleaseBindingRequest)(nil),     // 36: armlet.devices.v1.ReleaseBindingRequest
-	(*BeginTransferRequest)(nil),      // 37: armlet.devices.v1.BeginTransferRequest
-	(*CompleteTransferRequest)(nil),   // 38: armlet.devices.v1.CompleteTransferRequest
-	(*CancelTransferRequest)(nil),     // 39: armlet.devices.v1.CancelTransferRequest
-	(*RetireDeviceRequest)(nil),       // 40: armlet.devices.v1.RetireDeviceRequest
-	(*RevokeDeviceRequest)(nil),       // 41: armlet.devices.v1.RevokeDeviceRequest
-	(*AddCredentialRequest)(nil),      // 42: armlet.devices.v1.AddCredentialRequest
-	(*RetireCredentialRequest)(nil),   // 43: armlet.devices.v1.RetireCredentialRequest
-	(*WatchDevicesRequest)(nil),       // 44: armlet.devices.v1.WatchDevicesRequest
-	(*VerifyAuditRangeRequest)(nil),   // 45: armlet.devices.v1.VerifyAuditRangeRequest
-	(*GetAuditCheckpointRequest)(nil), // 46: armlet.devices.v1.GetAuditCheckpointRequest
-	(*ListModelsResponse)(nil),        // 47: armlet.devices.v1.ListModelsResponse
-	(*ImportDevicesResponse)(nil),     // 48: armlet.devices.v1.ImportDevicesResponse
-	(*Import)(nil),                    // 49: armlet.devices.v1.Import
-	(*Quota)(nil),                     // 50: armlet.devices.v1.Quota
-	(*BatchGetDevicesResponse)(nil),   // 51: armlet.devices.v1.BatchGetDevicesResponse
-	(*CheckDeviceResponse)(nil),       // 52: armlet.devices.v1.CheckDeviceResponse
-	(*Binding)(nil),                   // 53: armlet.devices.v1.Binding
-	(*BeginTransferResponse)(nil),     // 54: armlet.devices.v1.BeginTransferResponse
-	(*WatchDevicesResponse)(nil),      // 55: armlet.devices.v1.WatchDevicesResponse
-	(*VerifyAuditRangeResponse)(nil),  // 56: armlet.devices.v1.VerifyAuditRangeResponse
-	(*AuditCheckpoint)(nil),           // 57: armlet.devices.v1.AuditCheckpoint
+	(*UpdateQuotaRequest)(nil),        // 34: armlet.devices.v1.UpdateQuotaRequest
+	(*UpdateDeviceRequest)(nil),       // 35: armlet.devices.v1.UpdateDeviceRequest
+	(*BatchGetDevicesRequest)(nil),    // 36: armlet.devices.v1.BatchGetDevicesRequest
+	(*ReleaseBindingRequest)(nil),     // 37: armlet.devices.v1.ReleaseBindingRequest
+	(*BeginTransferRequest)(nil),      // 38: armlet.devices.v1.BeginTransferRequest
+	(*CompleteTransferRequest)(nil),   // 39: armlet.devices.v1.CompleteTransferRequest
+	(*CancelTransferRequest)(nil),     // 40: armlet.devices.v1.CancelTransferRequest
+	(*RetireDeviceRequest)(nil),       // 41: armlet.devices.v1.RetireDeviceRequest
+	(*RevokeDeviceRequest)(nil),       // 42: armlet.devices.v1.RevokeDeviceRequest
+	(*AddCredentialRequest)(nil),      // 43: armlet.devices.v1.AddCredentialRequest
+	(*RetireCredentialRequest)(nil),   // 44: armlet.devices.v1.RetireCredentialRequest
+	(*WatchDevicesRequest)(nil),       // 45: armlet.devices.v1.WatchDevicesRequest
+	(*VerifyAuditRangeRequest)(nil),   // 46: armlet.devices.v1.VerifyAuditRangeRequest
+	(*GetAuditCheckpointRequest)(nil), // 47: armlet.devices.v1.GetAuditCheckpointRequest
+	(*ListModelsResponse)(nil),        // 48: armlet.devices.v1.ListModelsResponse
+	(*ImportDevicesResponse)(nil),     // 49: armlet.devices.v1.ImportDevicesResponse
+	(*Import)(nil),                    // 50: armlet.devices.v1.Import
+	(*Quota)(nil),                     // 51: armlet.devices.v1.Quota
+	(*BatchGetDevicesResponse)(nil),   // 52: armlet.devices.v1.BatchGetDevicesResponse
+	(*CheckDeviceResponse)(nil),       // 53: armlet.devices.v1.CheckDeviceResponse
+	(*Binding)(nil),                   // 54: armlet.devices.v1.Binding
+	(*BeginTransferResponse)(nil),     // 55: armlet.devices.v1.BeginTransferResponse
+	(*WatchDevicesResponse)(nil),      // 56: armlet.devices.v1.WatchDevicesResponse
+	(*VerifyAuditRangeResponse)(nil),  // 57: armlet.devices.v1.VerifyAuditRangeResponse
+	(*AuditCheckpoint)(nil),           // 58: armlet.devices.v1.AuditCheckpoint
 }
 var file_armlet_devices_v1_devices_proto_depIdxs = []int32{
 	18, // 0: armlet.devices.v1.CreateModelRequest.model:type_name -> armlet.devices.v1.Model
@@ -1463,67 +1475,69 @@ var file_armlet_devices_v1_devices_proto_depIdxs = []int32{
 	31, // 20: armlet.devices.v1.DeviceRegistryService.ImportDevices:input_type -> armlet.devices.v1.ImportDevicesRequest
 	32, // 21: armlet.devices.v1.DeviceRegistryService.GetImport:input_type -> armlet.devices.v1.GetImportRequest
 	33, // 22: armlet.devices.v1.DeviceRegistryService.GetQuota:input_type -> armlet.devices.v1.GetQuotaRequest
-	6,  // 23: armlet.devices.v1.DeviceRegistryService.CreateDevice:input_type -> armlet.devices.v1.CreateDeviceRequest
-	7,  // 24: armlet.devices.v1.DeviceRegistryService.GetDevice:input_type -> armlet.devices.v1.GetDeviceRequest
-	34, // 25: armlet.devices.v1.DeviceRegistryService.UpdateDevice:input_type -> armlet.devices.v1.UpdateDeviceRequest
-	35, // 26: armlet.devices.v1.DeviceRegistryService.BatchGetDevices:input_type -> armlet.devices.v1.BatchGetDevicesRequest
-	8,  // 27: armlet.devices.v1.DeviceRegistryService.ListDevices:input_type -> armlet.devices.v1.ListDevicesRequest
-	10, // 28: armlet.devices.v1.DeviceRegistryService.CheckDevice:input_type -> armlet.devices.v1.CheckDeviceRequest
-	11, // 29: armlet.devices.v1.DeviceRegistryService.BeginBinding:input_type -> armlet.devices.v1.BeginBindingRequest
-	12, // 30: armlet.devices.v1.DeviceRegistryService.ConfirmBinding:input_type -> armlet.devices.v1.ConfirmBindingRequest
-	36, // 31: armlet.devices.v1.DeviceRegistryService.ReleaseBinding:input_type -> armlet.devices.v1.ReleaseBindingRequest
-	37, // 32: armlet.devices.v1.DeviceRegistryService.BeginTransfer:input_type -> armlet.devices.v1.BeginTransferRequest
-	38, // 33: armlet.devices.v1.DeviceRegistryService.CompleteTransfer:input_type -> armlet.devices.v1.CompleteTransferRequest
-	39, // 34: armlet.devices.v1.DeviceRegistryService.CancelTransfer:input_type -> armlet.devices.v1.CancelTransferRequest
-	40, // 35: armlet.devices.v1.DeviceRegistryService.RetireDevice:input_type -> armlet.devices.v1.RetireDeviceRequest
-	41, // 36: armlet.devices.v1.DeviceRegistryService.RevokeDevice:input_type -> armlet.devices.v1.RevokeDeviceRequest
-	42, // 37: armlet.devices.v1.DeviceRegistryService.AddCredential:input_type -> armlet.devices.v1.AddCredentialRequest
-	43, // 38: armlet.devices.v1.DeviceRegistryService.RetireCredential:input_type -> armlet.devices.v1.RetireCredentialRequest
-	13, // 39: armlet.devices.v1.DeviceRegistryService.ReportDeviceLost:input_type -> armlet.devices.v1.ReportDeviceLostRequest
-	14, // 40: armlet.devices.v1.DeviceRegistryService.SuspendDevice:input_type -> armlet.devices.v1.SuspendDeviceRequest
-	15, // 41: armlet.devices.v1.DeviceRegistryService.LiftSuspension:input_type -> armlet.devices.v1.LiftSuspensionRequest
-	44, // 42: armlet.devices.v1.DeviceRegistryService.WatchDevices:input_type -> armlet.devices.v1.WatchDevicesRequest
-	16, // 43: armlet.devices.v1.DeviceRegistryService.ListAuditEntries:input_type -> armlet.devices.v1.ListAuditEntriesRequest
-	45, // 44: armlet.devices.v1.DeviceRegistryService.VerifyAuditRange:input_type -> armlet.devices.v1.VerifyAuditRangeRequest
-	46, // 45: armlet.devices.v1.DeviceRegistryService.GetAuditCheckpoint:input_type -> armlet.devices.v1.GetAuditCheckpointRequest
-	18, // 46: armlet.devices.v1.DeviceRegistryService.CreateModel:output_type -> armlet.devices.v1.Model
-	18, // 47: armlet.devices.v1.DeviceRegistryService.GetModel:output_type -> armlet.devices.v1.Model
-	47, // 48: armlet.devices.v1.DeviceRegistryService.ListModels:output_type -> armlet.devices.v1.ListModelsResponse
-	18, // 49: armlet.devices.v1.DeviceRegistryService.UpdateModel:output_type -> armlet.devices.v1.Model
-	18, // 50: armlet.devices.v1.DeviceRegistryService.SetModelStatus:output_type -> armlet.devices.v1.Model
-	22, // 51: armlet.devices.v1.DeviceRegistryService.CreateLot:output_type -> armlet.devices.v1.Lot
-	22, // 52: armlet.devices.v1.DeviceRegistryService.GetLot:output_type -> armlet.devices.v1.Lot
-	5,  // 53: armlet.devices.v1.DeviceRegistryService.ListLots:output_type -> armlet.devices.v1.ListLotsResponse
-	22, // 54: armlet.devices.v1.DeviceRegistryService.ReleaseLot:output_type -> armlet.devices.v1.Lot
-	22, // 55: armlet.devices.v1.DeviceRegistryService.RecallLot:output_type -> armlet.devices.v1.Lot
-	48, // 56: armlet.devices.v1.DeviceRegistryService.ImportDevices:output_type -> armlet.devices.v1.ImportDevicesResponse
-	49, // 57: armlet.devices.v1.DeviceRegistryService.GetImport:output_type -> armlet.devices.v1.Import
-	50, // 58: armlet.devices.v1.DeviceRegistryService.GetQuota:output_type -> armlet.devices.v1.Quota
-	23, // 59: armlet.devices.v1.DeviceRegistryService.CreateDevice:output_type -> armlet.devices.v1.Device
-	23, // 60: armlet.devices.v1.DeviceRegistryService.GetDevice:output_type -> armlet.devices.v1.Device
-	23, // 61: armlet.devices.v1.DeviceRegistryService.UpdateDevice:output_type -> armlet.devices.v1.Device
-	51, // 62: armlet.devices.v1.DeviceRegistryService.BatchGetDevices:output_type -> armlet.devices.v1.BatchGetDevicesResponse
-	9,  // 63: armlet.devices.v1.DeviceRegistryService.ListDevices:output_type -> armlet.devices.v1.ListDevicesResponse
-	52, // 64: armlet.devices.v1.DeviceRegistryService.CheckDevice:output_type -> armlet.devices.v1.CheckDeviceResponse
-	53, // 65: armlet.devices.v1.DeviceRegistryService.BeginBinding:output_type -> armlet.devices.v1.Binding
-	53, // 66: armlet.devices.v1.DeviceRegistryService.ConfirmBinding:output_type -> armlet.devices.v1.Binding
-	53, // 67: armlet.devices.v1.DeviceRegistryService.ReleaseBinding:output_type -> armlet.devices.v1.Binding
-	54, // 68: armlet.devices.v1.DeviceRegistryService.BeginTransfer:output_type -> armlet.devices.v1.BeginTransferResponse
-	53, // 69: armlet.devices.v1.DeviceRegistryService.CompleteTransfer:output_type -> armlet.devices.v1.Binding
-	23, // 70: armlet.devices.v1.DeviceRegistryService.CancelTransfer:output_type -> armlet.devices.v1.Device
-	23, // 71: armlet.devices.v1.DeviceRegistryService.RetireDevice:output_type -> armlet.devices.v1.Device
-	23, // 72: armlet.devices.v1.DeviceRegistryService.RevokeDevice:output_type -> armlet.devices.v1.Device
-	23, // 73: armlet.devices.v1.DeviceRegistryService.AddCredential:output_type -> armlet.devices.v1.Device
-	23, // 74: armlet.devices.v1.DeviceRegistryService.RetireCredential:output_type -> armlet.devices.v1.Device
-	23, // 75: armlet.devices.v1.DeviceRegistryService.ReportDeviceLost:output_type -> armlet.devices.v1.Device
-	23, // 76: armlet.devices.v1.DeviceRegistryService.SuspendDevice:output_type -> armlet.devices.v1.Device
-	23, // 77: armlet.devices.v1.DeviceRegistryService.LiftSuspension:output_type -> armlet.devices.v1.Device
-	55, // 78: armlet.devices.v1.DeviceRegistryService.WatchDevices:output_type -> armlet.devices.v1.WatchDevicesResponse
-	17, // 79: armlet.devices.v1.DeviceRegistryService.ListAuditEntries:output_type -> armlet.devices.v1.ListAuditEntriesResponse
-	56, // 80: armlet.devices.v1.DeviceRegistryService.VerifyAuditRange:output_type -> armlet.devices.v1.VerifyAuditRangeResponse
-	57, // 81: armlet.devices.v1.DeviceRegistryService.GetAuditCheckpoint:output_type -> armlet.devices.v1.AuditCheckpoint
-	46, // [46:82] is the sub-list for method output_type
-	10, // [10:46] is the sub-list for method input_type
+	34, // 23: armlet.devices.v1.DeviceRegistryService.UpdateQuota:input_type -> armlet.devices.v1.UpdateQuotaRequest
+	6,  // 24: armlet.devices.v1.DeviceRegistryService.CreateDevice:input_type -> armlet.devices.v1.CreateDeviceRequest
+	7,  // 25: armlet.devices.v1.DeviceRegistryService.GetDevice:input_type -> armlet.devices.v1.GetDeviceRequest
+	35, // 26: armlet.devices.v1.DeviceRegistryService.UpdateDevice:input_type -> armlet.devices.v1.UpdateDeviceRequest
+	36, // 27: armlet.devices.v1.DeviceRegistryService.BatchGetDevices:input_type -> armlet.devices.v1.BatchGetDevicesRequest
+	8,  // 28: armlet.devices.v1.DeviceRegistryService.ListDevices:input_type -> armlet.devices.v1.ListDevicesRequest
+	10, // 29: armlet.devices.v1.DeviceRegistryService.CheckDevice:input_type -> armlet.devices.v1.CheckDeviceRequest
+	11, // 30: armlet.devices.v1.DeviceRegistryService.BeginBinding:input_type -> armlet.devices.v1.BeginBindingRequest
+	12, // 31: armlet.devices.v1.DeviceRegistryService.ConfirmBinding:input_type -> armlet.devices.v1.ConfirmBindingRequest
+	37, // 32: armlet.devices.v1.DeviceRegistryService.ReleaseBinding:input_type -> armlet.devices.v1.ReleaseBindingRequest
+	38, // 33: armlet.devices.v1.DeviceRegistryService.BeginTransfer:input_type -> armlet.devices.v1.BeginTransferRequest
+	39, // 34: armlet.devices.v1.DeviceRegistryService.CompleteTransfer:input_type -> armlet.devices.v1.CompleteTransferRequest
+	40, // 35: armlet.devices.v1.DeviceRegistryService.CancelTransfer:input_type -> armlet.devices.v1.CancelTransferRequest
+	41, // 36: armlet.devices.v1.DeviceRegistryService.RetireDevice:input_type -> armlet.devices.v1.RetireDeviceRequest
+	42, // 37: armlet.devices.v1.DeviceRegistryService.RevokeDevice:input_type -> armlet.devices.v1.RevokeDeviceRequest
+	43, // 38: armlet.devices.v1.DeviceRegistryService.AddCredential:input_type -> armlet.devices.v1.AddCredentialRequest
+	44, // 39: armlet.devices.v1.DeviceRegistryService.RetireCredential:input_type -> armlet.devices.v1.RetireCredentialRequest
+	13, // 40: armlet.devices.v1.DeviceRegistryService.ReportDeviceLost:input_type -> armlet.devices.v1.ReportDeviceLostRequest
+	14, // 41: armlet.devices.v1.DeviceRegistryService.SuspendDevice:input_type -> armlet.devices.v1.SuspendDeviceRequest
+	15, // 42: armlet.devices.v1.DeviceRegistryService.LiftSuspension:input_type -> armlet.devices.v1.LiftSuspensionRequest
+	45, // 43: armlet.devices.v1.DeviceRegistryService.WatchDevices:input_type -> armlet.devices.v1.WatchDevicesRequest
+	16, // 44: armlet.devices.v1.DeviceRegistryService.ListAuditEntries:input_type -> armlet.devices.v1.ListAuditEntriesRequest
+	46, // 45: armlet.devices.v1.DeviceRegistryService.VerifyAuditRange:input_type -> armlet.devices.v1.VerifyAuditRangeRequest
+	47, // 46: armlet.devices.v1.DeviceRegistryService.GetAuditCheckpoint:input_type -> armlet.devices.v1.GetAuditCheckpointRequest
+	18, // 47: armlet.devices.v1.DeviceRegistryService.CreateModel:output_type -> armlet.devices.v1.Model
+	18, // 48: armlet.devices.v1.DeviceRegistryService.GetModel:output_type -> armlet.devices.v1.Model
+	48, // 49: armlet.devices.v1.DeviceRegistryService.ListModels:output_type -> armlet.devices.v1.ListModelsResponse
+	18, // 50: armlet.devices.v1.DeviceRegistryService.UpdateModel:output_type -> armlet.devices.v1.Model
+	18, // 51: armlet.devices.v1.DeviceRegistryService.SetModelStatus:output_type -> armlet.devices.v1.Model
+	22, // 52: armlet.devices.v1.DeviceRegistryService.CreateLot:output_type -> armlet.devices.v1.Lot
+	22, // 53: armlet.devices.v1.DeviceRegistryService.GetLot:output_type -> armlet.devices.v1.Lot
+	5,  // 54: armlet.devices.v1.DeviceRegistryService.ListLots:output_type -> armlet.devices.v1.ListLotsResponse
+	22, // 55: armlet.devices.v1.DeviceRegistryService.ReleaseLot:output_type -> armlet.devices.v1.Lot
+	22, // 56: armlet.devices.v1.DeviceRegistryService.RecallLot:output_type -> armlet.devices.v1.Lot
+	49, // 57: armlet.devices.v1.DeviceRegistryService.ImportDevices:output_type -> armlet.devices.v1.ImportDevicesResponse
+	50, // 58: armlet.devices.v1.DeviceRegistryService.GetImport:output_type -> armlet.devices.v1.Import
+	51, // 59: armlet.devices.v1.DeviceRegistryService.GetQuota:output_type -> armlet.devices.v1.Quota
+	51, // 60: armlet.devices.v1.DeviceRegistryService.UpdateQuota:output_type -> armlet.devices.v1.Quota
+	23, // 61: armlet.devices.v1.DeviceRegistryService.CreateDevice:output_type -> armlet.devices.v1.Device
+	23, // 62: armlet.devices.v1.DeviceRegistryService.GetDevice:output_type -> armlet.devices.v1.Device
+	23, // 63: armlet.devices.v1.DeviceRegistryService.UpdateDevice:output_type -> armlet.devices.v1.Device
+	52, // 64: armlet.devices.v1.DeviceRegistryService.BatchGetDevices:output_type -> armlet.devices.v1.BatchGetDevicesResponse
+	9,  // 65: armlet.devices.v1.DeviceRegistryService.ListDevices:output_type -> armlet.devices.v1.ListDevicesResponse
+	53, // 66: armlet.devices.v1.DeviceRegistryService.CheckDevice:output_type -> armlet.devices.v1.CheckDeviceResponse
+	54, // 67: armlet.devices.v1.DeviceRegistryService.BeginBinding:output_type -> armlet.devices.v1.Binding
+	54, // 68: armlet.devices.v1.DeviceRegistryService.ConfirmBinding:output_type -> armlet.devices.v1.Binding
+	54, // 69: armlet.devices.v1.DeviceRegistryService.ReleaseBinding:output_type -> armlet.devices.v1.Binding
+	55, // 70: armlet.devices.v1.DeviceRegistryService.BeginTransfer:output_type -> armlet.devices.v1.BeginTransferResponse
+	54, // 71: armlet.devices.v1.DeviceRegistryService.CompleteTransfer:output_type -> armlet.devices.v1.Binding
+	23, // 72: armlet.devices.v1.DeviceRegistryService.CancelTransfer:output_type -> armlet.devices.v1.Device
+	23, // 73: armlet.devices.v1.DeviceRegistryService.RetireDevice:output_type -> armlet.devices.v1.Device
+	23, // 74: armlet.devices.v1.DeviceRegistryService.RevokeDevice:output_type -> armlet.devices.v1.Device
+	23, // 75: armlet.devices.v1.DeviceRegistryService.AddCredential:output_type -> armlet.devices.v1.Device
+	23, // 76: armlet.devices.v1.DeviceRegistryService.RetireCredential:output_type -> armlet.devices.v1.Device
+	23, // 77: armlet.devices.v1.DeviceRegistryService.ReportDeviceLost:output_type -> armlet.devices.v1.Device
+	23, // 78: armlet.devices.v1.DeviceRegistryService.SuspendDevice:output_type -> armlet.devices.v1.Device
+	23, // 79: armlet.devices.v1.DeviceRegistryService.LiftSuspension:output_type -> armlet.devices.v1.Device
+	56, // 80: armlet.devices.v1.DeviceRegistryService.WatchDevices:output_type -> armlet.devices.v1.WatchDevicesResponse
+	17, // 81: armlet.devices.v1.DeviceRegistryService.ListAuditEntries:output_type -> armlet.devices.v1.ListAuditEntriesResponse
+	57, // 82: armlet.devices.v1.DeviceRegistryService.VerifyAuditRange:output_type -> armlet.devices.v1.VerifyAuditRangeResponse
+	58, // 83: armlet.devices.v1.DeviceRegistryService.GetAuditCheckpoint:output_type -> armlet.devices.v1.AuditCheckpoint
+	47, // [47:84] is the sub-list for method output_type
+	10, // [10:47] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
 	10, // [10:10] is the sub-list for extension extendee
 	0,  // [0:10] is the sub-list for field type_name

@@ -34,6 +34,7 @@ const (
 	DeviceRegistryService_ImportDevices_FullMethodName      = "/armlet.devices.v1.DeviceRegistryService/ImportDevices"
 	DeviceRegistryService_GetImport_FullMethodName          = "/armlet.devices.v1.DeviceRegistryService/GetImport"
 	DeviceRegistryService_GetQuota_FullMethodName           = "/armlet.devices.v1.DeviceRegistryService/GetQuota"
+	DeviceRegistryService_UpdateQuota_FullMethodName        = "/armlet.devices.v1.DeviceRegistryService/UpdateQuota"
 	DeviceRegistryService_CreateDevice_FullMethodName       = "/armlet.devices.v1.DeviceRegistryService/CreateDevice"
 	DeviceRegistryService_GetDevice_FullMethodName          = "/armlet.devices.v1.DeviceRegistryService/GetDevice"
 	DeviceRegistryService_UpdateDevice_FullMethodName       = "/armlet.devices.v1.DeviceRegistryService/UpdateDevice"
@@ -117,6 +118,9 @@ type DeviceRegistryServiceClient interface {
 	// GetQuota tells how much a partner may register and has registered. Callers: the partner with scope devices.read, operator.
 	// Safe to repeat. Reasons: CALLER_NOT_ALLOWED (another partner's).
 	GetQuota(ctx context.Context, in *GetQuotaRequest, opts ...grpc.CallOption) (*Quota, error)
+	// UpdateQuota sets how much one partner may register, in place of what the configuration says for all. What the partner has already it
+	// keeps. Callers: operator. Safe to repeat with the same request_id. Reasons: REQUEST_ID_REUSED.
+	UpdateQuota(ctx context.Context, in *UpdateQuotaRequest, opts ...grpc.CallOption) (*Quota, error)
 	// CreateDevice registers one device that is not part of a range lot, with its public key for suites 3 and 4.
 	// Callers: partner with scope devices.provision, for itself. Safe to repeat with the same request_id.
 	// Reasons: DEVICE_EXISTS, MODEL_NOT_FOUND, UID_OUTSIDE_PARTNER, CREDENTIAL_INVALID, CREDENTIAL_REQUIRED, SUITE_NOT_SUPPORTED,
@@ -342,6 +346,16 @@ func (c *deviceRegistryServiceClient) GetQuota(ctx context.Context, in *GetQuota
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Quota)
 	err := c.cc.Invoke(ctx, DeviceRegistryService_GetQuota_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *deviceRegistryServiceClient) UpdateQuota(ctx context.Context, in *UpdateQuotaRequest, opts ...grpc.CallOption) (*Quota, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Quota)
+	err := c.cc.Invoke(ctx, DeviceRegistryService_UpdateQuota_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -645,6 +659,9 @@ type DeviceRegistryServiceServer interface {
 	// GetQuota tells how much a partner may register and has registered. Callers: the partner with scope devices.read, operator.
 	// Safe to repeat. Reasons: CALLER_NOT_ALLOWED (another partner's).
 	GetQuota(context.Context, *GetQuotaRequest) (*Quota, error)
+	// UpdateQuota sets how much one partner may register, in place of what the configuration says for all. What the partner has already it
+	// keeps. Callers: operator. Safe to repeat with the same request_id. Reasons: REQUEST_ID_REUSED.
+	UpdateQuota(context.Context, *UpdateQuotaRequest) (*Quota, error)
 	// CreateDevice registers one device that is not part of a range lot, with its public key for suites 3 and 4.
 	// Callers: partner with scope devices.provision, for itself. Safe to repeat with the same request_id.
 	// Reasons: DEVICE_EXISTS, MODEL_NOT_FOUND, UID_OUTSIDE_PARTNER, CREDENTIAL_INVALID, CREDENTIAL_REQUIRED, SUITE_NOT_SUPPORTED,
@@ -781,6 +798,9 @@ func (UnimplementedDeviceRegistryServiceServer) GetImport(context.Context, *GetI
 }
 func (UnimplementedDeviceRegistryServiceServer) GetQuota(context.Context, *GetQuotaRequest) (*Quota, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetQuota not implemented")
+}
+func (UnimplementedDeviceRegistryServiceServer) UpdateQuota(context.Context, *UpdateQuotaRequest) (*Quota, error) {
+	return nil, status.Error(codes.Unimplemented, "method UpdateQuota not implemented")
 }
 func (UnimplementedDeviceRegistryServiceServer) CreateDevice(context.Context, *CreateDeviceRequest) (*Device, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateDevice not implemented")
@@ -1091,6 +1111,24 @@ func _DeviceRegistryService_GetQuota_Handler(srv interface{}, ctx context.Contex
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(DeviceRegistryServiceServer).GetQuota(ctx, req.(*GetQuotaRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _DeviceRegistryService_UpdateQuota_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UpdateQuotaRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(DeviceRegistryServiceServer).UpdateQuota(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: DeviceRegistryService_UpdateQuota_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(DeviceRegistryServiceServer).UpdateQuota(ctx, req.(*UpdateQuotaRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1556,6 +1594,10 @@ var DeviceRegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetQuota",
 			Handler:    _DeviceRegistryService_GetQuota_Handler,
+		},
+		{
+			MethodName: "UpdateQuota",
+			Handler:    _DeviceRegistryService_UpdateQuota_Handler,
 		},
 		{
 			MethodName: "CreateDevice",

@@ -453,6 +453,88 @@ func (x *GetQuotaRequest) GetName() string {
 	return ""
 }
 
+// UpdateQuotaRequest says how much one partner may register.
+type UpdateQuotaRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}/quota`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The most models; 0 for no limit, unset for what the configuration says.
+	ModelLimit *int64 `protobuf:"varint,2,opt,name=model_limit,json=modelLimit,proto3,oneof" json:"model_limit,omitempty"`
+	// The most lots; likewise.
+	LotLimit *int64 `protobuf:"varint,3,opt,name=lot_limit,json=lotLimit,proto3,oneof" json:"lot_limit,omitempty"`
+	// The most devices; likewise.
+	DeviceLimit *int64 `protobuf:"varint,4,opt,name=device_limit,json=deviceLimit,proto3,oneof" json:"device_limit,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateQuotaRequest) Reset() {
+	*x = UpdateQuotaRequest{}
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateQuotaRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateQuotaRequest) ProtoMessage() {}
+
+func (x *UpdateQuotaRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateQuotaRequest.ProtoReflect.Descriptor instead.
+func (*UpdateQuotaRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *UpdateQuotaRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UpdateQuotaRequest) GetModelLimit() int64 {
+	if x != nil && x.ModelLimit != nil {
+		return *x.ModelLimit
+	}
+	return 0
+}
+
+func (x *UpdateQuotaRequest) GetLotLimit() int64 {
+	if x != nil && x.LotLimit != nil {
+		return *x.LotLimit
+	}
+	return 0
+}
+
+func (x *UpdateQuotaRequest) GetDeviceLimit() int64 {
+	if x != nil && x.DeviceLimit != nil {
+		return *x.DeviceLimit
+	}
+	return 0
+}
+
+func (x *UpdateQuotaRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // Quota is how much a partner may register and has registered.
 type Quota struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -476,7 +558,7 @@ type Quota struct {
 
 func (x *Quota) Reset() {
 	*x = Quota{}
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[7]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -488,7 +570,7 @@ func (x *Quota) String() string {
 func (*Quota) ProtoMessage() {}
 
 func (x *Quota) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[7]
+	mi := &file_armlet_devices_v1_provisioning_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -501,7 +583,7 @@ func (x *Quota) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Quota.ProtoReflect.Descriptor instead.
 func (*Quota) Descriptor() ([]byte, []int) {
-	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{7}
+	return file_armlet_devices_v1_provisioning_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Quota) GetName() string {
@@ -591,7 +673,19 @@ const file_armlet_devices_v1_provisioning_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"V\n" +
 	"\x0fGetQuotaRequest\x12C\n" +
-	"\x04name\x18\x01 \x01(\tB/\xbaH,r*2(^partners/[a-z0-9][a-z0-9-]{1,30}/quota$R\x04name\"\xc2\x01\n" +
+	"\x04name\x18\x01 \x01(\tB/\xbaH,r*2(^partners/[a-z0-9][a-z0-9-]{1,30}/quota$R\x04name\"\xd2\x02\n" +
+	"\x12UpdateQuotaRequest\x12C\n" +
+	"\x04name\x18\x01 \x01(\tB/\xbaH,r*2(^partners/[a-z0-9][a-z0-9-]{1,30}/quota$R\x04name\x12-\n" +
+	"\vmodel_limit\x18\x02 \x01(\x03B\a\xbaH\x04\"\x02(\x00H\x00R\n" +
+	"modelLimit\x88\x01\x01\x12)\n" +
+	"\tlot_limit\x18\x03 \x01(\x03B\a\xbaH\x04\"\x02(\x00H\x01R\blotLimit\x88\x01\x01\x12/\n" +
+	"\fdevice_limit\x18\x04 \x01(\x03B\a\xbaH\x04\"\x02(\x00H\x02R\vdeviceLimit\x88\x01\x01\x12=\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestIdB\x0e\n" +
+	"\f_model_limitB\f\n" +
+	"\n" +
+	"_lot_limitB\x0f\n" +
+	"\r_device_limit\"\xc2\x01\n" +
 	"\x05Quota\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1f\n" +
 	"\vmodel_limit\x18\x02 \x01(\x03R\n" +
@@ -614,7 +708,7 @@ func file_armlet_devices_v1_provisioning_proto_rawDescGZIP() []byte {
 	return file_armlet_devices_v1_provisioning_proto_rawDescData
 }
 
-var file_armlet_devices_v1_provisioning_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_armlet_devices_v1_provisioning_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
 var file_armlet_devices_v1_provisioning_proto_goTypes = []any{
 	(*ListModelsRequest)(nil),     // 0: armlet.devices.v1.ListModelsRequest
 	(*ListModelsResponse)(nil),    // 1: armlet.devices.v1.ListModelsResponse
@@ -623,16 +717,17 @@ var file_armlet_devices_v1_provisioning_proto_goTypes = []any{
 	(*ReleaseLotRequest)(nil),     // 4: armlet.devices.v1.ReleaseLotRequest
 	(*RecallLotRequest)(nil),      // 5: armlet.devices.v1.RecallLotRequest
 	(*GetQuotaRequest)(nil),       // 6: armlet.devices.v1.GetQuotaRequest
-	(*Quota)(nil),                 // 7: armlet.devices.v1.Quota
-	(*Model)(nil),                 // 8: armlet.devices.v1.Model
-	(*fieldmaskpb.FieldMask)(nil), // 9: google.protobuf.FieldMask
-	(ModelStatus)(0),              // 10: armlet.devices.v1.ModelStatus
+	(*UpdateQuotaRequest)(nil),    // 7: armlet.devices.v1.UpdateQuotaRequest
+	(*Quota)(nil),                 // 8: armlet.devices.v1.Quota
+	(*Model)(nil),                 // 9: armlet.devices.v1.Model
+	(*fieldmaskpb.FieldMask)(nil), // 10: google.protobuf.FieldMask
+	(ModelStatus)(0),              // 11: armlet.devices.v1.ModelStatus
 }
 var file_armlet_devices_v1_provisioning_proto_depIdxs = []int32{
-	8,  // 0: armlet.devices.v1.ListModelsResponse.models:type_name -> armlet.devices.v1.Model
-	8,  // 1: armlet.devices.v1.UpdateModelRequest.model:type_name -> armlet.devices.v1.Model
-	9,  // 2: armlet.devices.v1.UpdateModelRequest.update_mask:type_name -> google.protobuf.FieldMask
-	10, // 3: armlet.devices.v1.SetModelStatusRequest.status:type_name -> armlet.devices.v1.ModelStatus
+	9,  // 0: armlet.devices.v1.ListModelsResponse.models:type_name -> armlet.devices.v1.Model
+	9,  // 1: armlet.devices.v1.UpdateModelRequest.model:type_name -> armlet.devices.v1.Model
+	10, // 2: armlet.devices.v1.UpdateModelRequest.update_mask:type_name -> google.protobuf.FieldMask
+	11, // 3: armlet.devices.v1.SetModelStatusRequest.status:type_name -> armlet.devices.v1.ModelStatus
 	4,  // [4:4] is the sub-list for method output_type
 	4,  // [4:4] is the sub-list for method input_type
 	4,  // [4:4] is the sub-list for extension type_name
@@ -646,13 +741,14 @@ func file_armlet_devices_v1_provisioning_proto_init() {
 		return
 	}
 	file_armlet_devices_v1_resources_proto_init()
+	file_armlet_devices_v1_provisioning_proto_msgTypes[7].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_devices_v1_provisioning_proto_rawDesc), len(file_armlet_devices_v1_provisioning_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   9,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

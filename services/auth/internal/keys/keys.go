@@ -2,7 +2,7 @@
 // the key of account pseudonyms.
 //
 // A secret at rest is a [Row] whose Sealed is ciphertext under the key-encryption key ([KEK]). The associated data names
-// the partner, epoch, purpose and id of the row, so a ciphertext that was moved to another row does not open. Keys have
+// the partner, epoch, purpose and id of the row (an installation is one tenant, whose key file is its own), so a ciphertext that was moved to another row does not open. Keys have
 // the states
 //
 //	PREPARED ──activate──▶ ACTIVE ──the next is activated──▶ RETIRING

@@ -54,6 +54,12 @@ type Activated struct {
 	Epoch   int
 }
 
+// Withdrawn is the effect of a master key that may be known to others: offline grants of its devices are denied.
+type Withdrawn struct {
+	Partner string
+	Epoch   int
+}
+
 // Service leads keys through their lives.
 type Service struct {
 	changes  Changes
@@ -140,7 +146,7 @@ func (s *Service) endMaster(ctx context.Context, req request.ID, partner string,
 		if err != nil || !changed {
 			return nil, next.Info(), nil, err
 		}
-		return []Row{next}, next.Info(), []any{decided(req, action, next.Info())}, nil
+		return []Row{next}, next.Info(), []any{decided(req, action, next.Info()), Withdrawn{partner, epoch}}, nil
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 	"github.com/armlet-pay/armlet/services/auth/internal/offline"
 )
 
@@ -73,13 +74,13 @@ func denyGrants(ctx context.Context, tx *sqldb.Tx, uid wire.UID, but wire.Bindin
 // allowGrants takes the open grants of a binding off the list. When they were on it is kept: taps from then stay refused.
 func allowGrants(ctx context.Context, tx *sqldb.Tx, uid wire.UID, of wire.BindingID, at time.Time) error {
 	_, err := tx.ExecContext(ctx, `INSERT INTO offline_denials (grant_id, denied_at, lifted_at) SELECT id, denied_at, $1 FROM offline_grants
-		WHERE uid = $2 AND valid_until > $3 AND binding_id = $4 AND denied_at IS NOT NULL ON CONFLICT DO NOTHING`,
+		WHERE uid = $2 AND valid_until > $3 AND binding_id = $4 AND denied_at IS NOT NULL`+sound+` ON CONFLICT DO NOTHING`,
 		at.UnixMicro(), uid.String(), at.Unix(), of[:])
 	if err != nil {
 		return err
 	}
 	changed, err := grantsOf(ctx, tx, `UPDATE offline_grants SET denied_at = NULL WHERE uid = $1 AND valid_until > $2 AND binding_id = $3
-		AND denied_at IS NOT NULL RETURNING alias, valid_until`, uid.String(), at.Unix(), of[:])
+		AND denied_at IS NOT NULL`+sound+` RETURNING alias, valid_until`, uid.String(), at.Unix(), of[:])
 	if err != nil {
 		return err
 	}
@@ -90,6 +91,25 @@ func allowGrants(ctx context.Context, tx *sqldb.Tx, uid wire.UID, of wire.Bindin
 	}
 	return nil
 }
+
+// denyEpoch puts the open grants of a partner's devices of a key epoch on the list: what that key makes proves nothing any more.
+func denyEpoch(ctx context.Context, tx *sqldb.Tx, k keys.Withdrawn, at time.Time) error {
+	changed, err := grantsOf(ctx, tx, `UPDATE offline_grants SET denied_at = $1 WHERE partner = $2 AND key_epoch = $3 AND valid_until > $4
+		AND denied_at IS NULL RETURNING alias, valid_until`, at.UnixMicro(), k.Partner, k.Epoch, at.Unix())
+	if err != nil {
+		return err
+	}
+	for _, g := range changed {
+		if err := list(ctx, tx, g, 0, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sound leaves out the grants whose key was withdrawn; they are never taken off the list.
+const sound = ` AND NOT EXISTS (SELECT 1 FROM keys k WHERE k.purpose = 'master' AND k.partner = offline_grants.partner
+		AND k.epoch = offline_grants.key_epoch AND k.state IN ('TAINTED', 'DESTROYED'))`
 
 // changedGrant is what the list says of a grant.
 type changedGrant struct {

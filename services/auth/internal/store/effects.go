@@ -25,6 +25,8 @@ func (s *Store) publish(ctx context.Context, tx *sqldb.Tx, now time.Time, effect
 			err = takeBack(ctx, tx, now, effect)
 		case keys.Activated:
 			_, err = tx.ExecContext(ctx, `UPDATE partners SET key_epoch = $1 WHERE id = $2`, effect.Epoch, effect.Partner)
+		case keys.Withdrawn:
+			err = denyEpoch(ctx, tx, effect, now)
 		default:
 			err = s.appendEvent(ctx, tx, now, effect)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/armlet-pay/armlet/proto/wire"
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
+	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 	"github.com/armlet-pay/armlet/services/auth/internal/offline"
 )
 
@@ -162,5 +163,32 @@ func TestWhoeverFollowsTheListHasWhatTheRegistrySays(t *testing.T) {
 		if len(still) != 1 || !slices.Equal(still, whole) {
 			t.Errorf("followed: %v, read whole: %v", still, whole)
 		}
+	})
+}
+
+func TestATaintedEpochsGrantsAreDeniedForGood(t *testing.T) {
+	eachWorld(t, func(t *testing.T, w *world) {
+		b := w.bound(wire.SuiteHMAC, "accounts/ann")
+		w.refilled(b)
+		w.becomes(b, suspended)
+		w.becomes(b, lifted)
+		lives := keys.NewService(w.store, w.ring, keys.Schedule{})
+		_, err := lives.CreateMaster(t.Context(), ask("CreateMasterKey"), "acme", w.clock.Now())
+		must(t, err)
+		_, err = lives.ActivateMaster(t.Context(), ask("ActivateMasterKey"), "acme", 2, w.clock.Now())
+		must(t, err)
+		_, err = lives.TaintMaster(t.Context(), ask("TaintMasterKey"), "acme", 1, w.clock.Now())
+		must(t, err)
+		if p := w.list(2); len(p.Entries) != 1 || p.UpTo != 3 || p.Entries[0].Allowed {
+			t.Errorf("after the key was tainted: %+v", p)
+		}
+		w.becomes(b, lifted) // the registry knows nothing of keys
+		if p := w.list(3); len(p.Entries) != 0 {
+			t.Errorf("the grant was taken off the list: %+v", p)
+		}
+		_, err = w.service.Create(t.Context(), payments, ask("CreateChallenge"), challenge.Wanted{
+			Purpose: wire.PurposePay, UID: b.UID, MinorUnits: 1, Currency: "CNY",
+		}, w.clock.Now())
+		wantReason(t, err, "KEY_EPOCH_TAINTED")
 	})
 }

@@ -105,6 +105,10 @@ check-arch: ## the tree follows the rules of ARCHITECTURE.md
 check-vuln: $(call tool,govulncheck) ## no known vulnerability is reachable, where the database can be had
 	@PATH="$(CURDIR)/$(TOOLS):$$PATH" tools/vuln.sh $(MODULES)
 
+.PHONY: fuzz
+fuzz: ## run every fuzzer for FUZZTIME each (60s), or those that FUZZ matches
+	@tools/fuzz.sh $(MODULES)
+
 RESULTS := test/bench/out/results.json
 
 .PHONY: bench

@@ -72,7 +72,7 @@ func (a *Alerter) Consumers(src Source) []*events.Consumer {
 		src.consumer("EVT_DEVICES", "notify-alerts-devices", a.Handle,
 			of("devices.device", "bound", "suspended", "suspension_lifted", "released", "retired", "revoked")...),
 		src.consumer("EVT_AUTH", "notify-alerts-auth", a.Handle, of("auth.device", "clone_suspected")...),
-		src.consumer(Stream, "notify-alerts-vouchers", a.Handle, of("vouchers.voucher", "issued", "redeemed")...),
+		src.consumer(Stream, "notify-alerts-vouchers", a.Handle, of("vouchers.voucher", "issued", "assigned", "redeemed")...),
 	}
 }
 

@@ -202,6 +202,11 @@ func TestEveryEventThatAWearerHearsOfBecomesOneAlert(t *testing.T) {
 		{at("payments", "payment", "expired", "acme"), &paymentsv1.PaymentExpired{Payment: facts("accounts/alice")}, "Lapsed ¥12.00"},
 		{at("payments", "payment", "released", "acme"), &paymentsv1.PaymentReleased{Payment: facts("accounts/alice")}, "Freed ¥12.00"},
 		{at("payments", "account", "withdrawn", ""), &paymentsv1.AccountWithdrawn{Account: "accounts/alice", Amount: facts("").GetAmount()}, "Out ¥12.00"},
+		{
+			at("vouchers", "voucher", "assigned", "acme"),
+			&notifyv1.VoucherAssigned{Voucher: &notifyv1.Voucher{Account: "accounts/alice", Value: facts("").GetAmount()}}, "Gift ¥12.00",
+		},
+		{at("vouchers", "voucher", "issued", "acme"), &notifyv1.VoucherIssued{Voucher: &notifyv1.Voucher{Account: "accounts/alice"}}, "New voucher"},
 		{at("payments", "account", "overdrawn", ""), &paymentsv1.AccountOverdrawn{Account: "accounts/alice", Owed: facts("").GetAmount()}, "Owed ¥12.00"},
 		{at("payments", "account", "debt_collected", ""), &paymentsv1.AccountDebtCollected{Account: "accounts/alice", Amount: facts("").GetAmount()}, "Settled ¥12.00"},
 		{at("payments", "account", "closed", ""), &paymentsv1.AccountClosed{Account: "accounts/alice"}, "Account closed"},

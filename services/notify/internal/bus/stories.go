@@ -30,6 +30,8 @@ func story(msg proto.Message) (told, bool) {
 	switch m := msg.(type) {
 	case *notifyv1.VoucherIssued:
 		return told{alert.VoucherIssued, accountID(m.GetVoucher().GetAccount()), "", amount(m.GetVoucher().GetValue())}, true
+	case *notifyv1.VoucherAssigned:
+		return told{alert.VoucherIssued, accountID(m.GetVoucher().GetAccount()), "", amount(m.GetVoucher().GetValue())}, true
 	case *notifyv1.VoucherRedeemed:
 		return told{alert.VoucherRedeemed, accountID(m.GetAccount()), "", amount(m.GetRedemption().GetAmount())}, true
 	}
@@ -99,6 +101,10 @@ func reason(r devicesv1.SuspensionReason) map[string]any {
 	return map[string]any{"reason": strings.TrimPrefix(r.String(), "SUSPENSION_REASON_")}
 }
 
+// amount is an empty payload for no amount, as of a voucher that takes a percentage off.
 func amount(m *typev1.Money) map[string]any {
+	if m == nil {
+		return map[string]any{}
+	}
 	return map[string]any{"amount": map[string]any{"minor_units": m.GetMinorUnits(), "currency_code": m.GetCurrencyCode()}}
 }

@@ -2,6 +2,7 @@ package voucher
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 )
@@ -37,7 +38,7 @@ type guesser struct {
 func newGuard() *guard { return &guard{guessers: map[string]*guesser{}} }
 
 func (a Actor) guesses() int {
-	if a.Role == RolePartner {
+	if a.Role == RolePartner || a.Role == RoleService && strings.HasPrefix(a.Behalf, string(RolePartner)+"/") {
 		return guessesOfMany
 	}
 	return guessesOfOne

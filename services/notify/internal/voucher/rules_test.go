@@ -240,6 +240,12 @@ func TestWhoGuessesIsLockedOutAlone(t *testing.T) {
 			t.Fatal("slow typos lock out")
 		}
 	}
+	partner := Actor{Role: RoleService, ID: "payments", Behalf: "partner/live/acme"} // its customers mistype through payments
+	for i := range guessesOfMany {
+		if locked := g.miss(partner, now); locked != (i == guessesOfMany-1) {
+			t.Fatalf("miss %d of a partner by payments: %v", i, locked)
+		}
+	}
 	for i := range maxGuessers + 10 {
 		g.miss(Actor{Role: RoleWearer, ID: fmt.Sprint(i)}, now.Add(time.Hour))
 	}

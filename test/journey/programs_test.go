@@ -70,9 +70,8 @@ type process struct {
 	// killed says that the test killed it.
 	killed atomic.Bool
 
-	killed atomic.Bool // by us
-	mu     sync.Mutex
-	log    bytes.Buffer
+	mu  sync.Mutex
+	log bytes.Buffer
 }
 
 func (p *process) Write(b []byte) (int, error) {
@@ -120,9 +119,6 @@ func (p *process) kill() {
 
 // stop asks for a clean end and insists on one.
 func (p *process) stop() error {
-	if p.killed.Load() {
-		return nil
-	}
 	if p.exited() {
 		return fmt.Errorf("%s had ended by itself:\n%s", p.name, p.output())
 	}

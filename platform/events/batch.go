@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -23,10 +24,12 @@ func (c *Consumer) receiveAll(ctx context.Context, msgs []jetstream.Msg) bool {
 			return false
 		}
 	}
+	begun := time.Now()
 	if err := c.handleAll(work, evs); err != nil {
 		c.cfg.Log.DebugContext(work, "a batch of events failed and is taken apart", "events", len(evs), "error", err)
 		return false
 	}
+	c.gauge.processedAll(work, begun, len(evs))
 	for _, msg := range msgs {
 		c.settle(work, "ack", msg.Ack())
 	}

@@ -69,6 +69,7 @@ type ConsumerConfig struct {
 type Consumer struct {
 	cfg    ConsumerConfig
 	tracer trace.Tracer
+	gauge  *gauge
 	now    func() time.Time
 	pruned time.Time
 }
@@ -114,6 +115,12 @@ func (c *Consumer) Run(ctx context.Context) error {
 	if err := c.cfg.validate(); err != nil {
 		return err
 	}
+	c.gauge = newGauge(c.cfg.DB, c.cfg.Durable)
+	unwatch, err := c.gauge.watch(c.cfg.DB, c.cfg.JetStream.Conn())
+	if err != nil {
+		return err
+	}
+	defer unwatch()
 	for pause := streamPoll; ctx.Err() == nil; pause = min(pause*2, maxSessionPause) {
 		started := c.now()
 		c.interrupted(ctx, c.session(ctx), pause)
@@ -168,6 +175,7 @@ func (c *Consumer) session(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("make the consumer: %w", err)
 	}
+	c.gauge.current.Store(&consumer)
 	return c.consume(ctx, consumer, stream.CachedInfo().Config.MaxAge)
 }
 

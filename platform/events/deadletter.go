@@ -52,6 +52,7 @@ func (c *Consumer) bury(ctx context.Context, msg jetstream.Msg, meta *jetstream.
 		c.settle(ctx, "nak", msg.NakWithDelay(c.retryDelay(meta.NumDelivered)))
 		return
 	}
+	c.gauge.meters.buried.Add(ctx, 1, c.gauge.group)
 	log.ErrorContext(ctx, "an event was given up and is in the dead letters", "deliveries", meta.NumDelivered, "error", cause)
 	c.settle(ctx, "term", msg.TermWithReason(reason))
 }

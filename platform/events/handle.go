@@ -34,7 +34,10 @@ func (c *Consumer) receive(ctx context.Context, msg jetstream.Msg) {
 	work, span := c.span(work, ev)
 	defer span.End()
 
-	if err = c.handle(work, ev); err != nil {
+	begun := time.Now()
+	err = c.handle(work, ev)
+	c.gauge.processed(work, begun, err)
+	if err != nil {
 		span.SetStatus(codes.Error, err.Error())
 	}
 	c.conclude(work, msg, meta, ev, err)

@@ -50,7 +50,10 @@ func Rows(tx *sqldb.Tx, evs ...Event) (*sqldb.BulkRows, error) {
 		rows.Add(ev.ID, ev.Subject, ev.Type, string(ev.headersJSON()), data, ev.Time.UnixMicro())
 	}
 	if len(evs) > 0 {
-		tx.OnCommit(wakerOf(tx.DB()).wake)
+		tx.OnCommit(func() {
+			wakerOf(tx.DB()).wake()
+			metersOf(tx.DB()).count(evs)
+		})
 	}
 	return rows, nil
 }

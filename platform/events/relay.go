@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/metric"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
 )
@@ -104,6 +105,11 @@ func NewRelay(cfg RelayConfig) *Relay {
 // Run publishes until ctx ends and then returns nil. Whatever fails, the database or NATS, is logged once per outage and
 // tried again with growing pauses of at most 5 seconds.
 func (r *Relay) Run(ctx context.Context) error {
+	unwatch, err := r.watch()
+	if err != nil {
+		return err
+	}
+	defer unwatch()
 	var failures atomic.Int32
 	healthy := func() {
 		if n := failures.Swap(0); n > troubleAfter {
@@ -192,6 +198,7 @@ func (r *Relay) mark(ctx context.Context, stored []int64) error {
 	if len(stored) == 0 {
 		return nil
 	}
+	metersOf(r.db).sent.Add(ctx, int64(len(stored)), metric.WithAttributes(natsSystem))
 	// What is stored should be marked even while the service is stopping; else it would be published again later.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
 	defer cancel()

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/armlet-pay/armlet/platform/rpc"
+	"github.com/armlet-pay/armlet/platform/sqldb"
 )
 
 // Env is what a service is given to run in.
@@ -47,6 +48,18 @@ func (e Env) Conn(from, to, target string, tlsConfig *tls.Config) (*grpc.ClientC
 		return nil, fmt.Errorf("the address of %s is not configured", to)
 	}
 	return rpc.Dial(target, cfg)
+}
+
+// OpenDB opens the database at the URL and has it and what is built on it, such as an outbox, measured.
+func (e Env) OpenDB(ctx context.Context, url string) (*sqldb.DB, error) {
+	db, err := sqldb.Open(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Observe(e.TracerProvider, e.MeterProvider); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
 }
 
 // ConnectNATS connects to the account: in-process when the environment has a NATS server, otherwise to the URL. That

@@ -48,6 +48,7 @@ type DB struct {
 	pipeline bool
 
 	attached sync.Map
+	observer *observer
 }
 
 // Open opens the database at rawURL and checks that it answers.
@@ -99,7 +100,7 @@ func openSQLite(ctx context.Context, rest string) (*DB, error) {
 		return nil, err
 	}
 
-	db := &DB{dialect: SQLite}
+	db := &DB{dialect: SQLite, observer: unobserved()}
 	if db.writer, err = sql.Open("sqlite", sqliteDSN(path, false)); err != nil {
 		return nil, fmt.Errorf("sqldb: %w", err)
 	}
@@ -199,6 +200,7 @@ func openPostgres(rawURL string) (*DB, error) {
 	pool.SetConnMaxLifetime(connMaxLifetime)
 	return &DB{
 		dialect: Postgres, writer: pool, reader: pool,
+		observer: unobserved(),
 		pipeline: cfg.DefaultQueryExecMode == pgx.QueryExecModeCacheStatement,
 	}, nil
 }

@@ -49,10 +49,12 @@ type txKey struct{ db *DB }
 //
 // When Commit fails because the connection broke, the transaction may or may not have been committed; a caller that repeats
 // needs a key that makes the repetition harmless.
-func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) error {
+func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (err error) {
 	if err := db.refuseNested(ctx); err != nil {
 		return err
 	}
+	ctx, end := db.observer.inTx(ctx)
+	defer func() { end(err) }()
 	backoff := firstBackoff
 	for attempt := 1; ; attempt++ {
 		err := db.attempt(ctx, fn)
@@ -136,16 +138,19 @@ func (db *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 	if err := db.refuseNested(ctx); err != nil {
 		return nil, err
 	}
+	defer db.observer.statement(ctx, query)()
 	return db.writer.ExecContext(ctx, query, args...)
 }
 
 // QueryContext reads rows outside any transaction.
 func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return db.reader.QueryContext(ctx, query, args...)
+	defer db.observer.statement(ctx, query)()
+	return db.reader.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller closes them
 }
 
 // QueryRowContext reads at most one row outside any transaction.
 func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	defer db.observer.statement(ctx, query)()
 	return db.reader.QueryRowContext(ctx, query, args...)
 }
 
@@ -170,15 +175,18 @@ func (tx *Tx) OnCommit(f func()) { tx.onCommit = append(tx.onCommit, f) }
 
 // ExecContext runs a statement in the transaction.
 func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	defer tx.db.observer.statement(ctx, query)()
 	return tx.tx.ExecContext(ctx, query, args...)
 }
 
 // QueryContext reads rows in the transaction. Close them before the next statement: PostgreSQL runs one at a time.
 func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return tx.tx.QueryContext(ctx, query, args...)
+	defer tx.db.observer.statement(ctx, query)()
+	return tx.tx.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller closes them
 }
 
 // QueryRowContext reads at most one row in the transaction.
 func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	defer tx.db.observer.statement(ctx, query)()
 	return tx.tx.QueryRowContext(ctx, query, args...)
 }

@@ -105,7 +105,7 @@ type builder struct {
 }
 
 func (b *builder) openStore(ctx context.Context) (err error) {
-	if b.db, err = sqldb.Open(ctx, b.cfg.DBURL); err != nil {
+	if b.db, err = b.env.OpenDB(ctx, b.cfg.DBURL); err != nil {
 		return fmt.Errorf("db-url: %w", err)
 	}
 	b.closers = append(b.closers, b.db.Close)
@@ -152,7 +152,7 @@ func (b *builder) openLive(context.Context) error {
 		b.live = live.NewMemory()
 		return nil
 	}
-	redis, err := live.OpenRedis(b.cfg.RedisURL)
+	redis, err := live.OpenRedis(b.cfg.RedisURL, b.env.TracerProvider, b.env.MeterProvider)
 	if err != nil {
 		return fmt.Errorf("redis-url: %w", err)
 	}

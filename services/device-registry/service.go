@@ -40,7 +40,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	db, err := sqldb.Open(ctx, cfg.DBURL)
+	db, err := env.OpenDB(ctx, cfg.DBURL)
 	if err != nil {
 		return nil, fmt.Errorf("db-url: %w", err)
 	}

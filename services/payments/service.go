@@ -57,7 +57,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err != nil {
 		return nil, err
 	}
-	db, err := sqldb.Open(ctx, cfg.DBURL)
+	db, err := env.OpenDB(ctx, cfg.DBURL)
 	if err != nil {
 		return nil, fmt.Errorf("db-url: %w", err)
 	}
@@ -82,6 +82,11 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 
 	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now})
 	books := store.New(db, bus.Encode, env.Now)
+	unwatch, err := watchBooks(db.Meter(), books.Difference)
+	if err != nil {
+		return nil, err
+	}
+	open.add(unwatch)
 	rules := payment.NewService(books, directory(books, vouchers), peers.NewAuth(conn, verifier, env.Now), payment.Config{
 		Grace: cfg.Grace, HoldFor: cfg.HoldFor, Issuer: cfg.TokenIssuer, NewID: newID, NewTerminalID: newTerminalID,
 	})

@@ -35,7 +35,8 @@ func TestFourProcessesPassTheSameJourney(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := startProcesses(t, func(dir, service string) string { return db(t, dir, service) })
+			watched := newCollector(t)
+			d := startProcesses(t, func(dir, service string) string { return db(t, dir, service) }, watched.follow)
 			w := newWorld(t, d)
 			tapAndPay(t, w)
 			payWithVoucher(t, w)
@@ -45,6 +46,8 @@ func TestFourProcessesPassTheSameJourney(t *testing.T) {
 				isolated(t, w)
 				cutOff(t, w)
 			}
+			oneTraceFromTapToWrist(t, watched)
+			everyMetricIsCatalogued(t, watched)
 		})
 	}
 }
@@ -161,7 +164,7 @@ func (s *processes) launch(service, web string) {
 			"nats-accounts-file": file("nats.conf"), "nats-settings-file": file("nats-settings.json"), "code-key-file": file("code.key"),
 		},
 	}[service]
-	var env []string
+	env := []string{"OTEL_METRIC_EXPORT_INTERVAL=500", "OTEL_BSP_SCHEDULE_DELAY=200"}
 	for _, keys := range []map[string]string{config, own, s.set[service]} {
 		for k, v := range keys {
 			env = append(env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)

@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/redis/go-redis/v9"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/testkit"
@@ -33,7 +35,7 @@ func eachLive(t *testing.T, test func(t *testing.T, s challenge.LiveStore)) {
 
 func openRedis(t testing.TB, addr string) *live.Redis {
 	t.Helper()
-	s, err := live.OpenRedis("redis://" + addr)
+	s, err := live.OpenRedis("redis://"+addr, tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider())
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s

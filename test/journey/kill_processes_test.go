@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -125,12 +126,14 @@ func (k *killing) run(bands []*virtual.Band, price int64) {
 		times, err = strconv.Atoi(text)
 		must(t, err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
+	// A tap that was begun is brought to its end, so that nothing is still under way when everything is counted.
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(times+1)*time.Minute)
 	defer cancel()
+	var enough atomic.Bool
 	var all sync.WaitGroup
 	for _, band := range bands {
 		all.Go(func() {
-			for ctx.Err() == nil {
+			for !enough.Load() && ctx.Err() == nil {
 				k.tap(ctx, band, price)
 			}
 		})
@@ -148,8 +151,9 @@ func (k *killing) run(bands []*virtual.Band, price int64) {
 		k.start(address)
 	}
 	k.await(tapsBetween)
-	cancel()
+	enough.Store(true)
 	all.Wait()
+	must(t, ctx.Err())
 	// The first process is the one that is asked from now on.
 	k.w.d.parts.until("payments answers again", func() error {
 		_, err := k.w.operator.Payments.GetTrialBalance(callCtx(t), &paymentsv1.GetTrialBalanceRequest{})

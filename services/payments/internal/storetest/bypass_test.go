@@ -136,6 +136,7 @@ func TestTheTrialBalanceAddsUp(t *testing.T) {
 
 // Whatever is paid and topped up in whatever order, the database agrees with a model in memory to the cent.
 func TestMoneyIsConserved(t *testing.T) {
+	fewerChecks(t, "25")
 	db := testkit.OpenDB(t, testkit.DBURL(t, sqldb.SQLite))
 	f := newFixture(t, db)
 	model := map[string]int64{"alice": 0, "bob": 0}

@@ -73,11 +73,7 @@ func drawGroup(r *rapid.T, name string) []ledger.Transaction {
 // Random programs run by several callers who lose patience and ask again, while processes crash: every group is posted
 // whole or not at all, once, exactly as it was answered; no wallet falls below zero, and the money stays the same.
 func TestRandomProgramsConserveMoneyThroughCrashes(t *testing.T) {
-	usual := flag.Lookup("rapid.checks").Value.String()
-	if usual == "100" { // nobody asked for more, and each program is a load by itself
-		must(t, flag.Set("rapid.checks", "8"))
-		defer func() { must(t, flag.Set("rapid.checks", usual)) }()
-	}
+	fewerChecks(t, "4") // each program is a load by itself
 	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		l := newLedger(t, db)
 		wallets(t, l, 4, 500)
@@ -168,4 +164,15 @@ func untilAnswered(ctx context.Context, l func() *store.Ledger, group []ledger.T
 			return false, err
 		}
 	}
+}
+
+// fewerChecks has rapid make only so many checks in the test, unless somebody asked for a number with -rapid.checks.
+func fewerChecks(t *testing.T, checks string) {
+	t.Helper()
+	usual := flag.Lookup("rapid.checks")
+	if usual.Value.String() != usual.DefValue {
+		return
+	}
+	must(t, flag.Set("rapid.checks", checks))
+	t.Cleanup(func() { must(t, flag.Set("rapid.checks", usual.DefValue)) })
 }

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +26,8 @@ const (
 	webhookLease = time.Minute
 	webhookWait  = time.Second
 	webhookScan  = time.Second
+	// webhookSettle is how long the outcome of a try may take to be written.
+	webhookSettle = 5 * time.Second
 )
 
 // Deliveries remembers what webhooks did not take, and which there are.
@@ -104,12 +107,19 @@ func (w *Webhooks) match(ctx context.Context, subs []subscription.Subscription, 
 
 func (w *Webhooks) serve(ctx context.Context, s subscription.Subscription) {
 	for ctx.Err() == nil {
-		if err := w.round(ctx, s); err != nil && ctx.Err() == nil {
+		err := w.round(ctx, s)
+		if errors.Is(err, errDisabled) {
+			return
+		}
+		if err != nil && ctx.Err() == nil {
 			w.Log.DebugContext(ctx, "a webhook waits", "partner", s.Partner, "subscription", s.ID, "error", err)
 			pause(ctx, webhookWait)
 		}
 	}
 }
+
+// errDisabled ends the serving of a webhook that was just disabled. When its owner resumes it, it is served anew.
+var errDisabled = errors.New("the webhook is disabled")
 
 func pause(ctx context.Context, d time.Duration) {
 	t := time.NewTimer(d)
@@ -130,7 +140,9 @@ func (w *Webhooks) round(ctx context.Context, s subscription.Subscription) error
 	if err != nil {
 		return err
 	}
-	together(due, func(d subscription.Delivery) { w.again(ctx, s, seeds, d) })
+	if together(due, func(d subscription.Delivery) bool { return w.again(ctx, s, seeds, d) }) {
+		return errDisabled
+	}
 	consumer, err := w.Edge.Consumer(ctx, subscription.Stream(s.Partner), s.Consumer)
 	if err != nil {
 		return err
@@ -143,35 +155,44 @@ func (w *Webhooks) round(ctx context.Context, s subscription.Subscription) error
 	for msg := range batch.Messages() {
 		msgs = append(msgs, msg)
 	}
-	together(msgs, func(msg jetstream.Msg) { w.first(ctx, s, seeds, msg) })
+	if together(msgs, func(msg jetstream.Msg) bool { return w.first(ctx, s, seeds, msg) }) {
+		return errDisabled
+	}
 	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
 		return err
 	}
 	return nil
 }
 
-func together[T any](items []T, do func(T)) {
+// together does something with all items at once and tells whether any said yes.
+func together[T any](items []T, do func(T) bool) bool {
 	var wg sync.WaitGroup
+	var yes atomic.Bool
 	for _, i := range items {
-		wg.Go(func() { do(i) })
+		wg.Go(func() {
+			if do(i) {
+				yes.Store(true)
+			}
+		})
 	}
 	wg.Wait()
+	return yes.Load()
 }
 
 // first posts an event from the stream. What is posted but not acknowledged, because the process ended in between, is posted
-// again with the same id.
-func (w *Webhooks) first(ctx context.Context, s subscription.Subscription, seeds [][]byte, msg jetstream.Msg) {
+// again with the same id. It tells whether the webhook was disabled by that.
+func (w *Webhooks) first(ctx context.Context, s subscription.Subscription, seeds [][]byte, msg jetstream.Msg) bool {
 	ev, err := events.Decode(msg.Subject(), msg.Headers().Get, msg.Data())
 	if err != nil {
 		w.Log.ErrorContext(ctx, "an event in a partner's stream cannot be read", "subject", msg.Subject(), "error", err)
 		_ = msg.TermWithReason("cannot be read")
-		return
+		return false
 	}
 	d := newDelivery(s, ev)
 	o := w.try(ctx, s, seeds, d)
-	if ctx.Err() != nil {
+	if ctx.Err() != nil && !o.Taken {
 		_ = msg.Nak()
-		return
+		return false
 	}
 	if !o.Taken {
 		err = w.Store.KeepDelivery(ctx, d.After(o, w.Retries, rand.Float64(), w.Now())) //nolint:gosec // jitter needs no secrecy
@@ -181,9 +202,10 @@ func (w *Webhooks) first(ctx context.Context, s subscription.Subscription, seeds
 	}
 	if err != nil {
 		_ = msg.NakWithDelay(webhookWait)
-		return
+		return false
 	}
 	_ = msg.Ack()
+	return o.Gone
 }
 
 func newDelivery(s subscription.Subscription, ev events.Event) subscription.Delivery {
@@ -193,18 +215,27 @@ func newDelivery(s subscription.Subscription, ev events.Event) subscription.Deli
 	}
 }
 
-// again tries a delivery that failed before. When its outcome cannot be written, the lease ends and it is tried once more.
-func (w *Webhooks) again(ctx context.Context, s subscription.Subscription, seeds [][]byte, d subscription.Delivery) {
+// again tries a delivery that failed before and tells whether the webhook was disabled by that. When its outcome cannot be
+// written, the lease ends and it is tried once more.
+func (w *Webhooks) again(ctx context.Context, s subscription.Subscription, seeds [][]byte, d subscription.Delivery) bool {
 	o := w.try(ctx, s, seeds, d)
-	if ctx.Err() != nil {
-		return
+	cut := ctx.Err() != nil && !o.Taken
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), webhookSettle) // what came of it is written even at the end
+	defer cancel()
+	if cut { // not its receiver's fault: given back as it was, so that whoever serves it next need not wait for the lease
+		if err := w.Store.SettleDelivery(ctx, d, false); err != nil {
+			w.Log.WarnContext(ctx, "a delivery was not given back", "event", d.EventID, "error", err)
+		}
+		return false
 	}
 	if !o.Taken {
 		d = d.After(o, w.Retries, rand.Float64(), w.Now()) //nolint:gosec // jitter needs no secrecy
 	}
-	if err := errors.Join(w.Store.SettleDelivery(ctx, d, o.Taken), w.note(ctx, s, o)); err != nil && ctx.Err() == nil {
+	if err := errors.Join(w.Store.SettleDelivery(ctx, d, o.Taken), w.note(ctx, s, o)); err != nil {
 		w.Log.WarnContext(ctx, "the outcome of a delivery was not written", "event", d.EventID, "error", err)
+		return false
 	}
+	return o.Gone
 }
 
 func (w *Webhooks) note(ctx context.Context, s subscription.Subscription, o subscription.Outcome) error {

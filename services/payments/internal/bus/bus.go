@@ -4,9 +4,7 @@ package bus
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -76,54 +74,6 @@ func Encode(ctx context.Context, e payment.Event) (events.Event, error) {
 	return encodeOther(ctx, e)
 }
 
-// encodeOther is for what happens to wallets and merchants.
-func encodeOther(ctx context.Context, e payment.Event) (events.Event, error) {
-	switch e := e.(type) {
-	case payment.SettledEvent:
-		subject := events.Subject{Mode: string(payment.Live), Domain: domain, Entity: "settlement", Verb: "created", ID: e.ID}
-		return events.New(source, subject.String(), "settlements/"+e.ID, e.Time, &paymentsv1.SettlementCreated{
-			Settlement: "settlements/" + e.ID, Merchant: "merchants/" + e.Merchant, PaidOut: money(e.PaidOut), EndTime: timestamppb.New(e.EndTime),
-		}, ctx)
-	case payment.ToppedUpEvent:
-		return ofAccount(ctx, "topped_up", e.Account, e.Time, &paymentsv1.AccountToppedUp{
-			Account: "accounts/" + e.Account, Amount: money(e.Amount), Transaction: "transactions/" + e.Transaction,
-		})
-	case payment.WithdrawnEvent:
-		return ofAccount(ctx, "withdrawn", e.Account, e.Time, &paymentsv1.AccountWithdrawn{
-			Account: "accounts/" + e.Account, Amount: money(e.Amount), Transaction: "transactions/" + e.Transaction,
-		})
-	case payment.OverdrawnEvent:
-		return ofAccount(ctx, "overdrawn", e.Account, e.Time, &paymentsv1.AccountOverdrawn{
-			Account: "accounts/" + e.Account, Owed: money(e.Owed), Payment: "payments/" + e.Payment,
-		})
-	case payment.CollectedEvent:
-		return ofAccount(ctx, "debt_collected", e.Account, e.Time, &paymentsv1.AccountDebtCollected{
-			Account: "accounts/" + e.Account, Amount: money(e.Amount), Owed: money(e.Owed), Transaction: "transactions/" + e.Transaction,
-		})
-	case payment.ClosedEvent:
-		return ofAccount(ctx, "closed", e.Account, e.Time, &paymentsv1.AccountClosed{Account: "accounts/" + e.Account})
-	case payment.TerminalEvent:
-		subject := events.Subject{Mode: string(payment.Live), Domain: domain, Entity: "terminal", Verb: "changed", ID: e.Terminal.ID}
-		return events.New(source, subject.String(), "terminals/"+e.Terminal.ID, e.Time, &paymentsv1.TerminalChanged{
-			Terminal: "terminals/" + e.Terminal.ID, Merchant: "merchants/" + e.Terminal.Merchant, Suspended: e.Terminal.Suspended,
-		}, ctx)
-	case payment.MerchantEvent:
-		subject := events.Subject{Mode: string(payment.Live), Domain: domain, Entity: "merchant", Verb: "changed", ID: e.Merchant.ID}
-		return events.New(source, subject.String(), "merchants/"+e.Merchant.ID, e.Time, &paymentsv1.MerchantChanged{
-			Merchant: "merchants/" + e.Merchant.ID, Suspended: e.Merchant.Suspended,
-		}, ctx)
-	}
-	return events.Event{}, fmt.Errorf("no event is defined for %T", e)
-}
-
-// ofAccount is an event of a wallet. An account's id may have dots, which a subject cannot; "~" is in no id.
-func ofAccount(ctx context.Context, verb, account string, at time.Time, msg proto.Message) (events.Event, error) {
-	subject := events.Subject{
-		Mode: string(payment.Live), Domain: domain, Entity: "account", Verb: verb, ID: strings.ReplaceAll(account, ".", "~"),
-	}
-	return events.New(source, subject.String(), "accounts/"+account, at, msg, ctx)
-}
-
 func ofPayment(ctx context.Context, verb string, p payment.Payment, msg proto.Message) (events.Event, error) {
 	subject := events.Subject{Mode: string(p.Mode), Domain: domain, Entity: "payment", Verb: verb, Partner: p.Partner, ID: p.ID}
 	return events.New(source, subject.String(), "payments/"+p.ID, p.UpdateTime, msg, ctx)
@@ -146,19 +96,6 @@ func facts(p payment.Payment, amount payment.Money) *paymentsv1.PaymentFacts {
 	}
 	out.Discount = DiscountProto(p)
 	return out
-}
-
-// DiscountProto is what a voucher took off the payment's price in the contract's words, nil without one.
-func DiscountProto(p payment.Payment) *paymentsv1.Discount {
-	d := p.Discount
-	if d.Voucher == "" {
-		return nil
-	}
-	voucher := "vouchers/" + d.Voucher
-	return &paymentsv1.Discount{
-		Voucher: voucher, Redemption: voucher + "/redemptions/" + p.ID, Amount: money(payment.Money{Minor: d.Minor, Currency: p.Amount.Currency}),
-		GrossAmount: money(payment.Money{Minor: p.Amount.Minor + d.Minor, Currency: p.Amount.Currency}),
-	}
 }
 
 func money(m payment.Money) *typev1.Money {

@@ -2,12 +2,14 @@ package bus_test
 
 import (
 	"context"
+	"iter"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/testing/protocmp"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -17,6 +19,7 @@ import (
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/services/payments/internal/bus"
+	"github.com/armlet-pay/armlet/services/payments/internal/limit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 	"github.com/armlet-pay/armlet/services/payments/internal/store"
 )
@@ -39,6 +42,7 @@ func TestEachFactHasItsEvent(t *testing.T) {
 	held.AuthorizationExpireTime, offline.Offline, offline.TapTime = noon, true, noon
 	offlineFacts := proto.CloneOf(facts)
 	offlineFacts.Offline, offlineFacts.TapTime = true, timestamppb.New(noon)
+	told := map[protoreflect.FullName]bool{"armlet.payments.v1.PaymentFacts": true}
 	for name, c := range map[string]struct {
 		fact    payment.Event
 		subject string
@@ -52,10 +56,17 @@ func TestEachFactHasItsEvent(t *testing.T) {
 		"voided":   {payment.VoidedEvent{Payment: p}, "evt.v1.live.payments.payment.voided.acme.p1", "payments/p1", &paymentsv1.PaymentVoided{Payment: facts}},
 		"released": {payment.ReleasedEvent{Payment: p, Amount: p.Amount}, "evt.v1.live.payments.payment.released.acme.p1", "payments/p1", &paymentsv1.PaymentReleased{Payment: facts}},
 		"refunded": {payment.RefundedEvent{Payment: p, Amount: p.Amount, Transaction: "x3"}, "evt.v1.live.payments.payment.refunded.acme.p1", "payments/p1", &paymentsv1.PaymentRefunded{Payment: facts, Transaction: "transactions/x3"}},
+		"opened": {
+			payment.OpenedEvent{Account: payment.Account{ID: "alice", Balance: payment.Money{Currency: "JPY"}, CreateTime: noon}},
+			"evt.v1.live.payments.account.created._.alice", "accounts/alice", &paymentsv1.AccountCreated{Account: "accounts/alice", CurrencyCode: "JPY"},
+		},
 		"topped up": {
-			payment.ToppedUpEvent{Account: "al.ice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Transaction: "x2", Time: noon},
+			payment.ToppedUpEvent{Account: "al.ice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Balance: payment.Money{Minor: 9, Currency: "JPY"}, Transaction: "x2", Time: noon},
 			"evt.v1.live.payments.account.topped_up._.al~ice", "accounts/al.ice",
-			&paymentsv1.AccountToppedUp{Account: "accounts/al.ice", Amount: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Transaction: "transactions/x2"},
+			&paymentsv1.AccountToppedUp{
+				Account: "accounts/al.ice", Amount: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Transaction: "transactions/x2",
+				Balance: &typev1.Money{MinorUnits: 9, CurrencyCode: "JPY"},
+			},
 		},
 		"overdrawn": {
 			payment.OverdrawnEvent{Account: "alice", Owed: payment.Money{Minor: 5, Currency: "JPY"}, Payment: "p1", Time: noon},
@@ -71,22 +82,49 @@ func TestEachFactHasItsEvent(t *testing.T) {
 			},
 		},
 		"withdrawn": {
-			payment.WithdrawnEvent{Account: "alice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Transaction: "x2", Time: noon},
+			payment.WithdrawnEvent{Account: "alice", Amount: payment.Money{Minor: 5, Currency: "JPY"}, Balance: payment.Money{Minor: 1, Currency: "JPY"}, Transaction: "x2", Time: noon},
 			"evt.v1.live.payments.account.withdrawn._.alice", "accounts/alice",
-			&paymentsv1.AccountWithdrawn{Account: "accounts/alice", Amount: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Transaction: "transactions/x2"},
+			&paymentsv1.AccountWithdrawn{
+				Account: "accounts/alice", Amount: &typev1.Money{MinorUnits: 5, CurrencyCode: "JPY"}, Transaction: "transactions/x2",
+				Balance: &typev1.Money{MinorUnits: 1, CurrencyCode: "JPY"},
+			},
 		},
 		"closed": {
 			payment.ClosedEvent{Account: "alice", Time: noon}, "evt.v1.live.payments.account.closed._.alice", "accounts/alice",
 			&paymentsv1.AccountClosed{Account: "accounts/alice"},
 		},
+		"a new terminal": {
+			payment.TerminalEvent{Terminal: payment.TerminalDevice{ID: "t1", Merchant: "m1", DisplayName: "till"}, New: true, Time: noon},
+			"evt.v1.live.payments.terminal.created._.t1", "terminals/t1",
+			&paymentsv1.TerminalCreated{Terminal: "terminals/t1", Merchant: "merchants/m1", DisplayName: "till"},
+		},
 		"terminal": {
-			payment.TerminalEvent{Terminal: payment.TerminalDevice{ID: "t1", Merchant: "m1", Suspended: true}, Time: noon},
+			payment.TerminalEvent{Terminal: payment.TerminalDevice{ID: "t1", Merchant: "m1", DisplayName: "till", Suspended: true}, Time: noon},
 			"evt.v1.live.payments.terminal.changed._.t1", "terminals/t1",
-			&paymentsv1.TerminalChanged{Terminal: "terminals/t1", Merchant: "merchants/m1", Suspended: true},
+			&paymentsv1.TerminalChanged{Terminal: "terminals/t1", Merchant: "merchants/m1", DisplayName: "till", Suspended: true},
+		},
+		"a new merchant": {
+			payment.MerchantEvent{Merchant: shop(false), New: true, Time: noon}, "evt.v1.live.payments.merchant.created._.m1", "merchants/m1",
+			&paymentsv1.MerchantCreated{
+				Merchant: "merchants/m1", DisplayName: "Noodles", CategoryCode: 5812, CurrencyCode: "CNY",
+				FeeSchedule: &paymentsv1.FeeSchedule{BasisPoints: 30}, Settlement: &paymentsv1.SettlementSchedule{CutOff: "22:00"},
+			},
 		},
 		"merchant": {
-			payment.MerchantEvent{Merchant: payment.Merchant{ID: "m1", Suspended: true}, Time: noon}, "evt.v1.live.payments.merchant.changed._.m1", "merchants/m1",
-			&paymentsv1.MerchantChanged{Merchant: "merchants/m1", Suspended: true},
+			payment.MerchantEvent{Merchant: shop(true), Time: noon}, "evt.v1.live.payments.merchant.changed._.m1", "merchants/m1",
+			&paymentsv1.MerchantChanged{
+				Merchant: "merchants/m1", Suspended: true, DisplayName: "Noodles", CategoryCode: 5812, CurrencyCode: "CNY",
+				FeeSchedule: &paymentsv1.FeeSchedule{BasisPoints: 30}, Settlement: &paymentsv1.SettlementSchedule{CutOff: "22:00"},
+			},
+		},
+		"limits": {
+			payment.PolicyEvent{Policy: limit.Policy{Currency: "CNY", TapLimit: 5, UpdateTime: noon}, Time: noon},
+			"evt.v1.live.payments.limit_policy.set._.CNY", "limitPolicies/CNY",
+			&paymentsv1.LimitPolicySet{Policy: &paymentsv1.LimitPolicy{Name: "limitPolicies/CNY", TapLimit: 5, UpdateTime: timestamppb.New(noon)}},
+		},
+		"no limits": {
+			payment.PolicyEvent{Policy: limit.Policy{Currency: "CNY"}, Deleted: true, Time: noon},
+			"evt.v1.live.payments.limit_policy.deleted._.CNY", "limitPolicies/CNY", &paymentsv1.LimitPolicyDeleted{Policy: "limitPolicies/CNY"},
 		},
 		"settled": {
 			payment.SettledEvent{ID: "s1", Merchant: "m1", PaidOut: payment.Money{Minor: 5, Currency: "JPY"}, EndTime: noon, Time: noon},
@@ -104,6 +142,7 @@ func TestEachFactHasItsEvent(t *testing.T) {
 			&paymentsv1.PaymentCaptured{Payment: offlineFacts, Transaction: "transactions/x1"},
 		},
 	} {
+		told[c.want.ProtoReflect().Descriptor().FullName()] = true
 		ev, err := bus.Encode(t.Context(), c.fact)
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -121,6 +160,30 @@ func TestEachFactHasItsEvent(t *testing.T) {
 	}
 	if _, err := bus.Encode(t.Context(), nil); err == nil {
 		t.Error("nothing became an event")
+	}
+	for promised := range messages(paymentsv1.File_armlet_payments_v1_events_proto) {
+		if !told[promised] {
+			t.Errorf("%s is in the contract, and no fact becomes one here", promised)
+		}
+	}
+}
+
+func messages(file protoreflect.FileDescriptor) iter.Seq[protoreflect.FullName] {
+	return func(yield func(protoreflect.FullName) bool) {
+		all := file.Messages()
+		for i := range all.Len() {
+			if !yield(all.Get(i).FullName()) {
+				return
+			}
+		}
+	}
+}
+
+// shop is a merchant whose bank account is nobody's business.
+func shop(suspended bool) payment.Merchant {
+	return payment.Merchant{
+		ID: "m1", DisplayName: "Noodles", CategoryCode: 5812, Currency: "CNY", Fees: payment.FeeSchedule{BasisPoints: 30},
+		Settlement: payment.SettlementSchedule{CutOff: "22:00", PayoutAccount: "DE02 1203"}, Suspended: suspended,
 	}
 }
 

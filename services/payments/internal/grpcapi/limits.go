@@ -4,10 +4,10 @@ import (
 	"context"
 
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/types/known/timestamppb"
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
+	"github.com/armlet-pay/armlet/services/payments/internal/bus"
 	"github.com/armlet-pay/armlet/services/payments/internal/limit"
 )
 
@@ -57,8 +57,7 @@ func (s *Server) ListLimitPolicies(ctx context.Context, _ *paymentsv1.ListLimitP
 	}
 	out := &paymentsv1.ListLimitPoliciesResponse{}
 	for _, p := range list {
-		shown, _ := policy(p, nil)
-		out.Policies = append(out.Policies, shown)
+		out.Policies = append(out.Policies, bus.PolicyProto(p))
 	}
 	return out, nil
 }
@@ -98,28 +97,5 @@ func policy(p limit.Policy, err error) (*paymentsv1.LimitPolicy, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &paymentsv1.LimitPolicy{
-		Name: "limitPolicies/" + p.Currency, TapLimit: p.TapLimit, AccountDayLimit: p.AccountDayLimit,
-		DeviceDayLimit: p.DeviceDayLimit, TimeZone: p.TimeZone, UpdateTime: timestamppb.New(p.UpdateTime),
-	}
-	for _, c := range p.Categories {
-		out.CategoryLimits = append(out.CategoryLimits, &paymentsv1.CategoryLimit{
-			FirstCategoryCode: c.First, LastCategoryCode: c.Last, TapLimit: c.TapLimit, DayLimit: c.DayLimit,
-		})
-	}
-	if sa := p.Strong; sa != nil {
-		out.StrongAuthentication = &paymentsv1.StrongAuthentication{
-			TapThreshold: sa.TapThreshold, CumulativeThreshold: sa.CumulativeThreshold, ConsecutiveTaps: sa.ConsecutiveTaps,
-			Counting: paymentsv1.ScaCounting_SCA_COUNTING_EITHER, AssuranceLevel: uint32(sa.Level),
-			ExemptCategoryCodes: sa.Exempt,
-		}
-		switch sa.Counting {
-		case limit.AmountOnly:
-			out.StrongAuthentication.Counting = paymentsv1.ScaCounting_SCA_COUNTING_AMOUNT
-		case limit.TapsOnly:
-			out.StrongAuthentication.Counting = paymentsv1.ScaCounting_SCA_COUNTING_TAPS
-		case limit.Either:
-		}
-	}
-	return out, nil
+	return bus.PolicyProto(p), nil
 }

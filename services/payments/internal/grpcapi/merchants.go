@@ -4,10 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"google.golang.org/protobuf/types/known/timestamppb"
-
 	"github.com/armlet-pay/armlet/platform/fault"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
+	"github.com/armlet-pay/armlet/services/payments/internal/bus"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
@@ -30,7 +29,7 @@ func (s *Server) CreateMerchant(ctx context.Context, in *paymentsv1.CreateMercha
 	if err != nil {
 		return nil, err
 	}
-	return merchant(m), nil
+	return bus.MerchantProto(m), nil
 }
 
 // GetMerchant reads a merchant.
@@ -39,7 +38,7 @@ func (s *Server) GetMerchant(ctx context.Context, in *paymentsv1.GetMerchantRequ
 	if err != nil {
 		return nil, err
 	}
-	return merchant(m), nil
+	return bus.MerchantProto(m), nil
 }
 
 // ListMerchants lists all merchants, newest first.
@@ -61,7 +60,7 @@ func (s *Server) ListMerchants(ctx context.Context, in *paymentsv1.ListMerchants
 		out.NextPageToken = s.pages.seal(c, "merchants", payment.Cursor{CreateTime: last.CreateTime, ID: last.ID})
 	}
 	for _, m := range list {
-		out.Merchants = append(out.Merchants, merchant(m))
+		out.Merchants = append(out.Merchants, bus.MerchantProto(m))
 	}
 	return out, nil
 }
@@ -97,7 +96,7 @@ func (s *Server) UpdateMerchant(ctx context.Context, in *paymentsv1.UpdateMercha
 	if err != nil {
 		return nil, err
 	}
-	return merchant(m), nil
+	return bus.MerchantProto(m), nil
 }
 
 // SuspendMerchant stops new payments to a merchant.
@@ -119,7 +118,7 @@ func (s *Server) suspendMerchant(ctx context.Context, method string, in named, s
 	if err != nil {
 		return nil, err
 	}
-	return merchant(m), nil
+	return bus.MerchantProto(m), nil
 }
 
 // CreateTerminal registers a terminal.
@@ -189,22 +188,6 @@ func terminal(t payment.TerminalDevice, err error) (*paymentsv1.Terminal, error)
 	return &paymentsv1.Terminal{
 		Name: "terminals/" + t.ID, Merchant: "merchants/" + t.Merchant, DisplayName: t.DisplayName, Suspended: t.Suspended,
 	}, nil
-}
-
-func merchant(m payment.Merchant) *paymentsv1.Merchant {
-	out := &paymentsv1.Merchant{
-		Name: "merchants/" + m.ID, DisplayName: m.DisplayName, CategoryCode: m.CategoryCode, CurrencyCode: m.Currency,
-		Suspended: m.Suspended, CreateTime: timestamppb.New(m.CreateTime),
-	}
-	if f := m.Fees; f != (payment.FeeSchedule{}) {
-		out.FeeSchedule = &paymentsv1.FeeSchedule{
-			BasisPoints: f.BasisPoints, FixedMinorUnits: f.FixedMinor, ReturnedOnRefund: f.ReturnedOnRefund,
-		}
-	}
-	if d := m.Settlement; d != (payment.SettlementSchedule{}) {
-		out.Settlement = &paymentsv1.SettlementSchedule{CutOff: d.CutOff, TimeZone: d.TimeZone, PayoutAccount: d.PayoutAccount}
-	}
-	return out
 }
 
 func fees(f *paymentsv1.FeeSchedule) payment.FeeSchedule {

@@ -129,11 +129,9 @@ func (s *Service) move(ctx context.Context, req Request, account string, amount 
 		ID: s.newID(), Purpose: ledger.TopUp, Reference: req.Caller + "/" + req.ID, Time: now,
 		Postings: []ledger.Posting{{Debit: outside, Credit: wallet, Amount: amount.Minor, Currency: amount.Currency}},
 	}
-	var event Event = ToppedUpEvent{Account: account, Amount: amount, Transaction: t.ID, Time: now}
 	if !in {
 		t.Purpose = ledger.Withdrawal
 		t.Postings[0].Debit, t.Postings[0].Credit = wallet, outside
-		event = WithdrawnEvent{Account: account, Amount: amount, Transaction: t.ID, Time: now}
 	}
 	out, err := s.store.Step(ctx, Step{Request: &req, Ledger: []string{wallet, outside}}, func(f Facts) (Change, error) {
 		if a.Balance.Currency != amount.Currency {
@@ -142,7 +140,7 @@ func (s *Service) move(ctx context.Context, req Request, account string, amount 
 		if f.Books[wallet].Status == ledger.StatusClosed {
 			return Change{}, accountClosed()
 		}
-		change, t := Change{Events: []Event{event}}, t
+		change, t := Change{}, t
 		owed := f.Books[wallet].Owed()
 		collected := min(owed, amount.Minor)
 		if in && collected > 0 {
@@ -152,7 +150,13 @@ func (s *Service) move(ctx context.Context, req Request, account string, amount 
 			return Change{}, err
 		}
 		change.Answer.Account = a.after(change.Posted[0])
-		if in && collected > 0 {
+		balance := change.Answer.Account.Balance
+		if !in {
+			change.Events = []Event{WithdrawnEvent{Account: account, Amount: amount, Balance: balance, Transaction: t.ID, Time: now}}
+			return change, nil
+		}
+		change.Events = []Event{ToppedUpEvent{Account: account, Amount: amount, Balance: balance, Transaction: t.ID, Time: now}}
+		if collected > 0 {
 			change.Answer.Collected = collected
 			money := func(minor int64) Money { return Money{Minor: minor, Currency: amount.Currency} }
 			change.Events = append(change.Events, CollectedEvent{

@@ -1,6 +1,10 @@
 package payment
 
-import "time"
+import (
+	"time"
+
+	"github.com/armlet-pay/armlet/services/payments/internal/limit"
+)
 
 // Event is a fact that others are told of. It is one of the types below.
 type Event interface{ isEvent() }
@@ -38,19 +42,23 @@ type (
 
 // What happens to wallets and merchants.
 type (
+	// OpenedEvent says that a wallet was opened.
+	OpenedEvent struct{ Account Account }
 	// ToppedUpEvent says that money was put into a wallet.
 	ToppedUpEvent struct {
-		Account     string
-		Amount      Money
-		Transaction string
-		Time        time.Time
+		Account string
+		// Balance is what the wallet can spend after it.
+		Amount, Balance Money
+		Transaction     string
+		Time            time.Time
 	}
 	// WithdrawnEvent says that money was paid out of a wallet.
 	WithdrawnEvent struct {
-		Account     string
-		Amount      Money
-		Transaction string
-		Time        time.Time
+		Account string
+		// Balance is what the wallet can spend after it.
+		Amount, Balance Money
+		Transaction     string
+		Time            time.Time
 	}
 	// OverdrawnEvent says that an offline tap took more than the wallet held.
 	OverdrawnEvent struct {
@@ -72,15 +80,24 @@ type (
 		Account string
 		Time    time.Time
 	}
-	// TerminalEvent says that a terminal was suspended or resumed.
+	// TerminalEvent says that a terminal was registered when it is New, else that it was suspended or resumed.
 	TerminalEvent struct {
 		Terminal TerminalDevice
+		New      bool
 		Time     time.Time
 	}
-	// MerchantEvent says that a merchant was updated, suspended or resumed.
+	// MerchantEvent says that a merchant was registered when it is New, else that it was updated, suspended or resumed.
 	MerchantEvent struct {
 		Merchant Merchant
+		New      bool
 		Time     time.Time
+	}
+	// PolicyEvent says that the limits of a currency were replaced, or that they ended when Deleted; then only the currency
+	// counts.
+	PolicyEvent struct {
+		Policy  limit.Policy
+		Deleted bool
+		Time    time.Time
 	}
 )
 
@@ -92,6 +109,7 @@ func (RefundedEvent) isEvent()   {}
 func (DeclinedEvent) isEvent()   {}
 func (ExpiredEvent) isEvent()    {}
 func (VoidedEvent) isEvent()     {}
+func (OpenedEvent) isEvent()     {}
 func (ToppedUpEvent) isEvent()   {}
 func (WithdrawnEvent) isEvent()  {}
 func (OverdrawnEvent) isEvent()  {}
@@ -99,3 +117,4 @@ func (CollectedEvent) isEvent()  {}
 func (ClosedEvent) isEvent()     {}
 func (TerminalEvent) isEvent()   {}
 func (MerchantEvent) isEvent()   {}
+func (PolicyEvent) isEvent()     {}

@@ -31,6 +31,10 @@ func (s *Store) CreateAccount(ctx context.Context, req payment.Request, a paymen
 		}
 		_, err = tx.ExecContext(ctx, `INSERT INTO accounts (id, ledger_id, created_at) VALUES ($1, $2, $3)`,
 			a.ID, wallet.ID, micros(a.CreateTime))
+		if err != nil {
+			return accountAnswer{}, fmt.Errorf("open a wallet: %w", err)
+		}
+		err = s.publish(ctx, tx, payment.OpenedEvent{Account: a})
 		return accountAnswer{ID: a.ID, Currency: a.Balance.Currency, CreatedAt: micros(a.CreateTime)}, err
 	})
 	return answer.account(), err

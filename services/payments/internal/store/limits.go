@@ -65,15 +65,21 @@ func (s *Store) SetPolicy(ctx context.Context, req payment.Request, p limit.Poli
 		_, err = tx.ExecContext(ctx, `INSERT INTO limit_policies (currency, policy, updated_at) VALUES ($1, $2, $3)
 			ON CONFLICT (currency) DO UPDATE SET policy = excluded.policy, updated_at = excluded.updated_at`,
 			p.Currency, string(text), micros(p.UpdateTime))
-		return p, err
+		if err != nil {
+			return limit.Policy{}, fmt.Errorf("write limits: %w", err)
+		}
+		return p, s.publish(ctx, tx, payment.PolicyEvent{Policy: p, Time: p.UpdateTime})
 	})
 }
 
 // DeletePolicy implements payment.Limits.
 func (s *Store) DeletePolicy(ctx context.Context, req payment.Request, currency string) error {
 	_, err := once(ctx, s, req, func(ctx context.Context, tx *sqldb.Tx) (struct{}, error) {
-		_, err := tx.ExecContext(ctx, `DELETE FROM limit_policies WHERE currency = $1`, currency)
-		return struct{}{}, err
+		found, err := changed(tx.ExecContext(ctx, `DELETE FROM limit_policies WHERE currency = $1`, currency))
+		if err != nil || !found {
+			return struct{}{}, err
+		}
+		return struct{}{}, s.publish(ctx, tx, payment.PolicyEvent{Policy: limit.Policy{Currency: currency}, Deleted: true, Time: s.now()})
 	})
 	return err
 }

@@ -29,7 +29,10 @@ func (s *Store) CreateMerchant(ctx context.Context, req payment.Request, m payme
 		}
 		_, err := tx.ExecContext(ctx, `INSERT INTO merchants (`+merchantColumns+`, ledger_id)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`, append(merchantValues(m), books.ID)...)
-		return remembered{ID: m.ID}, err
+		if err != nil {
+			return remembered{}, fmt.Errorf("register a merchant: %w", err)
+		}
+		return remembered{ID: m.ID}, s.publish(ctx, tx, payment.MerchantEvent{Merchant: m, New: true, Time: m.CreateTime})
 	})
 	if err != nil {
 		return payment.Merchant{}, err
@@ -135,9 +138,13 @@ func (s *Store) CreateTerminal(ctx context.Context, req payment.Request, t payme
 		if _, err := merchant(ctx, tx, t.Merchant); err != nil {
 			return remembered{}, err
 		}
+		now := s.now()
 		_, err := tx.ExecContext(ctx, `INSERT INTO terminals (id, merchant, display_name, created_at) VALUES ($1, $2, $3, $4)`,
-			t.ID, t.Merchant, t.DisplayName, micros(s.now()))
-		return remembered{ID: t.ID}, err
+			t.ID, t.Merchant, t.DisplayName, micros(now))
+		if err != nil {
+			return remembered{}, fmt.Errorf("register a terminal: %w", err)
+		}
+		return remembered{ID: t.ID}, s.publish(ctx, tx, payment.TerminalEvent{Terminal: t, New: true, Time: now})
 	})
 	if err != nil {
 		return payment.TerminalDevice{}, err

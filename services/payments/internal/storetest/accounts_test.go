@@ -83,7 +83,7 @@ func TestSixtyFourCallersWithOneRequestDoItOnce(t *testing.T) {
 		if got := f.count(t, `SELECT COUNT(*) FROM payments`); got != 1 {
 			t.Errorf("%d payments", got)
 		}
-		if got := f.count(t, `SELECT COUNT(*) FROM outbox`); got != 2 {
+		if got := f.count(t, `SELECT COUNT(*) FROM outbox WHERE subject NOT LIKE '%.created._.%'`); got != 2 {
 			t.Errorf("%d events, want one top-up and one payment", got)
 		}
 		f.balanced(t)

@@ -427,6 +427,61 @@ func (x *PaymentRefunded) GetTransaction() string {
 	return ""
 }
 
+// AccountCreated is published when an account was opened: subject entity "account", verb "created".
+type AccountCreated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Its only currency.
+	CurrencyCode  string `protobuf:"bytes,2,opt,name=currency_code,json=currencyCode,proto3" json:"currency_code,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountCreated) Reset() {
+	*x = AccountCreated{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountCreated) ProtoMessage() {}
+
+func (x *AccountCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountCreated.ProtoReflect.Descriptor instead.
+func (*AccountCreated) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *AccountCreated) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccountCreated) GetCurrencyCode() string {
+	if x != nil {
+		return x.CurrencyCode
+	}
+	return ""
+}
+
 // AccountToppedUp is published when money was put into an account: subject entity "account", verb "topped_up".
 type AccountToppedUp struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -435,14 +490,16 @@ type AccountToppedUp struct {
 	// How much.
 	Amount *v1.Money `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
 	// The ledger transaction, `transactions/{uuid}`.
-	Transaction   string `protobuf:"bytes,3,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	Transaction string `protobuf:"bytes,3,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	// What the account can spend after it.
+	Balance       *v1.Money `protobuf:"bytes,4,opt,name=balance,proto3" json:"balance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AccountToppedUp) Reset() {
 	*x = AccountToppedUp{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[8]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -454,7 +511,7 @@ func (x *AccountToppedUp) String() string {
 func (*AccountToppedUp) ProtoMessage() {}
 
 func (x *AccountToppedUp) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[8]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -467,7 +524,7 @@ func (x *AccountToppedUp) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountToppedUp.ProtoReflect.Descriptor instead.
 func (*AccountToppedUp) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{8}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *AccountToppedUp) GetAccount() string {
@@ -491,6 +548,13 @@ func (x *AccountToppedUp) GetTransaction() string {
 	return ""
 }
 
+func (x *AccountToppedUp) GetBalance() *v1.Money {
+	if x != nil {
+		return x.Balance
+	}
+	return nil
+}
+
 // AccountWithdrawn is published when money was paid out of an account: subject entity "account", verb "withdrawn".
 type AccountWithdrawn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -499,14 +563,16 @@ type AccountWithdrawn struct {
 	// How much.
 	Amount *v1.Money `protobuf:"bytes,2,opt,name=amount,proto3" json:"amount,omitempty"`
 	// The ledger transaction, `transactions/{uuid}`.
-	Transaction   string `protobuf:"bytes,3,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	Transaction string `protobuf:"bytes,3,opt,name=transaction,proto3" json:"transaction,omitempty"`
+	// What the account can spend after it.
+	Balance       *v1.Money `protobuf:"bytes,4,opt,name=balance,proto3" json:"balance,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *AccountWithdrawn) Reset() {
 	*x = AccountWithdrawn{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[9]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -518,7 +584,7 @@ func (x *AccountWithdrawn) String() string {
 func (*AccountWithdrawn) ProtoMessage() {}
 
 func (x *AccountWithdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[9]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -531,7 +597,7 @@ func (x *AccountWithdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountWithdrawn.ProtoReflect.Descriptor instead.
 func (*AccountWithdrawn) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{9}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *AccountWithdrawn) GetAccount() string {
@@ -555,6 +621,13 @@ func (x *AccountWithdrawn) GetTransaction() string {
 	return ""
 }
 
+func (x *AccountWithdrawn) GetBalance() *v1.Money {
+	if x != nil {
+		return x.Balance
+	}
+	return nil
+}
+
 // AccountOverdrawn is published when a tap without a connection took more than the account held: subject entity "account", verb "overdrawn".
 type AccountOverdrawn struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -570,7 +643,7 @@ type AccountOverdrawn struct {
 
 func (x *AccountOverdrawn) Reset() {
 	*x = AccountOverdrawn{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[10]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -582,7 +655,7 @@ func (x *AccountOverdrawn) String() string {
 func (*AccountOverdrawn) ProtoMessage() {}
 
 func (x *AccountOverdrawn) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[10]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -595,7 +668,7 @@ func (x *AccountOverdrawn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountOverdrawn.ProtoReflect.Descriptor instead.
 func (*AccountOverdrawn) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{10}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *AccountOverdrawn) GetAccount() string {
@@ -637,7 +710,7 @@ type AccountDebtCollected struct {
 
 func (x *AccountDebtCollected) Reset() {
 	*x = AccountDebtCollected{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[11]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -649,7 +722,7 @@ func (x *AccountDebtCollected) String() string {
 func (*AccountDebtCollected) ProtoMessage() {}
 
 func (x *AccountDebtCollected) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[11]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -662,7 +735,7 @@ func (x *AccountDebtCollected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountDebtCollected.ProtoReflect.Descriptor instead.
 func (*AccountDebtCollected) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{11}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *AccountDebtCollected) GetAccount() string {
@@ -704,7 +777,7 @@ type AccountClosed struct {
 
 func (x *AccountClosed) Reset() {
 	*x = AccountClosed{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[12]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -716,7 +789,7 @@ func (x *AccountClosed) String() string {
 func (*AccountClosed) ProtoMessage() {}
 
 func (x *AccountClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[12]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -729,7 +802,7 @@ func (x *AccountClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountClosed.ProtoReflect.Descriptor instead.
 func (*AccountClosed) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{12}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *AccountClosed) GetAccount() string {
@@ -739,20 +812,130 @@ func (x *AccountClosed) GetAccount() string {
 	return ""
 }
 
+// MerchantCreated is published when a merchant was registered: subject entity "merchant", verb "created".
+type MerchantCreated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `merchants/{uuid}`.
+	Merchant string `protobuf:"bytes,1,opt,name=merchant,proto3" json:"merchant,omitempty"`
+	// Whether it is suspended; a new one is not.
+	Suspended bool `protobuf:"varint,2,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// What the band shows.
+	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The merchant category code of ISO 18245.
+	CategoryCode uint32 `protobuf:"varint,4,opt,name=category_code,json=categoryCode,proto3" json:"category_code,omitempty"`
+	// The currency it is paid in.
+	CurrencyCode string `protobuf:"bytes,5,opt,name=currency_code,json=currencyCode,proto3" json:"currency_code,omitempty"`
+	// What the operator keeps of each capture; unset is nothing.
+	FeeSchedule *FeeSchedule `protobuf:"bytes,6,opt,name=fee_schedule,json=feeSchedule,proto3" json:"fee_schedule,omitempty"`
+	// When it is paid out, without the account that it is paid to; unset is midnight in UTC.
+	Settlement    *SettlementSchedule `protobuf:"bytes,7,opt,name=settlement,proto3" json:"settlement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MerchantCreated) Reset() {
+	*x = MerchantCreated{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MerchantCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MerchantCreated) ProtoMessage() {}
+
+func (x *MerchantCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MerchantCreated.ProtoReflect.Descriptor instead.
+func (*MerchantCreated) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *MerchantCreated) GetMerchant() string {
+	if x != nil {
+		return x.Merchant
+	}
+	return ""
+}
+
+func (x *MerchantCreated) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
+}
+
+func (x *MerchantCreated) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *MerchantCreated) GetCategoryCode() uint32 {
+	if x != nil {
+		return x.CategoryCode
+	}
+	return 0
+}
+
+func (x *MerchantCreated) GetCurrencyCode() string {
+	if x != nil {
+		return x.CurrencyCode
+	}
+	return ""
+}
+
+func (x *MerchantCreated) GetFeeSchedule() *FeeSchedule {
+	if x != nil {
+		return x.FeeSchedule
+	}
+	return nil
+}
+
+func (x *MerchantCreated) GetSettlement() *SettlementSchedule {
+	if x != nil {
+		return x.Settlement
+	}
+	return nil
+}
+
 // MerchantChanged is published when a merchant was updated, suspended or resumed: subject entity "merchant", verb "changed".
 type MerchantChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `merchants/{uuid}`.
 	Merchant string `protobuf:"bytes,1,opt,name=merchant,proto3" json:"merchant,omitempty"`
 	// Whether it is suspended now.
-	Suspended     bool `protobuf:"varint,2,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	Suspended bool `protobuf:"varint,2,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// What the band shows.
+	DisplayName string `protobuf:"bytes,3,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	// The merchant category code of ISO 18245.
+	CategoryCode uint32 `protobuf:"varint,4,opt,name=category_code,json=categoryCode,proto3" json:"category_code,omitempty"`
+	// The currency it is paid in.
+	CurrencyCode string `protobuf:"bytes,5,opt,name=currency_code,json=currencyCode,proto3" json:"currency_code,omitempty"`
+	// What the operator keeps of each capture; unset is nothing.
+	FeeSchedule *FeeSchedule `protobuf:"bytes,6,opt,name=fee_schedule,json=feeSchedule,proto3" json:"fee_schedule,omitempty"`
+	// When it is paid out, without the account that it is paid to; unset is midnight in UTC.
+	Settlement    *SettlementSchedule `protobuf:"bytes,7,opt,name=settlement,proto3" json:"settlement,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *MerchantChanged) Reset() {
 	*x = MerchantChanged{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -764,7 +947,7 @@ func (x *MerchantChanged) String() string {
 func (*MerchantChanged) ProtoMessage() {}
 
 func (x *MerchantChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -777,7 +960,7 @@ func (x *MerchantChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MerchantChanged.ProtoReflect.Descriptor instead.
 func (*MerchantChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *MerchantChanged) GetMerchant() string {
@@ -794,6 +977,114 @@ func (x *MerchantChanged) GetSuspended() bool {
 	return false
 }
 
+func (x *MerchantChanged) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+func (x *MerchantChanged) GetCategoryCode() uint32 {
+	if x != nil {
+		return x.CategoryCode
+	}
+	return 0
+}
+
+func (x *MerchantChanged) GetCurrencyCode() string {
+	if x != nil {
+		return x.CurrencyCode
+	}
+	return ""
+}
+
+func (x *MerchantChanged) GetFeeSchedule() *FeeSchedule {
+	if x != nil {
+		return x.FeeSchedule
+	}
+	return nil
+}
+
+func (x *MerchantChanged) GetSettlement() *SettlementSchedule {
+	if x != nil {
+		return x.Settlement
+	}
+	return nil
+}
+
+// TerminalCreated is published when a terminal was registered: subject entity "terminal", verb "created".
+type TerminalCreated struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `terminals/{16 hex digits}`.
+	Terminal string `protobuf:"bytes,1,opt,name=terminal,proto3" json:"terminal,omitempty"`
+	// `merchants/{uuid}`.
+	Merchant string `protobuf:"bytes,2,opt,name=merchant,proto3" json:"merchant,omitempty"`
+	// Whether it is suspended; a new one is not.
+	Suspended bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// Where it stands, for people.
+	DisplayName   string `protobuf:"bytes,4,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *TerminalCreated) Reset() {
+	*x = TerminalCreated{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *TerminalCreated) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*TerminalCreated) ProtoMessage() {}
+
+func (x *TerminalCreated) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use TerminalCreated.ProtoReflect.Descriptor instead.
+func (*TerminalCreated) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *TerminalCreated) GetTerminal() string {
+	if x != nil {
+		return x.Terminal
+	}
+	return ""
+}
+
+func (x *TerminalCreated) GetMerchant() string {
+	if x != nil {
+		return x.Merchant
+	}
+	return ""
+}
+
+func (x *TerminalCreated) GetSuspended() bool {
+	if x != nil {
+		return x.Suspended
+	}
+	return false
+}
+
+func (x *TerminalCreated) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
 // TerminalChanged is published when a terminal was suspended or resumed: subject entity "terminal", verb "changed".
 type TerminalChanged struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -802,14 +1093,16 @@ type TerminalChanged struct {
 	// `merchants/{uuid}`.
 	Merchant string `protobuf:"bytes,2,opt,name=merchant,proto3" json:"merchant,omitempty"`
 	// Whether it is suspended now.
-	Suspended     bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	Suspended bool `protobuf:"varint,3,opt,name=suspended,proto3" json:"suspended,omitempty"`
+	// Where it stands, for people.
+	DisplayName   string `protobuf:"bytes,4,opt,name=display_name,json=displayName,proto3" json:"display_name,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *TerminalChanged) Reset() {
 	*x = TerminalChanged{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -821,7 +1114,7 @@ func (x *TerminalChanged) String() string {
 func (*TerminalChanged) ProtoMessage() {}
 
 func (x *TerminalChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -834,7 +1127,7 @@ func (x *TerminalChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalChanged.ProtoReflect.Descriptor instead.
 func (*TerminalChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TerminalChanged) GetTerminal() string {
@@ -858,6 +1151,105 @@ func (x *TerminalChanged) GetSuspended() bool {
 	return false
 }
 
+func (x *TerminalChanged) GetDisplayName() string {
+	if x != nil {
+		return x.DisplayName
+	}
+	return ""
+}
+
+// LimitPolicySet is published when the limits of a currency were replaced: subject entity "limit_policy", verb "set".
+type LimitPolicySet struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The limits that count from now on.
+	Policy        *LimitPolicy `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitPolicySet) Reset() {
+	*x = LimitPolicySet{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitPolicySet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitPolicySet) ProtoMessage() {}
+
+func (x *LimitPolicySet) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitPolicySet.ProtoReflect.Descriptor instead.
+func (*LimitPolicySet) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *LimitPolicySet) GetPolicy() *LimitPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// LimitPolicyDeleted is published when all limits of a currency ended: subject entity "limit_policy", verb "deleted".
+type LimitPolicyDeleted struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `limitPolicies/{currency}`.
+	Policy        string `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *LimitPolicyDeleted) Reset() {
+	*x = LimitPolicyDeleted{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *LimitPolicyDeleted) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*LimitPolicyDeleted) ProtoMessage() {}
+
+func (x *LimitPolicyDeleted) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use LimitPolicyDeleted.ProtoReflect.Descriptor instead.
+func (*LimitPolicyDeleted) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *LimitPolicyDeleted) GetPolicy() string {
+	if x != nil {
+		return x.Policy
+	}
+	return ""
+}
+
 // SettlementCreated is published when a merchant's day was settled: subject entity "settlement", verb "created".
 type SettlementCreated struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -875,7 +1267,7 @@ type SettlementCreated struct {
 
 func (x *SettlementCreated) Reset() {
 	*x = SettlementCreated{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -887,7 +1279,7 @@ func (x *SettlementCreated) String() string {
 func (*SettlementCreated) ProtoMessage() {}
 
 func (x *SettlementCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -900,7 +1292,7 @@ func (x *SettlementCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementCreated.ProtoReflect.Descriptor instead.
 func (*SettlementCreated) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SettlementCreated) GetSettlement() string {
@@ -970,7 +1362,7 @@ type PaymentFacts struct {
 
 func (x *PaymentFacts) Reset() {
 	*x = PaymentFacts{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -982,7 +1374,7 @@ func (x *PaymentFacts) String() string {
 func (*PaymentFacts) ProtoMessage() {}
 
 func (x *PaymentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -995,7 +1387,7 @@ func (x *PaymentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentFacts.ProtoReflect.Descriptor instead.
 func (*PaymentFacts) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *PaymentFacts) GetPayment() string {
@@ -1107,7 +1499,7 @@ var File_armlet_payments_v1_events_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"\n" +
-	"\x1farmlet/payments/v1/events.proto\x12\x12armlet.payments.v1\x1a!armlet/payments/v1/payments.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"L\n" +
+	"\x1farmlet/payments/v1/events.proto\x12\x12armlet.payments.v1\x1a\x1farmlet/payments/v1/limits.proto\x1a\"armlet/payments/v1/merchants.proto\x1a!armlet/payments/v1/payments.proto\x1a\x1aarmlet/type/v1/money.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"L\n" +
 	"\x0ePaymentCreated\x12:\n" +
 	"\apayment\x18\x01 \x01(\v2 .armlet.payments.v1.PaymentFactsR\apayment\"\x8c\x01\n" +
 	"\x11PaymentAuthorized\x12:\n" +
@@ -1128,15 +1520,20 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"\apayment\x18\x01 \x01(\v2 .armlet.payments.v1.PaymentFactsR\apayment\"o\n" +
 	"\x0fPaymentRefunded\x12:\n" +
 	"\apayment\x18\x01 \x01(\v2 .armlet.payments.v1.PaymentFactsR\apayment\x12 \n" +
-	"\vtransaction\x18\x02 \x01(\tR\vtransaction\"|\n" +
+	"\vtransaction\x18\x02 \x01(\tR\vtransaction\"O\n" +
+	"\x0eAccountCreated\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12#\n" +
+	"\rcurrency_code\x18\x02 \x01(\tR\fcurrencyCode\"\xad\x01\n" +
 	"\x0fAccountToppedUp\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12-\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12 \n" +
-	"\vtransaction\x18\x03 \x01(\tR\vtransaction\"}\n" +
+	"\vtransaction\x18\x03 \x01(\tR\vtransaction\x12/\n" +
+	"\abalance\x18\x04 \x01(\v2\x15.armlet.type.v1.MoneyR\abalance\"\xae\x01\n" +
 	"\x10AccountWithdrawn\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12-\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12 \n" +
-	"\vtransaction\x18\x03 \x01(\tR\vtransaction\"q\n" +
+	"\vtransaction\x18\x03 \x01(\tR\vtransaction\x12/\n" +
+	"\abalance\x18\x04 \x01(\v2\x15.armlet.type.v1.MoneyR\abalance\"q\n" +
 	"\x10AccountOverdrawn\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12)\n" +
 	"\x04owed\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x04owed\x12\x18\n" +
@@ -1147,14 +1544,41 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"\x04owed\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\x04owed\x12 \n" +
 	"\vtransaction\x18\x04 \x01(\tR\vtransaction\")\n" +
 	"\rAccountClosed\x12\x18\n" +
-	"\aaccount\x18\x01 \x01(\tR\aaccount\"K\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\"\xc4\x02\n" +
+	"\x0fMerchantCreated\x12\x1a\n" +
+	"\bmerchant\x18\x01 \x01(\tR\bmerchant\x12\x1c\n" +
+	"\tsuspended\x18\x02 \x01(\bR\tsuspended\x12!\n" +
+	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12#\n" +
+	"\rcategory_code\x18\x04 \x01(\rR\fcategoryCode\x12#\n" +
+	"\rcurrency_code\x18\x05 \x01(\tR\fcurrencyCode\x12B\n" +
+	"\ffee_schedule\x18\x06 \x01(\v2\x1f.armlet.payments.v1.FeeScheduleR\vfeeSchedule\x12F\n" +
+	"\n" +
+	"settlement\x18\a \x01(\v2&.armlet.payments.v1.SettlementScheduleR\n" +
+	"settlement\"\xc4\x02\n" +
 	"\x0fMerchantChanged\x12\x1a\n" +
 	"\bmerchant\x18\x01 \x01(\tR\bmerchant\x12\x1c\n" +
-	"\tsuspended\x18\x02 \x01(\bR\tsuspended\"g\n" +
+	"\tsuspended\x18\x02 \x01(\bR\tsuspended\x12!\n" +
+	"\fdisplay_name\x18\x03 \x01(\tR\vdisplayName\x12#\n" +
+	"\rcategory_code\x18\x04 \x01(\rR\fcategoryCode\x12#\n" +
+	"\rcurrency_code\x18\x05 \x01(\tR\fcurrencyCode\x12B\n" +
+	"\ffee_schedule\x18\x06 \x01(\v2\x1f.armlet.payments.v1.FeeScheduleR\vfeeSchedule\x12F\n" +
+	"\n" +
+	"settlement\x18\a \x01(\v2&.armlet.payments.v1.SettlementScheduleR\n" +
+	"settlement\"\x8a\x01\n" +
+	"\x0fTerminalCreated\x12\x1a\n" +
+	"\bterminal\x18\x01 \x01(\tR\bterminal\x12\x1a\n" +
+	"\bmerchant\x18\x02 \x01(\tR\bmerchant\x12\x1c\n" +
+	"\tsuspended\x18\x03 \x01(\bR\tsuspended\x12!\n" +
+	"\fdisplay_name\x18\x04 \x01(\tR\vdisplayName\"\x8a\x01\n" +
 	"\x0fTerminalChanged\x12\x1a\n" +
 	"\bterminal\x18\x01 \x01(\tR\bterminal\x12\x1a\n" +
 	"\bmerchant\x18\x02 \x01(\tR\bmerchant\x12\x1c\n" +
-	"\tsuspended\x18\x03 \x01(\bR\tsuspended\"\xb8\x01\n" +
+	"\tsuspended\x18\x03 \x01(\bR\tsuspended\x12!\n" +
+	"\fdisplay_name\x18\x04 \x01(\tR\vdisplayName\"I\n" +
+	"\x0eLimitPolicySet\x127\n" +
+	"\x06policy\x18\x01 \x01(\v2\x1f.armlet.payments.v1.LimitPolicyR\x06policy\",\n" +
+	"\x12LimitPolicyDeleted\x12\x16\n" +
+	"\x06policy\x18\x01 \x01(\tR\x06policy\"\xb8\x01\n" +
 	"\x11SettlementCreated\x12\x1e\n" +
 	"\n" +
 	"settlement\x18\x01 \x01(\tR\n" +
@@ -1193,7 +1617,7 @@ func file_armlet_payments_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_payments_v1_events_proto_rawDescData
 }
 
-var file_armlet_payments_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_armlet_payments_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*PaymentCreated)(nil),        // 0: armlet.payments.v1.PaymentCreated
 	(*PaymentAuthorized)(nil),     // 1: armlet.payments.v1.PaymentAuthorized
@@ -1203,50 +1627,65 @@ var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*PaymentVoided)(nil),         // 5: armlet.payments.v1.PaymentVoided
 	(*PaymentReleased)(nil),       // 6: armlet.payments.v1.PaymentReleased
 	(*PaymentRefunded)(nil),       // 7: armlet.payments.v1.PaymentRefunded
-	(*AccountToppedUp)(nil),       // 8: armlet.payments.v1.AccountToppedUp
-	(*AccountWithdrawn)(nil),      // 9: armlet.payments.v1.AccountWithdrawn
-	(*AccountOverdrawn)(nil),      // 10: armlet.payments.v1.AccountOverdrawn
-	(*AccountDebtCollected)(nil),  // 11: armlet.payments.v1.AccountDebtCollected
-	(*AccountClosed)(nil),         // 12: armlet.payments.v1.AccountClosed
-	(*MerchantChanged)(nil),       // 13: armlet.payments.v1.MerchantChanged
-	(*TerminalChanged)(nil),       // 14: armlet.payments.v1.TerminalChanged
-	(*SettlementCreated)(nil),     // 15: armlet.payments.v1.SettlementCreated
-	(*PaymentFacts)(nil),          // 16: armlet.payments.v1.PaymentFacts
-	(*timestamppb.Timestamp)(nil), // 17: google.protobuf.Timestamp
-	(*v1.Money)(nil),              // 18: armlet.type.v1.Money
-	(PaymentState)(0),             // 19: armlet.payments.v1.PaymentState
-	(*Discount)(nil),              // 20: armlet.payments.v1.Discount
+	(*AccountCreated)(nil),        // 8: armlet.payments.v1.AccountCreated
+	(*AccountToppedUp)(nil),       // 9: armlet.payments.v1.AccountToppedUp
+	(*AccountWithdrawn)(nil),      // 10: armlet.payments.v1.AccountWithdrawn
+	(*AccountOverdrawn)(nil),      // 11: armlet.payments.v1.AccountOverdrawn
+	(*AccountDebtCollected)(nil),  // 12: armlet.payments.v1.AccountDebtCollected
+	(*AccountClosed)(nil),         // 13: armlet.payments.v1.AccountClosed
+	(*MerchantCreated)(nil),       // 14: armlet.payments.v1.MerchantCreated
+	(*MerchantChanged)(nil),       // 15: armlet.payments.v1.MerchantChanged
+	(*TerminalCreated)(nil),       // 16: armlet.payments.v1.TerminalCreated
+	(*TerminalChanged)(nil),       // 17: armlet.payments.v1.TerminalChanged
+	(*LimitPolicySet)(nil),        // 18: armlet.payments.v1.LimitPolicySet
+	(*LimitPolicyDeleted)(nil),    // 19: armlet.payments.v1.LimitPolicyDeleted
+	(*SettlementCreated)(nil),     // 20: armlet.payments.v1.SettlementCreated
+	(*PaymentFacts)(nil),          // 21: armlet.payments.v1.PaymentFacts
+	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
+	(*v1.Money)(nil),              // 23: armlet.type.v1.Money
+	(*FeeSchedule)(nil),           // 24: armlet.payments.v1.FeeSchedule
+	(*SettlementSchedule)(nil),    // 25: armlet.payments.v1.SettlementSchedule
+	(*LimitPolicy)(nil),           // 26: armlet.payments.v1.LimitPolicy
+	(PaymentState)(0),             // 27: armlet.payments.v1.PaymentState
+	(*Discount)(nil),              // 28: armlet.payments.v1.Discount
 }
 var file_armlet_payments_v1_events_proto_depIdxs = []int32{
-	16, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
-	16, // 1: armlet.payments.v1.PaymentAuthorized.payment:type_name -> armlet.payments.v1.PaymentFacts
-	17, // 2: armlet.payments.v1.PaymentAuthorized.expire_time:type_name -> google.protobuf.Timestamp
-	16, // 3: armlet.payments.v1.PaymentCaptured.payment:type_name -> armlet.payments.v1.PaymentFacts
-	16, // 4: armlet.payments.v1.PaymentDeclined.payment:type_name -> armlet.payments.v1.PaymentFacts
-	16, // 5: armlet.payments.v1.PaymentExpired.payment:type_name -> armlet.payments.v1.PaymentFacts
-	16, // 6: armlet.payments.v1.PaymentVoided.payment:type_name -> armlet.payments.v1.PaymentFacts
-	16, // 7: armlet.payments.v1.PaymentReleased.payment:type_name -> armlet.payments.v1.PaymentFacts
-	16, // 8: armlet.payments.v1.PaymentRefunded.payment:type_name -> armlet.payments.v1.PaymentFacts
-	18, // 9: armlet.payments.v1.AccountToppedUp.amount:type_name -> armlet.type.v1.Money
-	18, // 10: armlet.payments.v1.AccountWithdrawn.amount:type_name -> armlet.type.v1.Money
-	18, // 11: armlet.payments.v1.AccountOverdrawn.owed:type_name -> armlet.type.v1.Money
-	18, // 12: armlet.payments.v1.AccountDebtCollected.amount:type_name -> armlet.type.v1.Money
-	18, // 13: armlet.payments.v1.AccountDebtCollected.owed:type_name -> armlet.type.v1.Money
-	18, // 14: armlet.payments.v1.SettlementCreated.paid_out:type_name -> armlet.type.v1.Money
-	17, // 15: armlet.payments.v1.SettlementCreated.end_time:type_name -> google.protobuf.Timestamp
-	18, // 16: armlet.payments.v1.PaymentFacts.amount:type_name -> armlet.type.v1.Money
-	17, // 17: armlet.payments.v1.PaymentFacts.occur_time:type_name -> google.protobuf.Timestamp
-	19, // 18: armlet.payments.v1.PaymentFacts.state:type_name -> armlet.payments.v1.PaymentState
-	18, // 19: armlet.payments.v1.PaymentFacts.payment_amount:type_name -> armlet.type.v1.Money
-	18, // 20: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
-	18, // 21: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
-	17, // 22: armlet.payments.v1.PaymentFacts.tap_time:type_name -> google.protobuf.Timestamp
-	20, // 23: armlet.payments.v1.PaymentFacts.discount:type_name -> armlet.payments.v1.Discount
-	24, // [24:24] is the sub-list for method output_type
-	24, // [24:24] is the sub-list for method input_type
-	24, // [24:24] is the sub-list for extension type_name
-	24, // [24:24] is the sub-list for extension extendee
-	0,  // [0:24] is the sub-list for field type_name
+	21, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
+	21, // 1: armlet.payments.v1.PaymentAuthorized.payment:type_name -> armlet.payments.v1.PaymentFacts
+	22, // 2: armlet.payments.v1.PaymentAuthorized.expire_time:type_name -> google.protobuf.Timestamp
+	21, // 3: armlet.payments.v1.PaymentCaptured.payment:type_name -> armlet.payments.v1.PaymentFacts
+	21, // 4: armlet.payments.v1.PaymentDeclined.payment:type_name -> armlet.payments.v1.PaymentFacts
+	21, // 5: armlet.payments.v1.PaymentExpired.payment:type_name -> armlet.payments.v1.PaymentFacts
+	21, // 6: armlet.payments.v1.PaymentVoided.payment:type_name -> armlet.payments.v1.PaymentFacts
+	21, // 7: armlet.payments.v1.PaymentReleased.payment:type_name -> armlet.payments.v1.PaymentFacts
+	21, // 8: armlet.payments.v1.PaymentRefunded.payment:type_name -> armlet.payments.v1.PaymentFacts
+	23, // 9: armlet.payments.v1.AccountToppedUp.amount:type_name -> armlet.type.v1.Money
+	23, // 10: armlet.payments.v1.AccountToppedUp.balance:type_name -> armlet.type.v1.Money
+	23, // 11: armlet.payments.v1.AccountWithdrawn.amount:type_name -> armlet.type.v1.Money
+	23, // 12: armlet.payments.v1.AccountWithdrawn.balance:type_name -> armlet.type.v1.Money
+	23, // 13: armlet.payments.v1.AccountOverdrawn.owed:type_name -> armlet.type.v1.Money
+	23, // 14: armlet.payments.v1.AccountDebtCollected.amount:type_name -> armlet.type.v1.Money
+	23, // 15: armlet.payments.v1.AccountDebtCollected.owed:type_name -> armlet.type.v1.Money
+	24, // 16: armlet.payments.v1.MerchantCreated.fee_schedule:type_name -> armlet.payments.v1.FeeSchedule
+	25, // 17: armlet.payments.v1.MerchantCreated.settlement:type_name -> armlet.payments.v1.SettlementSchedule
+	24, // 18: armlet.payments.v1.MerchantChanged.fee_schedule:type_name -> armlet.payments.v1.FeeSchedule
+	25, // 19: armlet.payments.v1.MerchantChanged.settlement:type_name -> armlet.payments.v1.SettlementSchedule
+	26, // 20: armlet.payments.v1.LimitPolicySet.policy:type_name -> armlet.payments.v1.LimitPolicy
+	23, // 21: armlet.payments.v1.SettlementCreated.paid_out:type_name -> armlet.type.v1.Money
+	22, // 22: armlet.payments.v1.SettlementCreated.end_time:type_name -> google.protobuf.Timestamp
+	23, // 23: armlet.payments.v1.PaymentFacts.amount:type_name -> armlet.type.v1.Money
+	22, // 24: armlet.payments.v1.PaymentFacts.occur_time:type_name -> google.protobuf.Timestamp
+	27, // 25: armlet.payments.v1.PaymentFacts.state:type_name -> armlet.payments.v1.PaymentState
+	23, // 26: armlet.payments.v1.PaymentFacts.payment_amount:type_name -> armlet.type.v1.Money
+	23, // 27: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
+	23, // 28: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
+	22, // 29: armlet.payments.v1.PaymentFacts.tap_time:type_name -> google.protobuf.Timestamp
+	28, // 30: armlet.payments.v1.PaymentFacts.discount:type_name -> armlet.payments.v1.Discount
+	31, // [31:31] is the sub-list for method output_type
+	31, // [31:31] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_armlet_payments_v1_events_proto_init() }
@@ -1254,6 +1693,8 @@ func file_armlet_payments_v1_events_proto_init() {
 	if File_armlet_payments_v1_events_proto != nil {
 		return
 	}
+	file_armlet_payments_v1_limits_proto_init()
+	file_armlet_payments_v1_merchants_proto_init()
 	file_armlet_payments_v1_payments_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1261,7 +1702,7 @@ func file_armlet_payments_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_payments_v1_events_proto_rawDesc), len(file_armlet_payments_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

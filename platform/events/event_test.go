@@ -136,7 +136,7 @@ func TestPendingTellsHowManyAndSinceWhen(t *testing.T) {
 	})
 }
 
-// Published rows stay for a day; looking for pending ones must not read them.
+// A damaged row may stay for long; looking for pending ones must not sort.
 func TestPendingRowsAreFoundByIndex(t *testing.T) {
 	db := newDB(t, sqldb.SQLite)
 	rows, err := db.QueryContext(t.Context(), `EXPLAIN QUERY PLAN SELECT seq, id, subject, headers, data FROM outbox

@@ -2,35 +2,34 @@ package events
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
 const (
 	// depth is how many batches wait for their acknowledgements while the next one is read; all that may be in flight has to
 	// stay below what the client allows, which is 4000.
-	depth     = 4
-	markBatch = 1024
+	depth       = 8
+	removeBatch = 2048
 )
 
 // session publishes what is pending and what comes, until ctx ends or something fails that stops the relay as a whole. It
-// reads and sends while a second goroutine waits for acknowledgements and marks rows: as many at a time as have been
-// acknowledged since it marked the last ones. healthy is called when something went well.
+// reads and sends while a second goroutine waits for acknowledgements and a third removes rows: as many at a time as have
+// been acknowledged since it removed the last ones. healthy is called when something went well.
 func (r *Relay) session(ctx context.Context, healthy func()) error {
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	flights := make(chan []flight, depth)
-	settled := make(chan struct{})
-	go func() {
-		defer close(settled)
-		r.settle(work, flights, stop, healthy)
-	}()
+	flights, stored := make(chan []flight, depth), make(chan []int64, depth)
+	var followers sync.WaitGroup
+	followers.Go(func() { r.settle(work, flights, stored, stop) })
+	followers.Go(func() { r.clear(work, stored, stop, healthy) })
 	if err := r.scanAll(work, flights, healthy); err != nil {
 		stop(err)
 	}
 	close(flights)
-	<-settled
+	followers.Wait()
 	clear(r.open)
-	r.marked = nil
+	r.removed = nil
 	if ctx.Err() != nil {
 		return nil
 	}
@@ -63,22 +62,26 @@ func (r *Relay) scanAll(ctx context.Context, flights chan<- []flight, healthy fu
 // scan sends everything that is pending now and not in flight already. Each scan begins with the oldest row: a transaction
 // that took longer to commit than a later one leaves rows behind the place where the last scan ended.
 func (r *Relay) scan(ctx context.Context, flights chan<- []flight) (empty bool, err error) {
-	r.forgetMarked()
-	for after := int64(0); ; {
-		rows, err := r.pending(ctx, after)
-		if err != nil {
-			return false, err
+	r.forgetRemoved()
+	next := r.read(ctx, 0)
+	for first := true; ; first = false {
+		p := <-next
+		if p.err != nil || len(p.rows) == 0 {
+			return first && p.err == nil, p.err
 		}
-		if len(rows) == 0 {
-			return after == 0, nil
+		full := len(p.rows) == r.cfg.Batch
+		if full {
+			next = r.read(ctx, p.rows[len(p.rows)-1].seq)
 		}
-		after = rows[len(rows)-1].seq
-		full := len(rows) == r.cfg.Batch
-		sent, err := r.sendAll(ctx, r.claim(rows))
+		sent, err := r.sendAll(ctx, r.claim(p.rows))
 		if len(sent) > 0 {
 			flights <- sent
 		}
-		if err != nil || !full {
+		if !full {
+			return false, err
+		}
+		if err != nil {
+			<-next // no read goes on behind the session's back
 			return false, err
 		}
 	}
@@ -103,50 +106,54 @@ func (r *Relay) claim(rows []row) []row {
 	return ready
 }
 
-func (r *Relay) forgetMarked() {
+func (r *Relay) forgetRemoved() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, seq := range r.marked {
+	for _, seq := range r.removed {
 		delete(r.open, seq)
 		delete(r.parked, seq)
 	}
-	r.marked = r.marked[:0]
+	r.removed = r.removed[:0]
 }
 
-// settle waits for what becomes of the rows in flight and marks those that were stored, until flights is closed.
-func (r *Relay) settle(ctx context.Context, flights <-chan []flight, fail func(error), healthy func()) {
-	var stored []int64
-	take := func(batch []flight) {
+// settle waits for what becomes of the rows in flight and passes on those that were stored, until flights is closed.
+func (r *Relay) settle(ctx context.Context, flights <-chan []flight, stored chan<- []int64, fail func(error)) {
+	defer close(stored)
+	for batch := range flights {
+		seqs := make([]int64, 0, len(batch))
 		for _, f := range batch {
 			err := f.wait(ctx)
 			if err == nil {
-				stored = append(stored, f.row.seq)
+				seqs = append(seqs, f.row.seq)
 			} else if err = r.refused(ctx, f.row, err); err != nil {
 				fail(err)
 			}
 		}
+		if len(seqs) > 0 {
+			stored <- seqs
+		}
 	}
-	for batch := range flights {
-		stored = stored[:0]
-		take(batch)
-		for more := true; more && len(stored) < markBatch; {
+}
+
+// clear removes rows that were stored from the outbox, until stored is closed.
+func (r *Relay) clear(ctx context.Context, stored <-chan []int64, fail func(error), healthy func()) {
+	for seqs := range stored {
+		for more := true; more && len(seqs) < removeBatch; {
 			select {
-			case next, ok := <-flights:
-				take(next)
+			case next, ok := <-stored:
+				seqs = append(seqs, next...)
 				more = ok
 			default:
 				more = false
 			}
 		}
-		if err := r.mark(ctx, stored); err != nil {
+		if err := r.remove(ctx, seqs); err != nil {
 			fail(err)
 			continue
 		}
 		r.mu.Lock()
-		r.marked = append(r.marked, stored...)
+		r.removed = append(r.removed, seqs...)
 		r.mu.Unlock()
-		if len(stored) > 0 {
-			healthy()
-		}
+		healthy()
 	}
 }

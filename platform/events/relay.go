@@ -18,7 +18,7 @@ import (
 
 const (
 	ackWait        = 5 * time.Second
-	markTimeout    = 5 * time.Second
+	removeTimeout  = 5 * time.Second
 	maxRelayWait   = 5 * time.Second
 	pruneEvery     = 10 * time.Minute
 	pruneBatch     = 1000
@@ -44,8 +44,6 @@ type RelayConfig struct {
 	Batch int
 	// Every is how often the outbox is looked at without a wake-up; default 500 ms.
 	Every time.Duration
-	// Retention is how long published rows are kept; default 24 hours.
-	Retention time.Duration
 }
 
 // Relay publishes an outbox. Any number of them may run on one database: they publish the same events with the same ids,
@@ -58,10 +56,10 @@ type Relay struct {
 	mu       sync.Mutex
 	prepared bool
 	parked   map[int64]parking
-	// open are the rows that were sent and not yet found marked; marked are those of them that are marked by now. A row
-	// leaves open before a read that can no longer see it, so none is sent twice for being read while it was marked.
-	open   map[int64]struct{}
-	marked []int64
+	// open are the rows that were sent and not yet found removed; removed are those of them that are removed by now. A row
+	// leaves open before a read that can no longer see it, so none is sent twice for being read while it was removed.
+	open    map[int64]struct{}
+	removed []int64
 }
 
 // parking is when a row that JetStream refused for itself (no stream takes its subject, say) is tried again. The rows behind
@@ -89,9 +87,6 @@ func NewRelay(cfg RelayConfig) *Relay {
 	}
 	if cfg.Every <= 0 {
 		cfg.Every = 500 * time.Millisecond
-	}
-	if cfg.Retention <= 0 {
-		cfg.Retention = 24 * time.Hour
 	}
 	if cfg.Stream.Duplicates == 0 {
 		cfg.Stream.Duplicates = dedupeWindow
@@ -148,6 +143,22 @@ func sleep(ctx context.Context, d time.Duration, woken <-chan struct{}) {
 	}
 }
 
+// page is what one read of the outbox found.
+type page struct {
+	rows []row
+	err  error
+}
+
+// read reads the next rows while others are sent.
+func (r *Relay) read(ctx context.Context, after int64) <-chan page {
+	out := make(chan page, 1)
+	go func() {
+		rows, err := r.pending(ctx, after)
+		out <- page{rows, err}
+	}()
+	return out
+}
+
 func (r *Relay) pending(ctx context.Context, after int64) ([]row, error) {
 	rows, err := r.db.QueryContext(ctx, `SELECT seq, id, subject, headers, data FROM outbox
 		WHERE published_at IS NULL AND seq > $1 ORDER BY seq LIMIT $2`, after, r.cfg.Batch)
@@ -190,28 +201,30 @@ func (r *Relay) prepare(ctx context.Context) error {
 
 // The rows are given as one argument, so that the statement is always the same and prepared once.
 const (
-	markSQLite   = `UPDATE outbox SET published_at = $1 WHERE seq IN (SELECT value FROM json_each($2))`
-	markPostgres = `UPDATE outbox SET published_at = $1 WHERE seq = ANY($2::bigint[])`
+	removeSQLite   = `DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each($1))`
+	removePostgres = `DELETE FROM outbox WHERE seq = ANY($1::bigint[])`
 )
 
-func (r *Relay) mark(ctx context.Context, stored []int64) error {
+// remove deletes the rows of events that are stored in the stream. Marking them instead would write each anew, with all
+// its indexes, and cost as much as appending it did.
+func (r *Relay) remove(ctx context.Context, stored []int64) error {
 	if len(stored) == 0 {
 		return nil
 	}
 	metersOf(r.db).sent.Add(ctx, int64(len(stored)), metric.WithAttributes(natsSystem))
-	// What is stored should be marked even while the service is stopping; else it would be published again later.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), markTimeout)
+	// What is stored should be removed even while the service is stopping; else it would be published again later.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 	defer cancel()
-	query, list := markSQLite, appendSeqs('[', stored, ']')
+	query, list := removeSQLite, appendSeqs('[', stored, ']')
 	if r.db.Dialect() == sqldb.Postgres {
-		query, list = markPostgres, appendSeqs('{', stored, '}')
+		query, list = removePostgres, appendSeqs('{', stored, '}')
 	}
 	err := r.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := tx.ExecContext(ctx, query, time.Now().UnixMicro(), list)
+		_, err := tx.ExecContext(ctx, query, list)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("mark published events: %w", err)
+		return fmt.Errorf("remove published events: %w", err)
 	}
 	return nil
 }
@@ -227,16 +240,16 @@ func appendSeqs(open byte, seqs []int64, end byte) string {
 	return string(append(text, end))
 }
 
+// prune removes the rows that an earlier version of this package marked as published and kept for a day.
 func (r *Relay) prune(ctx context.Context) error {
-	now := time.Now()
-	if now.Sub(r.pruned) < pruneEvery {
+	if time.Since(r.pruned) < pruneEvery {
 		return nil
 	}
 	for {
 		var n int64
 		err := r.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
 			res, err := tx.ExecContext(ctx, `DELETE FROM outbox WHERE seq IN (
-				SELECT seq FROM outbox WHERE published_at < $1 LIMIT $2)`, now.Add(-r.cfg.Retention).UnixMicro(), pruneBatch)
+				SELECT seq FROM outbox WHERE published_at IS NOT NULL LIMIT $1)`, pruneBatch)
 			if err != nil {
 				return err
 			}
@@ -247,7 +260,7 @@ func (r *Relay) prune(ctx context.Context) error {
 			return fmt.Errorf("prune the outbox: %w", err)
 		}
 		if n < pruneBatch {
-			r.pruned = now
+			r.pruned = time.Now()
 			return nil
 		}
 	}

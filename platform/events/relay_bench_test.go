@@ -18,10 +18,13 @@ import (
 const (
 	benchEvents  = 20_000
 	benchPayload = 300 // bytes, about what a captured payment has
+	benchHeaders = `{"ce-specversion":"1.0","ce-id":"%s","ce-source":"/services/payments","ce-type":"armlet.payments.v1.PaymentCaptured",` +
+		`"ce-time":"2026-03-01T12:00:00.000000000Z","ce-subject":"payments/%s","content-type":"application/protobuf"}`
 )
 
 // BenchmarkRelay empties a full outbox into the stream of a nats-server process. Beside it the same client publishes messages
-// of the same size, bare: no id, no headers, no database, as many in flight as the client allows, all acknowledged.
+// of the same size, bare: no id, no headers, no database, as many in flight as the client allows, all acknowledged; and
+// the same messages with the id and the headers that events have, still without a database.
 func BenchmarkRelay(b *testing.B) {
 	config, addr := testkit.PlainNATSConfig(b)
 	js := testkit.JetStream(b, testkit.NewNATSProcess(b, config, addr).URL())
@@ -29,20 +32,26 @@ func BenchmarkRelay(b *testing.B) {
 		b.Run(string(dialect), func(b *testing.B) {
 			db := testkit.OpenDB(b, testkit.DBURL(b, dialect))
 			benchExec(b, db, events.Schema(dialect))
-			var bare, relayed time.Duration
+			var bare, headed, relayed time.Duration
 			n := 0
 			for b.Loop() {
 				n += benchEvents
 				size := benchFill(b, db)
-				bare += benchBare(b, js, size)
+				bare += benchPublish(b, js, func(string) *nats.Msg { return &nats.Msg{Data: make([]byte, size)} })
+				headed += benchPublish(b, js, benchMessage)
 				relayed += benchDrain(b, db, js)
 			}
 			rate := func(d time.Duration) float64 { return float64(n) / d.Seconds() }
 			b.ReportMetric(rate(relayed), "events/s")
 			b.ReportMetric(rate(relayed)/rate(bare), "x-bare")
+			b.ReportMetric(rate(relayed)/rate(headed), "x-with-headers")
 			testkit.Record(b, testkit.Figure{
 				Measure:   testkit.Measure{Name: "events/relay/" + string(dialect), Value: rate(relayed), Unit: "events/s"},
 				Reference: &testkit.Measure{Name: "bare acknowledged messages of the same size", Value: rate(bare), Unit: "messages/s"},
+			})
+			testkit.Record(b, testkit.Figure{
+				Measure:   testkit.Measure{Name: "events/relay-headers/" + string(dialect), Value: rate(relayed), Unit: "events/s"},
+				Reference: &testkit.Measure{Name: "the same messages with ids and headers, without a database", Value: rate(headed), Unit: "messages/s"},
 			})
 		})
 	}
@@ -58,8 +67,6 @@ func benchExec(b *testing.B, db *sqldb.DB, query string, args ...any) {
 // benchFill writes events and returns the size of one as a message.
 func benchFill(b *testing.B, db *sqldb.DB) (size int) {
 	b.Helper()
-	const headers = `{"ce-specversion":"1.0","ce-id":"%s","ce-source":"/services/payments","ce-type":"armlet.payments.v1.PaymentCaptured",` +
-		`"ce-time":"2026-03-01T12:00:00.000000000Z","ce-subject":"payments/%s","content-type":"application/protobuf"}`
 	subject := subjectOf("0198c0de-0000-7000-8000-000000000001")
 	data := make([]byte, benchPayload)
 	stamp := time.Now().UnixNano()
@@ -69,7 +76,7 @@ func benchFill(b *testing.B, db *sqldb.DB) (size int) {
 		var args []any
 		for i := range rows {
 			id := fmt.Sprintf("%d-%d", stamp, at+i)
-			h := fmt.Sprintf(headers, id, id)
+			h := fmt.Sprintf(benchHeaders, id, id)
 			size = len(subject) + len(h) + len(data)
 			k := len(args)
 			values = append(values, fmt.Sprintf("($%d, $%d, $%d, $%d, $%d, $%d)", k+1, k+2, k+3, k+4, k+5, k+6))
@@ -80,15 +87,27 @@ func benchFill(b *testing.B, db *sqldb.DB) (size int) {
 	return size - len(subject)
 }
 
-func benchBare(b *testing.B, js jetstream.JetStream, size int) time.Duration {
+// benchMessage is an event as the relay publishes it.
+func benchMessage(id string) *nats.Msg {
+	return &nats.Msg{Data: make([]byte, benchPayload), Header: nats.Header{
+		"ce-specversion": {"1.0"}, "ce-id": {id}, "ce-source": {"/services/payments"}, "ce-type": {"armlet.payments.v1.PaymentCaptured"},
+		"ce-time": {"2026-03-01T12:00:00.000000000Z"}, "ce-subject": {"payments/" + id}, "content-type": {"application/protobuf"},
+		jetstream.MsgIDHeader: {id}, jetstream.ExpectedStreamHeader: {"BARE"},
+	}}
+}
+
+func benchPublish(b *testing.B, js jetstream.JetStream, message func(id string) *nats.Msg) time.Duration {
 	b.Helper()
-	if _, err := js.CreateOrUpdateStream(b.Context(), jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare.>"}}); err != nil {
+	config := jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare.>"}, Duplicates: 5 * time.Minute}
+	if _, err := js.CreateOrUpdateStream(b.Context(), config); err != nil {
 		b.Fatal(err)
 	}
-	data := make([]byte, size)
+	stamp := time.Now().UnixNano()
 	begin := time.Now()
-	for range benchEvents {
-		if _, err := js.PublishMsgAsync(&nats.Msg{Subject: "bare.x", Data: data}); err != nil {
+	for i := range benchEvents {
+		msg := message(fmt.Sprintf("%d-%d", stamp, i))
+		msg.Subject = "bare.x"
+		if _, err := js.PublishMsgAsync(msg); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -106,7 +125,7 @@ func benchDrain(b *testing.B, db *sqldb.DB, js jetstream.JetStream) time.Duratio
 	ended := make(chan error, 1)
 	begin := time.Now()
 	go func() { ended <- events.NewRelay(relayConfig(db, js)).Run(ctx) }()
-	for left := 1; left > 0; time.Sleep(time.Millisecond) {
+	for left := 1; left > 0; time.Sleep(5 * time.Millisecond) {
 		err := db.QueryRowContext(ctx, `SELECT COUNT(*) FROM (SELECT 1 FROM outbox WHERE published_at IS NULL LIMIT 1) AS waiting`).Scan(&left)
 		if err != nil {
 			b.Fatal(err)

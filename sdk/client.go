@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"google.golang.org/grpc"
@@ -23,7 +24,10 @@ import (
 const DefaultTimeout = 10 * time.Second
 
 // Endpoints says where a deployment listens. The JSON names are those of the
-// file endpoints.json that `armlet up` writes.
+// file endpoints.json that `armlet up` writes. A service that runs in several
+// replicas is "host:port,host:port", or "dns:///name:port" for all addresses of
+// a name: calls go round those that are ready, and one that none could take is
+// repeated. token_url may be a list in the same way.
 type Endpoints struct {
 	Devices  string `json:"devices"`   // gRPC target of the device-registry, such as "127.0.0.1:7401"
 	Auth     string `json:"auth"`      // gRPC target of auth
@@ -85,7 +89,11 @@ func Dial(at Endpoints, opts ...Option) (*Client, error) {
 		if target == "" {
 			return nil
 		}
-		conn, err := grpc.NewClient(target, o.dialOptions()...)
+		target, balance, err := resolve(target)
+		if err != nil {
+			return nil
+		}
+		conn, err := grpc.NewClient(target, append(balance, o.dialOptions()...)...)
 		if err != nil {
 			return nil
 		}
@@ -115,8 +123,8 @@ func (o options) refuseClearTokens(at Endpoints) error {
 	if o.tls != nil || o.tokens == nil {
 		return nil
 	}
-	for _, target := range []string{at.Devices, at.Auth, at.Payments, at.Notify} {
-		host, _, err := net.SplitHostPort(target)
+	for _, target := range strings.Split(strings.Join([]string{at.Devices, at.Auth, at.Payments, at.Notify}, ","), ",") {
+		host, _, err := net.SplitHostPort(strings.TrimSpace(target))
 		if err != nil {
 			return fmt.Errorf("sdk: the address %q is not host:port", target)
 		}

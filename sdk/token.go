@@ -112,8 +112,10 @@ func (Key) GoString() string { return "***" }
 // ClientCredentials asks auth's token endpoint for access tokens with
 // private_key_jwt (RFC 7523, section 2.2) and keeps each until shortly before
 // its end. Without scopes the token carries all that the partner was granted.
+// Of replicas the URL is a list with commas; the first is the one that auth
+// knows itself by (its http-url or token-issuer).
 func ClientCredentials(tokenURL, clientID string, key Key, scopes ...string) TokenSource {
-	return &clientCredentials{url: tokenURL, id: clientID, key: key, scopes: scopes,
+	return &clientCredentials{urls: urlList(tokenURL), id: clientID, key: key, scopes: scopes,
 		http: &http.Client{Timeout: DefaultTimeout}, now: time.Now}
 }
 
@@ -124,7 +126,7 @@ func ClientCredentials(tokenURL, clientID string, key Key, scopes ...string) Tok
 // WithTLS, see [ClientTLS].
 func ClientCertificate(tokenURL, clientID string, config *tls.Config, scopes ...string) TokenSource {
 	transport := &http.Transport{TLSClientConfig: config.Clone(), ForceAttemptHTTP2: true}
-	return &clientCredentials{url: tokenURL, id: clientID, certificate: true, scopes: scopes,
+	return &clientCredentials{urls: urlList(tokenURL), id: clientID, certificate: true, scopes: scopes,
 		http: &http.Client{Timeout: DefaultTimeout, Transport: transport}, now: time.Now}
 }
 
@@ -156,8 +158,17 @@ func ClientTLS(certFile, keyFile, authorityFile string) (*tls.Config, error) {
 	}, nil
 }
 
+func urlList(text string) []string {
+	list := strings.Split(text, ",")
+	for i := range list {
+		list[i] = strings.TrimSpace(list[i])
+	}
+	return list
+}
+
 type clientCredentials struct {
-	url, id     string
+	urls        []string // of replicas; the first is the audience
+	id          string
 	key         Key
 	certificate bool // instead of the key
 	scopes      []string
@@ -165,6 +176,7 @@ type clientCredentials struct {
 	now         func() time.Time
 
 	mu    sync.Mutex
+	next  int // of urls, the one to ask
 	token string
 	from  time.Time
 	until time.Time
@@ -202,7 +214,26 @@ func (c *clientCredentials) Forget() {
 	}
 }
 
-func (c *clientCredentials) ask(ctx context.Context) (string, time.Duration, error) {
+// errAway says that an endpoint did not answer, so that another one may.
+type errAway struct{ error }
+
+// Unwrap is for errors.Is and errors.As.
+func (e errAway) Unwrap() error { return e.error }
+
+// ask asks one replica after the other until one answers, first the one that answered last.
+func (c *clientCredentials) ask(ctx context.Context) (token string, life time.Duration, err error) {
+	for range c.urls {
+		token, life, err = c.askAt(ctx, c.urls[c.next])
+		var away errAway
+		if err == nil || ctx.Err() != nil || !errors.As(err, &away) {
+			return token, life, err
+		}
+		c.next = (c.next + 1) % len(c.urls)
+	}
+	return "", 0, err
+}
+
+func (c *clientCredentials) askAt(ctx context.Context, at string) (string, time.Duration, error) {
 	form := url.Values{"grant_type": {"client_credentials"}, "client_id": {c.id}}
 	if !c.certificate {
 		assertion, err := c.assertion()
@@ -215,14 +246,14 @@ func (c *clientCredentials) ask(ctx context.Context) (string, time.Duration, err
 	if len(c.scopes) > 0 {
 		form.Set("scope", strings.Join(c.scopes, " "))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, c.url, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at, strings.NewReader(form.Encode()))
 	if err != nil {
 		return "", 0, fmt.Errorf("sdk: token endpoint: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return "", 0, fmt.Errorf("sdk: token endpoint: %w", err)
+		return "", 0, errAway{fmt.Errorf("sdk: token endpoint: %w", err)}
 	}
 	defer resp.Body.Close() //nolint:errcheck // nothing is left to read
 	var answer struct {
@@ -232,7 +263,10 @@ func (c *clientCredentials) ask(ctx context.Context) (string, time.Duration, err
 		ErrorDescription string `json:"error_description"`
 	}
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<10)).Decode(&answer); err != nil {
-		return "", 0, fmt.Errorf("sdk: token endpoint answered %s without JSON", resp.Status)
+		return "", 0, errAway{fmt.Errorf("sdk: token endpoint answered %s without JSON", resp.Status)}
+	}
+	if resp.StatusCode >= http.StatusInternalServerError {
+		return "", 0, errAway{fmt.Errorf("sdk: token endpoint answered %s: %s", resp.Status, answer.ErrorDescription)}
 	}
 	if resp.StatusCode != http.StatusOK || answer.AccessToken == "" {
 		return "", 0, fmt.Errorf("sdk: token endpoint refused client %s: %s: %s", c.id, answer.Error, answer.ErrorDescription)
@@ -255,7 +289,7 @@ func (c *clientCredentials) assertion() (string, error) {
 	}
 	now := c.now()
 	text, err := jwt.Signed(signer).Claims(jwt.Claims{
-		Issuer: c.id, Subject: c.id, Audience: jwt.Audience{c.url}, ID: hex.EncodeToString(id),
+		Issuer: c.id, Subject: c.id, Audience: jwt.Audience{c.urls[0]}, ID: hex.EncodeToString(id),
 		IssuedAt: jwt.NewNumericDate(now), Expiry: jwt.NewNumericDate(now.Add(time.Minute)),
 	}).Serialize()
 	if err != nil {

@@ -23,7 +23,7 @@ const DefaultTimeout = 10 * time.Second
 
 // reconnectMost is the longest pause before a server that was away is tried again: a rolling restart has to wait for as long
 // between two replicas.
-const reconnectMost = 2 * time.Second
+const reconnectMost = time.Second
 
 // DialConfig is how a connection is made. The zero value is a plaintext connection without a token.
 type DialConfig struct {

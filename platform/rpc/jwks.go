@@ -33,7 +33,7 @@ const (
 
 // keySet is the issuer's public keys, fetched when needed.
 type keySet struct {
-	url    string
+	urls   *urls
 	client *http.Client
 	now    func() time.Time
 	// fetching is held by whoever fetches; a channel, so that waiting for it ends with the call.
@@ -46,7 +46,7 @@ type keySet struct {
 	failed  time.Time // when a fetch failed last
 }
 
-func newKeySet(url string, client *http.Client, now func() time.Time) *keySet {
+func newKeySet(addresses string, client *http.Client, now func() time.Time) *keySet {
 	if client == nil {
 		client = &http.Client{
 			Timeout:       keysTimeout,
@@ -54,7 +54,7 @@ func newKeySet(url string, client *http.Client, now func() time.Time) *keySet {
 		}
 	}
 	return &keySet{
-		url: url, client: client, now: now, fetching: make(chan struct{}, 1),
+		urls: newURLs(addresses), client: client, now: now, fetching: make(chan struct{}, 1),
 		unknown: rate.NewLimiter(rate.Every(keysUnknownEvery), keysUnknownBurst),
 	}
 }
@@ -130,7 +130,11 @@ func (s *keySet) fetch(ctx context.Context) (map[string]ed25519.PublicKey, error
 	// Others wait for this fetch too: it does not end with the call that began it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), keysTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
+	return first(s.urls, func() bool { return ctx.Err() != nil }, func(url string) (map[string]ed25519.PublicKey, error) { return s.fetchFrom(ctx, url) })
+}
+
+func (s *keySet) fetchFrom(ctx context.Context, url string) (map[string]ed25519.PublicKey, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}

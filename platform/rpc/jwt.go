@@ -31,7 +31,7 @@ type JWTConfig struct {
 	Issuer string
 	// Audience is what `aud` has to contain.
 	Audience string
-	// KeysURL is where the issuer publishes its JWKS (RFC 7517).
+	// KeysURL is where the issuer publishes its JWKS (RFC 7517); of replicas a list with commas, asked one after the other.
 	KeysURL string
 	// RevocationsURL is where the issuer publishes what it took back; see [RevocationsURL]. Empty: nothing is ever taken back.
 	RevocationsURL string

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -31,14 +32,19 @@ const (
 // RevocationsPath is where an issuer publishes what it took back, next to its keys.
 const RevocationsPath = "/oauth2/revocations"
 
-// RevocationsURL is the address of the list of the issuer whose keys are at keysURL, empty when that is no URL.
+// RevocationsURL is the address of the list of the issuer whose keys are at keysURL, empty when that is no URL. Of several
+// URLs with commas it is as many.
 func RevocationsURL(keysURL string) string {
-	u, err := url.Parse(keysURL)
-	if err != nil || u.Host == "" {
-		return ""
+	var all []string
+	for one := range strings.SplitSeq(keysURL, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		if err != nil || u.Host == "" {
+			return ""
+		}
+		u.Path, u.RawQuery = RevocationsPath, ""
+		all = append(all, u.String())
 	}
-	u.Path, u.RawQuery = RevocationsPath, ""
-	return u.String()
+	return strings.Join(all, ",")
 }
 
 // Revocations is the document at RevocationsPath: what was taken back and can still be in a token that has not ended.
@@ -61,7 +67,7 @@ type Revocation struct {
 
 // revokedSet is what the issuer took back. Nobody has to run it: it is brought up to date by the calls that need it.
 type revokedSet struct {
-	url    string
+	urls   *urls
 	client *http.Client
 	now    func() time.Time
 	// asking is held by whoever asks the issuer; a channel, so that waiting for it ends with the call.
@@ -74,14 +80,14 @@ type revokedSet struct {
 	failed   time.Time // when it did not, last
 }
 
-func newRevokedSet(address string, client *http.Client, now func() time.Time) *revokedSet {
+func newRevokedSet(addresses string, client *http.Client, now func() time.Time) *revokedSet {
 	if client == nil {
 		client = &http.Client{
 			Timeout:       revokedTimeout,
 			CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("a revocation list does not redirect") },
 		}
 	}
-	return &revokedSet{url: address, client: client, now: now, asking: make(chan struct{}, 1), handles: map[string]Revocation{}}
+	return &revokedSet{urls: newURLs(addresses), client: client, now: now, asking: make(chan struct{}, 1), handles: map[string]Revocation{}}
 }
 
 // KeyHandle is the handle of a signing key that was withdrawn. It voids what the key signed whenever that was: whoever has
@@ -201,11 +207,15 @@ func (s *revokedSet) ask(ctx context.Context) error {
 }
 
 func (s *revokedSet) fetch(ctx context.Context, after int64) (Revocations, error) {
-	var doc Revocations
 	// Others wait for this too: it does not end with the call that began it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revokedTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url+"?after="+strconv.FormatInt(after, 10), nil)
+	return first(s.urls, func() bool { return ctx.Err() != nil }, func(address string) (Revocations, error) { return s.fetchFrom(ctx, address, after) })
+}
+
+func (s *revokedSet) fetchFrom(ctx context.Context, address string, after int64) (Revocations, error) {
+	var doc Revocations
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address+"?after="+strconv.FormatInt(after, 10), nil)
 	if err != nil {
 		return doc, err
 	}

@@ -194,7 +194,17 @@ func pingRedis(ctx context.Context, u *url.URL, host string) error {
 	return nil
 }
 
-func probeJWKS(ctx context.Context, value string) (string, error) {
+// probeJWKS asks each replica of auth.
+func probeJWKS(ctx context.Context, value string) (found string, err error) {
+	for address := range strings.SplitSeq(value, ",") {
+		if found, err = probeKeys(ctx, strings.TrimSpace(address)); err != nil {
+			return "", err
+		}
+	}
+	return found, nil
+}
+
+func probeKeys(ctx context.Context, value string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, value, nil)
 	if err != nil {
 		return "", err

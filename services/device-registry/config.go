@@ -16,7 +16,7 @@ type Config struct {
 	DBURL        string `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
 	NATSURL      string `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
 	TokenIssuer  string `conf:"token-issuer" help:"who issues access tokens: auth's token-issuer"`
-	JWKSURL      string `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
+	JWKSURL      string `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json; of replicas without a balancer, URLs with commas"`
 	TLSCert      string `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
 	TLSKey       string `conf:"tls-key" help:"PEM file of its private key"`
 	TLSCA        string `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`

@@ -23,7 +23,7 @@ type Config struct {
 	NATSSettingsFile string        `conf:"nats-settings-file" help:"JSON file with the settings that nats-accounts-file is made from; see the README"`
 	PublicNATSURL    string        `conf:"public-nats-url" help:"where partners connect to NATS, comma separated URLs without passwords"`
 	TokenIssuer      string        `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
-	JWKSURL          string        `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
+	JWKSURL          string        `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json; of replicas without a balancer, URLs with commas"`
 	TLSCert          string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
 	TLSKey           string        `conf:"tls-key" help:"PEM file of its private key"`
 	TLSCA            string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`

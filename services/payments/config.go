@@ -18,7 +18,7 @@ type Config struct {
 	AuthAddr    string        `conf:"auth-addr" help:"gRPC address of auth, host:port; of replicas host:port,host:port or dns:///name:port"`
 	NotifyAddr  string        `conf:"notify-addr" help:"gRPC address of notify, which knows vouchers; as auth-addr, and empty to take none"`
 	TokenIssuer string        `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
-	JWKSURL     string        `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json"`
+	JWKSURL     string        `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json; of replicas without a balancer, URLs with commas"`
 	TLSCert     string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
 	TLSKey      string        `conf:"tls-key" help:"PEM file of its private key"`
 	TLSCA       string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`

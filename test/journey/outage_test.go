@@ -135,6 +135,8 @@ type load struct {
 	acknowledged atomic.Int64 // captures that a terminal was told of
 	stopping     context.CancelFunc
 	taps         sync.WaitGroup
+	// strict: every tap is brought to its end, and none may fail.
+	strict bool
 
 	mu     sync.Mutex
 	phones []*follower
@@ -149,14 +151,16 @@ type follower struct {
 	err      error
 }
 
-func (w *world) startLoad(wearers int) *load {
+func (w *world) startLoad(wearers int) *load { return w.load(wearers, false) }
+
+func (w *world) load(wearers int, strict bool) *load {
 	t, ok := w.t.(*testing.T)
 	if !ok {
 		w.t.Fatal("load is for tests")
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	follow, leave := context.WithCancel(context.Background())
-	l := &load{t: t, stopping: stop}
+	l := &load{t: t, stopping: stop, strict: strict}
 	var following sync.WaitGroup
 	t.Cleanup(func() {
 		stop()
@@ -185,13 +189,20 @@ func (w *world) startLoad(wearers int) *load {
 // tap taps until the end. What fails while something is down may be captured all the same; the next tap is another payment.
 func (l *load) tap(ctx context.Context, w *world, band *virtual.Band) {
 	for ctx.Err() == nil {
-		one, cancel := context.WithTimeout(ctx, 10*time.Second)
+		whole := ctx
+		if l.strict {
+			whole = context.WithoutCancel(ctx)
+		}
+		one, cancel := context.WithTimeout(whole, 10*time.Second)
 		p, err := w.charge(one, band, 1_00)
 		if err == nil {
 			band.Knock()
 			p, err = w.till.Confirm(one, band, p)
 		}
 		cancel()
+		if l.strict && (err != nil || p.GetState() != paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED) {
+			l.t.Errorf("a tap: %v (%s), %v", err, sdk.Reason(err), p)
+		}
 		if err != nil {
 			time.Sleep(50 * time.Millisecond)
 		} else if p.GetState() == paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED {

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
@@ -79,7 +80,8 @@ type processes struct {
 	db     func(dir, service string) string
 	set    map[string]map[string]string
 	all    []*process
-	web    string // address of auth's HTTP
+	web    string                      // address of auth's HTTP
+	binary func(service string) string // what services are started from; nil is this commit's program
 }
 
 var modules = []string{"device-registry", "auth", "payments", "notify"}
@@ -141,7 +143,19 @@ func (s *processes) settings() {
 	must(s.t, os.WriteFile(filepath.Join(s.dir, "callout.seed"), append(seed, '\n'), 0o600))
 }
 
-func (s *processes) launch(service, web string) {
+func (s *processes) launch(service, web string) { s.launchWith(service, web, nil) }
+
+// launchWith starts a process with keys that are its own.
+func (s *processes) launchWith(service, web string, keys map[string]string) *process {
+	s.t.Helper()
+	if s.binary != nil {
+		return s.start(s.binary(service), service, web, keys)
+	}
+	return s.start(program(s.t, "services/"+service, "./cmd/"+service), service, web, keys)
+}
+
+// start starts a process of the service from the binary.
+func (s *processes) start(binary, service, web string, more map[string]string) *process {
 	s.t.Helper()
 	cert, key := s.pki.Service(service)
 	file := func(name string) string { return filepath.Join(s.dir, name) }
@@ -164,13 +178,15 @@ func (s *processes) launch(service, web string) {
 			"nats-accounts-file": file("nats.conf"), "nats-settings-file": file("nats-settings.json"), "code-key-file": file("code.key"),
 		},
 	}[service]
-	env := []string{"OTEL_METRIC_EXPORT_INTERVAL=500", "OTEL_BSP_SCHEDULE_DELAY=200"}
-	for _, keys := range []map[string]string{config, own, s.set[service]} {
-		for k, v := range keys {
-			env = append(env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)
-		}
+	set := map[string]string{}
+	for _, keys := range []map[string]string{config, own, s.set[service], more} {
+		maps.Copy(set, keys)
 	}
-	p := launch(s.t, env, program(s.t, "services/"+service, "./cmd/"+service))
+	env := []string{"OTEL_METRIC_EXPORT_INTERVAL=500", "OTEL_BSP_SCHEDULE_DELAY=200"}
+	for k, v := range set {
+		env = append(env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)
+	}
+	p := launch(s.t, env, binary)
 	s.all = append(s.all, p)
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
@@ -183,6 +199,7 @@ func (s *processes) launch(service, web string) {
 			s.t.Error(err)
 		}
 	})
+	return p
 }
 
 func envName(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "-", "_")) }
@@ -231,7 +248,7 @@ func (s *processes) until(what string, check func() error) {
 			return
 		}
 		for _, p := range s.all {
-			if p.exited() {
+			if p.exited() && !p.killed.Load() {
 				s.t.Fatalf("%s ended while waiting until %s:\n%s", p.name, what, p.output())
 			}
 		}

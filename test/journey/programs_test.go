@@ -67,7 +67,7 @@ type process struct {
 	name string
 	cmd  *exec.Cmd
 	done chan struct{}
-	// killed says that the test killed it.
+	// killed says that the test has ended it.
 	killed atomic.Bool
 
 	mu  sync.Mutex
@@ -90,7 +90,8 @@ func (p *process) output() string {
 func launch(t testing.TB, env []string, file string, args ...string) *process {
 	t.Helper()
 	p := &process{name: filepath.Base(file), cmd: exec.Command(file, args...), done: make(chan struct{})}
-	p.cmd.Env = append(os.Environ(), env...)
+	// The race detector lets a program linger for a second at its end.
+	p.cmd.Env = append(append(os.Environ(), "GORACE=atexit_sleep_ms=50"), env...)
 	p.cmd.Stdout, p.cmd.Stderr = p, p
 	p.cmd.SysProcAttr = diesWithParent()
 	must(t, p.cmd.Start())
@@ -122,6 +123,7 @@ func (p *process) stop() error {
 	if p.exited() {
 		return fmt.Errorf("%s had ended by itself:\n%s", p.name, p.output())
 	}
+	p.killed.Store(true)
 	_ = p.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-p.done:

@@ -11,6 +11,7 @@ import (
 	"github.com/armlet-pay/armlet/cmd/armlet/internal/sandbox"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
+	"github.com/armlet-pay/armlet/sdk"
 )
 
 // paymentsLife are the commands that move a payment on.
@@ -75,26 +76,11 @@ func (a *app) paymentsWatch() *cobra.Command {
 		Use: "watch PAYMENT", Short: "Follow a payment until nothing more can happen to it, or Ctrl-C", Args: cobra.ExactArgs(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			err := a.open(c.Context(), func(ctx context.Context, s *sandbox.Sandbox) error {
-				stream, err := s.Operator.Payments.WatchPayment(ctx, &paymentsv1.WatchPaymentRequest{Name: named("payments/", args[0])})
-				if err != nil {
-					return err
-				}
-				for {
-					p, err := stream.Recv()
-					switch {
-					case errors.Is(err, io.EOF):
-						return nil
-					case ctx.Err() != nil:
-						return ctx.Err()
-					case err != nil:
-						return err
-					}
-					if err := a.printer().message(p, func(w io.Writer) {
+				return sdk.WatchPayment(ctx, s.Operator.Payments, named("payments/", args[0]), func(p *paymentsv1.Payment) error {
+					return a.printer().message(p, func(w io.Writer) {
 						fmt.Fprintf(w, "%s  %s  %s\n", clock(p.GetUpdateTime()), state(p.GetState().String(), "PAYMENT_STATE_"), money(p.GetAmount()))
-					}); err != nil {
-						return err
-					}
-				}
+					})
+				})
 			})
 			if errors.Is(err, context.Canceled) {
 				return nil

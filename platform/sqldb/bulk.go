@@ -11,12 +11,15 @@ import (
 )
 
 // Bulk is a statement that writes or looks for any number of rows at once, with the same text for both databases.
-// PostgreSQL gets an array for each column. SQLite gets one parameter with all rows as JSON: it parses that ten times as
-// fast as it parses and binds a VALUES list of the same size.
+// PostgreSQL gets an array for each column. SQLite reads the rows where they are (see bulkTable) when it writes; a query,
+// which may run on a connection that only reads, gets one parameter with all rows as JSON: it parses that ten times as fast
+// as it parses and binds a VALUES list of the same size.
 type Bulk struct {
 	columns []column
 	extra   int
 	text    map[Dialect]string
+	// write is the text for SQLite's writing connection.
+	write string
 }
 
 // column is one column of the rows. Its kind is text, bigint or bytea; where nullable, values may be nil.
@@ -30,7 +33,7 @@ type column struct {
 // be NULL. Other parameters come first: $1 up to $extra. It panics on a type that it does not know.
 func NewBulk(columns string, text string, extra int) *Bulk {
 	s := &Bulk{extra: extra, text: map[Dialect]string{}}
-	var names, arrays, fields []string
+	var names, arrays, fields, taken []string
 	for i, c := range strings.Split(columns, ",") {
 		name, kind, _ := strings.Cut(strings.TrimSpace(c), " ")
 		kind, nullable := strings.CutSuffix(kind, "?")
@@ -45,13 +48,30 @@ func NewBulk(columns string, text string, extra int) *Bulk {
 			field = "unhex(" + field + ")"
 		}
 		fields = append(fields, field+" AS "+name)
+		taken = append(taken, fmt.Sprintf("c%d AS %s", i, name))
+	}
+	if len(names) > maxBulkColumns {
+		panic(fmt.Sprintf("sqldb: %d columns are more than %d", len(names), maxBulkColumns))
 	}
 	text = strings.ReplaceAll(text, "{columns}", strings.Join(names, ", "))
 	s.text[Postgres] = strings.ReplaceAll(text, "{rows}",
 		"(SELECT * FROM unnest("+strings.Join(arrays, ", ")+") AS r ("+strings.Join(names, ", ")+"))")
 	s.text[SQLite] = strings.ReplaceAll(text, "{rows}",
 		fmt.Sprintf("(SELECT %s FROM json_each($%d))", strings.Join(fields, ", "), extra+1))
+	s.write = orFail(strings.ReplaceAll(text, "{rows}",
+		fmt.Sprintf("(SELECT %s FROM temp.%s($%d))", strings.Join(taken, ", "), bulkTable, extra+1)))
 	return s
+}
+
+// orFail has SQLite leave the rows that were written before one that violates a constraint: the transaction is rolled back
+// then anyhow, and to undo the statement alone SQLite would copy every page before it changes it.
+func orFail(text string) string {
+	for _, verb := range []string{"INSERT ", "UPDATE "} {
+		if strings.HasPrefix(text, verb) && !strings.Contains(text, "ON CONFLICT") {
+			return verb + "OR FAIL " + strings.TrimPrefix(text, verb)
+		}
+	}
+	return text
 }
 
 // BulkRows collects what one execution of a [Bulk] takes.
@@ -162,8 +182,8 @@ func (r *BulkRows) Query(ctx context.Context, q Queryer, d Dialect) (*sql.Rows, 
 }
 
 // ExecAll runs several statements one after the other and says how many rows each changed. In PostgreSQL they are sent
-// together and cost one round trip. Those without rows are left out. The first that fails ends it; in PostgreSQL the
-// transaction can only be rolled back then.
+// together and cost one round trip. Those without rows are left out. The first that fails ends it; the transaction can only
+// be rolled back then.
 func ExecAll(ctx context.Context, tx *Tx, all ...*BulkRows) ([]int64, error) {
 	if tx.db.pipeline {
 		return pipeline(ctx, tx, all)
@@ -173,11 +193,7 @@ func ExecAll(ctx context.Context, tx *Tx, all ...*BulkRows) ([]int64, error) {
 		if r.n == 0 {
 			continue
 		}
-		args, err := r.args(tx.db.dialect)
-		if err != nil {
-			return nil, err
-		}
-		res, err := tx.ExecContext(ctx, r.bulk.text[tx.db.dialect], args...)
+		res, err := r.exec(ctx, tx)
 		if err != nil {
 			return nil, err
 		}
@@ -186,6 +202,19 @@ func ExecAll(ctx context.Context, tx *Tx, all ...*BulkRows) ([]int64, error) {
 		}
 	}
 	return counts, nil
+}
+
+func (r *BulkRows) exec(ctx context.Context, tx *Tx) (sql.Result, error) {
+	if tx.db.dialect == SQLite {
+		number, takeBack := handOver(r)
+		defer takeBack()
+		return tx.execPrepared(ctx, r.bulk.write, append(r.extra[:len(r.extra):len(r.extra)], number)...)
+	}
+	args, err := r.args(tx.db.dialect)
+	if err != nil {
+		return nil, err
+	}
+	return tx.ExecContext(ctx, r.bulk.text[tx.db.dialect], args...)
 }
 
 // args are the parameters for database/sql.

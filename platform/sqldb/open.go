@@ -34,6 +34,12 @@ const (
 	connMaxIdleTime = 5 * time.Minute
 	connMaxLifetime = 30 * time.Minute
 
+	// sqliteCacheKiB is the most memory that the writer of SQLite keeps pages in; a transaction that changes more has to write
+	// some of them twice. sqliteCheckpointPages is how long the write-ahead log grows before its pages are brought into the
+	// file: a page that was changed in many transactions is brought there once.
+	sqliteCacheKiB        = 64 << 10
+	sqliteCheckpointPages = 8192
+
 	// paramMaxConns is spelled as in pgxpool, the name operators know.
 	paramMaxConns = "pool_max_conns"
 )
@@ -46,6 +52,8 @@ type DB struct {
 	// pipeline says that statements may be sent together. Connection poolers that cannot keep prepared statements, for which
 	// the URL has default_query_exec_mode, get one at a time.
 	pipeline bool
+	// prepared are statements of SQLite's writer.
+	prepared prepared
 
 	attached sync.Map
 	observer *observer
@@ -101,9 +109,11 @@ func openSQLite(ctx context.Context, rest string) (*DB, error) {
 	}
 
 	db := &DB{dialect: SQLite, observer: unobserved()}
-	if db.writer, err = sql.Open("sqlite", sqliteDSN(path, false)); err != nil {
+	writer, err := newWriterConnector(sqliteDSN(path, false))
+	if err != nil {
 		return nil, fmt.Errorf("sqldb: %w", err)
 	}
+	db.writer = sql.OpenDB(writer)
 	db.writer.SetMaxOpenConns(1)
 	db.writer.SetMaxIdleConns(1)
 	// The writer goes first: it turns the file to WAL mode, which the readers may not do.
@@ -170,6 +180,9 @@ func sqliteDSN(path string, readOnly bool) string {
 		params.Set("_txlock", "deferred")
 	} else {
 		params.Set("_journal_mode", "WAL")
+		params["_pragma"] = []string{
+			fmt.Sprintf("cache_size(-%d)", sqliteCacheKiB), "temp_store(memory)", fmt.Sprintf("wal_autocheckpoint(%d)", sqliteCheckpointPages),
+		}
 	}
 	file := url.URL{Scheme: "file", Path: filepath.ToSlash(path), RawQuery: params.Encode()}
 	return file.String()
@@ -224,7 +237,7 @@ func (db *DB) Ping(ctx context.Context) error {
 func (db *DB) Close() error {
 	var err error
 	if db.reader != db.writer {
-		err = db.reader.Close()
+		err = errors.Join(db.reader.Close(), db.prepared.close())
 	}
 	return errors.Join(err, db.writer.Close())
 }

@@ -109,6 +109,8 @@ func (db *DB) begin(ctx context.Context) (*Tx, error) {
 	var opts *sql.TxOptions
 	if db.dialect == Postgres {
 		opts = &sql.TxOptions{Isolation: sql.LevelReadCommitted}
+	} else {
+		db.prepared.prepare(ctx, db.writer)
 	}
 	for {
 		conn, err := db.writer.Conn(ctx)
@@ -177,6 +179,16 @@ func (tx *Tx) OnCommit(f func()) { tx.onCommit = append(tx.onCommit, f) }
 func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	defer tx.db.observer.statement(ctx, query)()
 	return tx.tx.ExecContext(ctx, query, args...)
+}
+
+// execPrepared is ExecContext for one of few statements that run often.
+func (tx *Tx) execPrepared(ctx context.Context, query string, args ...any) (sql.Result, error) {
+	stmt := tx.db.prepared.get(query)
+	if stmt == nil {
+		return tx.ExecContext(ctx, query, args...)
+	}
+	defer tx.db.observer.statement(ctx, query)()
+	return tx.tx.StmtContext(ctx, stmt).ExecContext(ctx, args...) //nolint:sqlclosecheck // the end of the transaction closes it
 }
 
 // QueryContext reads rows in the transaction. Close them before the next statement: PostgreSQL runs one at a time.

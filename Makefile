@@ -125,12 +125,13 @@ bench: ## run every benchmark, print their figures as a table and leave them in 
 ##@ Change
 
 .PHONY: gen
-gen: $(GENERATORS) ## generate proto/gen and the catalogue of events from proto/armlet
+gen: $(GENERATORS) ## generate proto/gen and the catalogue of events from proto/armlet, and the dashboards
 	@tools/protodeps.sh
 	@rm -rf bin/gen && $(BUF) generate -o bin/gen
 	@rm -rf proto/gen && mv bin/gen/proto/gen proto/gen
 	@$(BUF) build -o bin/gen/contract.binpb && (cd tools && go run ./eventdocs ../bin/gen/contract.binpb ../docs)
 	@rm -rf bin/gen
+	@cd tools && go run ./dashboards ../deploy/grafana/dashboards
 
 .PHONY: fmt
 fmt: $(call tool,buf) ## format the Go code and the contract

@@ -108,8 +108,12 @@ func newGauge(db *sqldb.DB, durable string) *gauge {
 	}
 }
 
-// watch asks the server at each collection, until the function it returns is called.
+// watch begins the count of dead letters at zero, so that the first one is seen as a rise; and it asks the server
+// at each collection, until the function it returns is called.
 func (g *gauge) watch(db *sqldb.DB, conn *nats.Conn) (stop func(), err error) {
+	if g.meters.err == nil {
+		g.meters.buried.Add(context.Background(), 0, g.group)
+	}
 	reg, err := db.Meter().RegisterCallback(func(ctx context.Context, out metric.Observer) error {
 		consumer := g.current.Load()
 		if consumer == nil || !conn.IsConnected() {

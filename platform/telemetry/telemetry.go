@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"strings"
 
 	"go.opentelemetry.io/otel"
@@ -83,7 +84,8 @@ func Setup(ctx context.Context, service string, cfg Config, w io.Writer) (*Telem
 		return nil, err
 	}
 	t := &Telemetry{Log: newLogger(w, cfg.LogFormat, level)}
-	res := resource.NewSchemaless(attribute.String("service.name", service), attribute.String("service.version", cfg.ServiceVersion))
+	res := resource.NewSchemaless(attribute.String("service.name", service), attribute.String("service.version", cfg.ServiceVersion),
+		attribute.String("service.instance.id", instance()))
 	if cfg.OTLPEndpoint == "" {
 		// Roots are not sampled, which makes spans nearly free; a caller's decision to sample is passed on as it is.
 		tp := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSampler(sdktrace.ParentBased(sdktrace.NeverSample())))
@@ -95,6 +97,15 @@ func Setup(ctx context.Context, service string, cfg Config, w io.Writer) (*Telem
 		return nil, err
 	}
 	return t, nil
+}
+
+// instance tells replicas apart, also those on one machine. A container that is restarted keeps it.
+func instance() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%d", host, os.Getpid())
 }
 
 func (t *Telemetry) export(ctx context.Context, endpoint string, res *resource.Resource) error {

@@ -69,7 +69,11 @@ func (a *app) actingLong(ctx context.Context, m *maker, do func(context.Context,
 	if err != nil {
 		return err
 	}
-	client, err := sdk.Dial(at, sdk.WithTokens(sdk.ClientCredentials(at.TokenURL, m.client, key)))
+	secure, err := a.secure.options()
+	if err != nil {
+		return err
+	}
+	client, err := sdk.Dial(at, append(secure, sdk.WithTokens(sdk.ClientCredentials(at.TokenURL, m.client, key)))...)
 	if err != nil {
 		return err
 	}

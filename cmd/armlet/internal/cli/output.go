@@ -65,7 +65,7 @@ func explainStatus(w io.Writer, err error) int {
 	switch st.Code() {
 	case codes.Unavailable, codes.DeadlineExceeded:
 		if reason == "" {
-			fmt.Fprintf(w, "armlet: the suite cannot be reached: %s\nIs `armlet up` running? --data must be its folder.\n", st.Message())
+			fmt.Fprintf(w, "armlet: the suite cannot be reached: %s\nIs `armlet up` running? --data must be its folder; a deployment with TLS needs --tls-ca.\n", st.Message())
 			return exitUnreachable
 		}
 		fmt.Fprintf(w, "armlet: %s (%s)\n", text, reason)

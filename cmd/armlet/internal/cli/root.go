@@ -33,6 +33,7 @@ type app struct {
 	data    string
 	format  string
 	timeout time.Duration
+	secure  secureFlags
 }
 
 // Main runs the command line and returns the exit code.
@@ -72,6 +73,7 @@ Exit codes: 0 done, 1 failure, 2 wrong usage, 3 the suite said no, 4 the suite c
 	root.PersistentFlags().StringVar(&a.data, "data", "./data", "data folder of the suite")
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "output format: text or json")
 	root.PersistentFlags().DurationVar(&a.timeout, "timeout", 15*time.Second, "how long a command waits for the suite")
+	a.secure.on(root.PersistentFlags())
 	root.AddCommand(a.demoCommand(), a.upCommand(), a.tapCommand(), a.devicesCommand(), a.paymentsCommand(), a.accountsCommand(),
 		a.merchantsCommand(), a.terminalsCommand(), a.limitsCommand(), a.settlementsCommand(), a.transfersCommand(), a.offlineCommand(),
 		a.vouchersCommand(), a.alertsCommand(), a.eventsCommand(), a.listenCommand(),
@@ -138,7 +140,11 @@ func (a *app) open(ctx context.Context, do func(context.Context, *sandbox.Sandbo
 	if err != nil {
 		return err
 	}
-	s, err := sandbox.Open(at, a.data)
+	secure, err := a.secure.options()
+	if err != nil {
+		return err
+	}
+	s, err := sandbox.Open(at, a.data, secure...)
 	if err != nil {
 		return err
 	}

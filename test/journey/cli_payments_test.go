@@ -51,6 +51,24 @@ func accountsByCommand(s shell) {
 		s.t.Errorf("carol has %s", got)
 	}
 	s.run(3, "accounts", "withdraw", "carol", "301")
+	if frozen := s.json("accounts", "freeze", "carol", "--reason", "odd taps"); frozen["frozen"] != true || frozen["freeze_reason"] != "odd taps" {
+		s.t.Errorf("frozen: %v", frozen)
+	}
+	s.run(3, "accounts", "freeze", "carol")
+	s.run(3, "accounts", "withdraw", "carol", "1")
+	if out, _ := s.run(0, "accounts", "get", "carol"); !strings.Contains(out, "odd taps") {
+		s.t.Errorf("carol, frozen: %s", out)
+	}
+	if thawed := s.json("accounts", "unfreeze", "carol"); thawed["frozen"] != nil {
+		s.t.Errorf("not frozen: %v", thawed)
+	}
+	if got := text(s.json("accounts", "balance", "carol"), "available", "minor_units"); got != "300" {
+		s.t.Errorf("carol has %s", got)
+	}
+	if got := text(s.json("accounts", "balance", "wallet/carol", "--at", "2020-01-01T00:00:00Z"), "balance", "minor_units"); got != "0" && got != "" {
+		s.t.Errorf("carol had %s", got)
+	}
+	s.run(2, "accounts", "balance", "carol", "--at", "yesterday")
 	s.run(3, "accounts", "close", "carol")
 	if out, _ := s.run(0, "accounts", "statement", "carol"); !strings.Contains(out, "topup") || !strings.Contains(out, "JPY -200") {
 		s.t.Errorf("the statement: %s", out)

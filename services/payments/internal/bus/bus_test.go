@@ -89,6 +89,14 @@ func TestEachFactHasItsEvent(t *testing.T) {
 				Balance: &typev1.Money{MinorUnits: 1, CurrencyCode: "JPY"},
 			},
 		},
+		"frozen": {
+			payment.FrozenEvent{Account: "alice", Reason: "odd taps", Time: noon}, "evt.v1.live.payments.account.frozen._.alice", "accounts/alice",
+			&paymentsv1.AccountFrozen{Account: "accounts/alice", Reason: "odd taps"},
+		},
+		"unfrozen": {
+			payment.UnfrozenEvent{Account: "alice", Time: noon}, "evt.v1.live.payments.account.unfrozen._.alice", "accounts/alice",
+			&paymentsv1.AccountUnfrozen{Account: "accounts/alice"},
+		},
 		"closed": {
 			payment.ClosedEvent{Account: "alice", Time: noon}, "evt.v1.live.payments.account.closed._.alice", "accounts/alice",
 			&paymentsv1.AccountClosed{Account: "accounts/alice"},

@@ -36,6 +36,10 @@ func encodeOther(ctx context.Context, e payment.Event) (events.Event, error) {
 		return ofAccount(ctx, "debt_collected", e.Account, e.Time, &paymentsv1.AccountDebtCollected{
 			Account: "accounts/" + e.Account, Amount: money(e.Amount), Owed: money(e.Owed), Transaction: "transactions/" + e.Transaction,
 		})
+	case payment.FrozenEvent:
+		return ofAccount(ctx, "frozen", e.Account, e.Time, &paymentsv1.AccountFrozen{Account: "accounts/" + e.Account, Reason: e.Reason})
+	case payment.UnfrozenEvent:
+		return ofAccount(ctx, "unfrozen", e.Account, e.Time, &paymentsv1.AccountUnfrozen{Account: "accounts/" + e.Account})
 	case payment.ClosedEvent:
 		return ofAccount(ctx, "closed", e.Account, e.Time, &paymentsv1.AccountClosed{Account: "accounts/" + e.Account})
 	}

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
+	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
@@ -74,6 +75,49 @@ func (s *Server) CloseAccount(ctx context.Context, in *paymentsv1.CloseAccountRe
 		return nil, err
 	}
 	return account(a), nil
+}
+
+// FreezeAccount keeps a wallet from giving money.
+func (s *Server) FreezeAccount(ctx context.Context, in *paymentsv1.FreezeAccountRequest) (*paymentsv1.Account, error) {
+	req, err := request(caller(ctx), paymentsv1.PaymentsService_FreezeAccount_FullMethodName, in)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.payments.FreezeAccount(ctx, req, id(in.GetName()), in.GetReason(), s.now())
+	if err != nil {
+		return nil, err
+	}
+	return account(a), nil
+}
+
+// UnfreezeAccount lets a wallet give money again.
+func (s *Server) UnfreezeAccount(ctx context.Context, in *paymentsv1.UnfreezeAccountRequest) (*paymentsv1.Account, error) {
+	req, err := request(caller(ctx), paymentsv1.PaymentsService_UnfreezeAccount_FullMethodName, in)
+	if err != nil {
+		return nil, err
+	}
+	a, err := s.payments.UnfreezeAccount(ctx, req, id(in.GetName()), s.now())
+	if err != nil {
+		return nil, err
+	}
+	return account(a), nil
+}
+
+// GetBalance reads a ledger account at a moment.
+func (s *Server) GetBalance(ctx context.Context, in *paymentsv1.GetBalanceRequest) (*paymentsv1.GetBalanceResponse, error) {
+	now := s.now()
+	b, err := s.payments.BalanceAt(ctx, caller(ctx), s.books, in.GetLedgerAccount(), timeOf(in.GetAtTime()))
+	if err != nil {
+		return nil, err
+	}
+	at := in.GetAtTime()
+	if at == nil {
+		at = timestamppb.New(now)
+	}
+	of := func(minor int64) *typev1.Money { return &typev1.Money{MinorUnits: minor, CurrencyCode: b.Currency} }
+	return &paymentsv1.GetBalanceResponse{
+		LedgerAccount: in.GetLedgerAccount(), Balance: of(b.Posted), Held: of(b.Held), Available: of(b.Available()), EntryCount: b.Entries, AtTime: at,
+	}, nil
 }
 
 // GetStatement lists what was posted to a wallet.

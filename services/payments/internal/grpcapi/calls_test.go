@@ -94,6 +94,7 @@ func newStageOn(t *testing.T, a *api) *stage {
 	automatic, manual := paymentsv1.CaptureMode_CAPTURE_MODE_AUTOMATIC, paymentsv1.CaptureMode_CAPTURE_MODE_MANUAL
 	s.waiting, s.forAssertion, s.held, s.spare, s.captured = order(automatic), order(automatic), tapped(manual), tapped(manual), tapped(automatic)
 	s.wallet(t, "empty", "CNY", 0)
+	s.wallet(t, "cold", "CNY", 0)
 	s.settlement = s.settle(t)
 	s.spareMerchant, s.spareTerminal = s.shop(t, "Spare", "CNY")
 	s.transfer = s.api.transfer(t, false, move("staged", "suspense/CNY", "funding/CNY", 1))[0].GetTransaction()
@@ -115,6 +116,9 @@ func (s *stage) requests(t testing.TB) map[string]proto.Message {
 		"TopUpAccount":        &paymentsv1.TopUpAccountRequest{Name: "accounts/alice", Amount: amount(1, "CNY"), RequestId: id()},
 		"WithdrawFromAccount": &paymentsv1.WithdrawFromAccountRequest{Name: "accounts/alice", Amount: amount(1, "CNY"), RequestId: id()},
 		"CloseAccount":        &paymentsv1.CloseAccountRequest{Name: "accounts/empty", RequestId: id()},
+		"FreezeAccount":       &paymentsv1.FreezeAccountRequest{Name: "accounts/cold", Reason: "odd taps", RequestId: id()},
+		"UnfreezeAccount":     &paymentsv1.UnfreezeAccountRequest{Name: "accounts/cold", RequestId: id()},
+		"GetBalance":          &paymentsv1.GetBalanceRequest{LedgerAccount: "wallet/alice"},
 		"GetStatement":        &paymentsv1.GetStatementRequest{Name: "accounts/alice"},
 		"CreateMerchant": &paymentsv1.CreateMerchantRequest{RequestId: id(), Merchant: &paymentsv1.Merchant{
 			DisplayName: "M", CategoryCode: 1, CurrencyCode: "CNY", FeeSchedule: &paymentsv1.FeeSchedule{}, Settlement: &paymentsv1.SettlementSchedule{},

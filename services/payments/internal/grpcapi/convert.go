@@ -79,6 +79,7 @@ func money(m payment.Money) *typev1.Money {
 func account(a payment.Account) *paymentsv1.Account {
 	return &paymentsv1.Account{
 		Name: "accounts/" + a.ID, Balance: money(a.Balance), Held: money(a.Held), Closed: a.Closed, CreateTime: timestamppb.New(a.CreateTime),
+		Frozen: a.Frozen, FreezeReason: a.FreezeReason,
 	}
 }
 

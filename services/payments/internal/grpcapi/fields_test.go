@@ -26,7 +26,7 @@ const invalid = "INVALID_FIELD"
 // codesOf are the codes of the reasons.
 var codesOf = map[string]codes.Code{
 	invalid: codes.InvalidArgument, "AMOUNT_NOT_POSITIVE": codes.InvalidArgument, "PAGE_TOKEN_INVALID": codes.InvalidArgument,
-	"ACCOUNT_NOT_FOUND": codes.NotFound, "MERCHANT_NOT_FOUND": codes.NotFound, "TERMINAL_NOT_FOUND": codes.NotFound, "PAYMENT_NOT_FOUND": codes.NotFound,
+	"ACCOUNT_NOT_FOUND": codes.NotFound, "LEDGER_ACCOUNT_NOT_FOUND": codes.NotFound, "MERCHANT_NOT_FOUND": codes.NotFound, "TERMINAL_NOT_FOUND": codes.NotFound, "PAYMENT_NOT_FOUND": codes.NotFound,
 	"SETTLEMENT_NOT_FOUND": codes.NotFound, "TRANSACTION_NOT_FOUND": codes.NotFound, "DEVICE_NOT_FOUND": codes.NotFound, "LIMIT_POLICY_NOT_FOUND": codes.NotFound,
 	"ACCOUNT_EXISTS": codes.AlreadyExists, "CALLER_NOT_ALLOWED": codes.PermissionDenied, "RESPONSE_REJECTED": codes.PermissionDenied,
 }
@@ -117,7 +117,16 @@ func (s *stage) table() map[string]map[string]any {
 		"TopUpAccount":        with(one("name", account), amount("amount", "BALANCE_OVERFLOW"), one("amount", []bad{{nil, invalid}})),
 		"WithdrawFromAccount": with(one("name", account), amount("amount", "BALANCE_OVERFLOW"), one("amount", []bad{{nil, invalid}})),
 		"CloseAccount":        one("name", append([]bad{{"accounts/alice", "ACCOUNT_NOT_EMPTY"}}, account...)),
-		"GetStatement":        with(one("name", account), period),
+		"FreezeAccount": with(one("name", account), one("reason", []bad{
+			{nil, invalid}, {strings.Repeat("x", 201), invalid}, {"a\x00b", invalid}, {"a\nb", invalid},
+		})),
+		"UnfreezeAccount": one("name", account),
+		"GetBalance": {
+			"ledger_account":  []bad{{nil, invalid}, {strings.Repeat("x", 81), invalid}, {"wallet/nobody", "LEDGER_ACCOUNT_NOT_FOUND"}, {"alice", "LEDGER_ACCOUNT_NOT_FOUND"}},
+			"at_time":         []bad{{&timestamppb.Timestamp{Seconds: -1}, invalid}, {&timestamppb.Timestamp{Seconds: math.MaxInt64}, invalid}},
+			"at_time.seconds": anything + "see at_time", "at_time.nanos": anything + "see at_time",
+		},
+		"GetStatement": with(one("name", account), period),
 		"CreateMerchant": with(shop, map[string]any{
 			"merchant.name": anything + "ignored", "merchant.currency_code": ofName["currency_code"],
 		}),

@@ -25,7 +25,10 @@ func Policy() rpc.Policy {
 		paymentsv1.PaymentsService_TopUpAccount_FullMethodName:        operator,
 		paymentsv1.PaymentsService_WithdrawFromAccount_FullMethodName: operator,
 		paymentsv1.PaymentsService_CloseAccount_FullMethodName:        operator,
+		paymentsv1.PaymentsService_FreezeAccount_FullMethodName:       {Roles: []rpc.Role{rpc.RoleOperator}, Support: true}, // whoever sees fraud calls the desk
+		paymentsv1.PaymentsService_UnfreezeAccount_FullMethodName:     operator,
 		paymentsv1.PaymentsService_GetStatement_FullMethodName:        wallet,
+		paymentsv1.PaymentsService_GetBalance_FullMethodName:          {Roles: []rpc.Role{rpc.RoleWearer, rpc.RoleTerminal, rpc.RoleOperator}},
 
 		paymentsv1.PaymentsService_CreateMerchant_FullMethodName:  operator,
 		paymentsv1.PaymentsService_GetMerchant_FullMethodName:     till,

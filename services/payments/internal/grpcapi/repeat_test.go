@@ -21,7 +21,7 @@ func TestARepeatedRequestGetsTheFirstAnswerWhateverHasHappenedSince(t *testing.T
 		value any
 	}{
 		"CreateAccount": {"currency_code", "EUR"}, "TopUpAccount": {"amount.minor_units", int64(2)}, "WithdrawFromAccount": {"amount.minor_units", int64(2)},
-		"CloseAccount": {"name", "accounts/bob"}, "CreateMerchant": {"merchant.display_name", "O"}, "UpdateMerchant": {"merchant.display_name", "O"},
+		"FreezeAccount": {"reason", "other"}, "UnfreezeAccount": {"name", "accounts/bob"}, "CloseAccount": {"name", "accounts/bob"}, "CreateMerchant": {"merchant.display_name", "O"}, "UpdateMerchant": {"merchant.display_name", "O"},
 		"SuspendMerchant": {"name", s.merchant}, "ResumeMerchant": {"name", s.otherMerchant}, "CreateTerminal": {"display_name", "O"},
 		"SuspendTerminal": {"name", s.terminal}, "ResumeTerminal": {"name", s.otherTerminal}, "CreatePayment": {"amount.minor_units", int64(2)},
 		"CapturePayment": {"amount.minor_units", int64(2)}, "VoidPayment": {"name", s.held.GetName()}, "RefundPayment": {"amount.minor_units", int64(2)},
@@ -56,11 +56,11 @@ func TestARepeatedRequestGetsTheFirstAnswerWhateverHasHappenedSince(t *testing.T
 // undo does the opposite of some calls, so that a repeat would be seen.
 func (s *stage) undo(t *testing.T, name string) {
 	t.Helper()
-	opposite := map[string]string{"SuspendMerchant": "ResumeMerchant", "SuspendTerminal": "ResumeTerminal", "SetLimitPolicy": "DeleteLimitPolicy"}[name]
+	opposite := map[string]string{"FreezeAccount": "UnfreezeAccount", "SuspendMerchant": "ResumeMerchant", "SuspendTerminal": "ResumeTerminal", "SetLimitPolicy": "DeleteLimitPolicy"}[name]
 	if opposite == "" {
 		return
 	}
-	what := map[string]any{"SuspendMerchant": s.spareMerchant, "SuspendTerminal": s.spareTerminal, "SetLimitPolicy": "limitPolicies/JPY"}[name]
+	what := map[string]any{"FreezeAccount": "accounts/cold", "SuspendMerchant": s.spareMerchant, "SuspendTerminal": s.spareTerminal, "SetLimitPolicy": "limitPolicies/JPY"}[name]
 	in := s.requests(t)[opposite]
 	set(in.ProtoReflect(), "name", what)
 	must(t, call(t.Context(), s.conns["operator"], opposite, in))
@@ -70,7 +70,7 @@ func (s *stage) undo(t *testing.T, name string) {
 func TestEveryMutationCanBeRepeated(t *testing.T) {
 	t.Parallel()
 	reads := map[string]bool{
-		"GetAccount": true, "GetStatement": true, "GetMerchant": true, "ListMerchants": true, "GetTerminal": true, "ListTerminals": true,
+		"GetAccount": true, "GetStatement": true, "GetBalance": true, "GetMerchant": true, "ListMerchants": true, "GetTerminal": true, "ListTerminals": true,
 		"GetPayment": true, "WatchPayment": true, "ListPayments": true, "GetLimitPolicy": true, "ListLimitPolicies": true,
 		"ListSettlements": true, "GetSettlement": true, "ExportSettlementReport": true, "GetTrialBalance": true, "VerifyLedger": true,
 	}

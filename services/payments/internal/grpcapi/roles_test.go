@@ -25,6 +25,7 @@ func TestWhoMayCallWhat(t *testing.T) {
 		none  = "PAYMENT_NOT_FOUND"
 		dev   = "DEVICE_NOT_FOUND"
 		acc   = "ACCOUNT_NOT_FOUND"
+		led   = "LEDGER_ACCOUNT_NOT_FOUND"
 		shop  = "MERCHANT_NOT_FOUND"
 		term  = "TERMINAL_NOT_FOUND"
 		set   = "SETTLEMENT_NOT_FOUND"
@@ -34,6 +35,8 @@ func TestWhoMayCallWhat(t *testing.T) {
 	operatorReads := []string{ok, ok, ok, no, no, no, no, no, no, no, no, no, no, no, who}
 	want := map[string][]string{
 		"CreateAccount": operatorOnly, "TopUpAccount": operatorOnly, "WithdrawFromAccount": operatorOnly, "CloseAccount": operatorOnly,
+		"UnfreezeAccount": operatorOnly, "FreezeAccount": {ok, ok, no, no, no, no, no, no, no, no, no, no, no, no, who},
+		"GetBalance":     {ok, ok, ok, ok, led, led, led, led, no, no, no, no, no, no, who},
 		"CreateMerchant": operatorOnly, "UpdateMerchant": operatorOnly, "SuspendMerchant": operatorOnly, "ResumeMerchant": operatorOnly,
 		"CreateTerminal": operatorOnly, "SuspendTerminal": operatorOnly, "ResumeTerminal": operatorOnly, "SetLimitPolicy": operatorOnly,
 		"DeleteLimitPolicy": operatorOnly, "PostTransfers": operatorOnly, "ReverseTransfer": operatorOnly,

@@ -15,10 +15,13 @@ type Account struct {
 	ID string
 	// Balance is what it can spend, Held what payments have set aside. Balance is below zero only by what offline taps
 	// overspent.
-	Balance    Money
-	Held       Money
-	Closed     bool
-	CreateTime time.Time
+	Balance Money
+	Held    Money
+	Closed  bool
+	// Frozen says that it gives nothing but what is held, FreezeReason why; that is for operators only.
+	Frozen       bool
+	FreezeReason string
+	CreateTime   time.Time
 }
 
 // Moved is what a top-up or a withdrawal came to.
@@ -60,6 +63,9 @@ type Wallets interface {
 	// CloseAccount closes an account that is empty; closing it again changes nothing. It returns ACCOUNT_NOT_FOUND and
 	// ACCOUNT_NOT_EMPTY.
 	CloseAccount(ctx context.Context, req Request, id string, event Event) (Account, error)
+	// FreezeAccount freezes an account for a reason, or lets it give money again when that is empty; it writes the event unless it
+	// is so already. It returns ACCOUNT_NOT_FOUND and ACCOUNT_CLOSED.
+	FreezeAccount(ctx context.Context, req Request, id, reason string, event Event) (Account, error)
 	// Account returns ACCOUNT_NOT_FOUND.
 	Account(ctx context.Context, id string) (Account, error)
 	// AllowDebt lets the account fall by that much below what it has now, or zero if it has something, for those who may take
@@ -97,7 +103,24 @@ func (s *Service) Account(ctx context.Context, c Caller, id string) (Account, er
 	if c.Role != Operator && (c.Role != Wearer || c.Account != id) {
 		return Account{}, fault.New(fault.NotFound, "ACCOUNT_NOT_FOUND", "there is no such account, or the caller may not see it")
 	}
-	return s.directory.Account(ctx, id)
+	a, err := s.directory.Account(ctx, id)
+	if c.Role != Operator {
+		a.FreezeReason = ""
+	}
+	return a, err
+}
+
+// FreezeAccount keeps a wallet from giving money, but for what is held.
+func (s *Service) FreezeAccount(ctx context.Context, req Request, id, reason string, now time.Time) (Account, error) {
+	if reason == "" {
+		return Account{}, fault.InvalidField("reason", "must say why, in at most 200 characters")
+	}
+	return s.directory.FreezeAccount(ctx, req, id, reason, FrozenEvent{Account: id, Reason: reason, Time: now})
+}
+
+// UnfreezeAccount lets a wallet give money again.
+func (s *Service) UnfreezeAccount(ctx context.Context, req Request, id string, now time.Time) (Account, error) {
+	return s.directory.FreezeAccount(ctx, req, id, "", UnfrozenEvent{Account: id, Time: now})
 }
 
 // CloseAccount ends an empty wallet for good.
@@ -139,6 +162,9 @@ func (s *Service) move(ctx context.Context, req Request, account string, amount 
 		}
 		if f.Books[wallet].Status == ledger.StatusClosed {
 			return Change{}, accountClosed()
+		}
+		if !in && f.Books[wallet].Status == ledger.StatusFrozen {
+			return Change{}, accountFrozen()
 		}
 		change, t := Change{}, t
 		owed := f.Books[wallet].Owed()

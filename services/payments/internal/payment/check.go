@@ -48,6 +48,10 @@ func accountClosed() error {
 	return fault.New(fault.FailedPrecondition, "ACCOUNT_CLOSED", "the account is closed and takes part in nothing any more")
 }
 
+func accountFrozen() error {
+	return fault.New(fault.FailedPrecondition, "ACCOUNT_FROZEN", "the account is frozen and gives no money until the operator lets it")
+}
+
 func checkTimeZone(field, name string) error {
 	if _, err := time.LoadLocation(name); err != nil || name == "Local" {
 		return fault.InvalidField(field, "must be a name of the IANA time zone database such as Asia/Shanghai, or empty for UTC")

@@ -17,7 +17,7 @@ var finalRefusals = []string{"TAP_DECLINED", "DEVICE_SUSPENDED", "DEVICE_NOT_BOU
 // declines are the ledger's reasons to refuse an approved payment, and what they are called there.
 var declines = map[string]string{
 	"INSUFFICIENT_FUNDS": "INSUFFICIENT_FUNDS", "BALANCE_OVERFLOW": "BALANCE_OVERFLOW",
-	"LEDGER_ACCOUNT_CLOSED": "ACCOUNT_CLOSED", "LEDGER_ACCOUNT_FROZEN": "ACCOUNT_CLOSED",
+	"LEDGER_ACCOUNT_CLOSED": "ACCOUNT_CLOSED", "LEDGER_ACCOUNT_FROZEN": "ACCOUNT_FROZEN",
 }
 
 // Confirm takes the band's response: approved, the money has moved or is held when it returns. The payment comes back

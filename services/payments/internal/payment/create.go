@@ -250,6 +250,9 @@ func (s *Service) checkAccount(ctx context.Context, id, currency string) error {
 	if a.Closed {
 		return accountClosed()
 	}
+	if a.Frozen {
+		return accountFrozen()
+	}
 	if a.Balance.Currency != currency {
 		return currencyMismatch("account", a.Balance.Currency, currency)
 	}

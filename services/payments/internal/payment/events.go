@@ -75,6 +75,16 @@ type (
 		Transaction  string
 		Time         time.Time
 	}
+	// FrozenEvent says that a wallet was frozen, or is frozen for another reason now.
+	FrozenEvent struct {
+		Account, Reason string
+		Time            time.Time
+	}
+	// UnfrozenEvent says that a wallet may give money again.
+	UnfrozenEvent struct {
+		Account string
+		Time    time.Time
+	}
 	// ClosedEvent says that a wallet was closed.
 	ClosedEvent struct {
 		Account string
@@ -114,6 +124,8 @@ func (ToppedUpEvent) isEvent()   {}
 func (WithdrawnEvent) isEvent()  {}
 func (OverdrawnEvent) isEvent()  {}
 func (CollectedEvent) isEvent()  {}
+func (FrozenEvent) isEvent()     {}
+func (UnfrozenEvent) isEvent()   {}
 func (ClosedEvent) isEvent()     {}
 func (TerminalEvent) isEvent()   {}
 func (MerchantEvent) isEvent()   {}

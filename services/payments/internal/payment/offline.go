@@ -203,8 +203,10 @@ func (s *Service) clear(ctx context.Context, c Caller, shop Merchant, t OfflineT
 	switch reason := fault.ReasonOf(err); {
 	case reason == overCumulative:
 		return rejected(reason)
-	case reason == "LEDGER_ACCOUNT_CLOSED" || reason == "LEDGER_ACCOUNT_FROZEN":
+	case reason == "LEDGER_ACCOUNT_CLOSED":
 		return problem(accountClosed())
+	case reason == "LEDGER_ACCOUNT_FROZEN":
+		return problem(accountFrozen())
 	case reason == "LEDGER_ACCOUNT_NOT_FOUND":
 		return Clearing{Problem: "ACCOUNT_NOT_FOUND"}, nil
 	case err != nil:

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 )
 
@@ -32,10 +33,24 @@ type Statement struct {
 // Period is from when to when, the first inclusive and the second exclusive; zero is without end.
 type Period struct{ From, To time.Time }
 
-// Books is what the statement reads of the ledger.
+// Books is what statements and balances read of the ledger.
 type Books interface {
 	Statement(ctx context.Context, id string, from, to time.Time, after int64, limit int) ([]ledger.StatementLine, error)
 	BalanceAt(ctx context.Context, id string, at time.Time) (ledger.BalanceAt, error)
+}
+
+// BalanceAt is what a ledger account held at a moment, now when that is zero. Wearers see their wallet, terminals the account
+// of their merchant.
+func (s *Service) BalanceAt(ctx context.Context, c Caller, books Books, id string, at time.Time) (ledger.BalanceAt, error) {
+	own := c.Role == Operator || c.Role == Wearer && id == ledger.ID(ledger.Wallet, c.Account) ||
+		c.Role == Terminal && id == ledger.ID(ledger.Merchant, c.Merchant)
+	if !own {
+		return ledger.BalanceAt{}, fault.New(fault.NotFound, "LEDGER_ACCOUNT_NOT_FOUND", "there is no such ledger account, or the caller may not see it")
+	}
+	if at.IsZero() {
+		at = time.UnixMicro(math.MaxInt64)
+	}
+	return books.BalanceAt(ctx, id, at)
 }
 
 // Place is where a page of a statement begins: after the entry with the number, which left the balance.

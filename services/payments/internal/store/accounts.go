@@ -66,7 +66,8 @@ func (s *Store) CloseAccount(ctx context.Context, req payment.Request, id string
 			return accountAnswer{}, fault.New(fault.FailedPrecondition, "ACCOUNT_NOT_EMPTY",
 				"the account holds money, owes some, or has payments on hold; settle that and try again").WithCause(err)
 		}
-		closed := accountAnswer{ID: a.ID, Currency: a.Balance.Currency, Closed: true, CreatedAt: micros(a.CreateTime)}
+		a.Closed, a.Frozen = true, false
+		closed := closeAccount(a)
 		if err != nil || !open {
 			return closed, err
 		}
@@ -78,6 +79,41 @@ func (s *Store) CloseAccount(ctx context.Context, req payment.Request, id string
 	return answer.account(), nil
 }
 
+// FreezeAccount implements payment.Wallets.
+func (s *Store) FreezeAccount(ctx context.Context, req payment.Request, id, reason string, event payment.Event) (payment.Account, error) {
+	answer, err := once(ctx, s, req, func(ctx context.Context, tx *sqldb.Tx) (accountAnswer, error) {
+		want := ledger.StatusOpen
+		if reason != "" {
+			want = ledger.StatusFrozen
+		}
+		was := ledger.StatusOpen
+		err := changeAccount(ctx, tx, ledger.ID(ledger.Wallet, id), func(l *ledger.Account) {
+			if was = l.Status; was != ledger.StatusClosed {
+				l.Status = want
+			}
+		})
+		if fault.KindOf(err) == fault.NotFound {
+			return accountAnswer{}, errAccountNotFound
+		}
+		if err != nil {
+			return accountAnswer{}, err
+		}
+		if was == ledger.StatusClosed {
+			return accountAnswer{}, fault.New(fault.FailedPrecondition, "ACCOUNT_CLOSED", "the account is closed and takes part in nothing any more")
+		}
+		other, err := changed(tx.ExecContext(ctx, `UPDATE accounts SET freeze_reason = $1 WHERE id = $2 AND freeze_reason <> $1`, reason, id))
+		if err != nil {
+			return accountAnswer{}, fmt.Errorf("freeze an account: %w", err)
+		}
+		a, err := account(ctx, tx, id)
+		if err == nil && (other || was != want) {
+			err = s.publish(ctx, tx, event)
+		}
+		return closeAccount(a), err
+	})
+	return answer.account(), err
+}
+
 // Account implements payment.Wallets.
 func (s *Store) Account(ctx context.Context, id string) (payment.Account, error) {
 	return account(ctx, s.db, id)
@@ -87,14 +123,13 @@ func account(ctx context.Context, q sqldb.Queryer, id string) (payment.Account, 
 	var a accountAnswer
 	var status ledger.Status
 	err := q.QueryRowContext(ctx, `SELECT a.id, l.currency, l.posted_credits - l.posted_debits - l.pending_debits, l.pending_debits,
-		l.status, a.created_at FROM accounts a JOIN ledger_accounts l ON l.id = a.ledger_id WHERE a.id = $1`, id).
-		Scan(&a.ID, &a.Currency, &a.Balance, &a.Held, &status, &a.CreatedAt)
+		l.status, a.created_at, a.freeze_reason FROM accounts a JOIN ledger_accounts l ON l.id = a.ledger_id WHERE a.id = $1`, id).
+		Scan(&a.ID, &a.Currency, &a.Balance, &a.Held, &status, &a.CreatedAt, &a.FreezeReason)
 	if err != nil {
 		return payment.Account{}, orNotFound(err, errAccountNotFound)
 	}
-	out := a.account()
-	out.Closed = status == ledger.StatusClosed
-	return out, nil
+	a.Closed, a.Frozen = status == ledger.StatusClosed, status == ledger.StatusFrozen
+	return a.account(), nil
 }
 
 // AllowDebt implements payment.Wallets.

@@ -61,7 +61,17 @@ type accountAnswer struct {
 	Balance   int64  `json:"balance"`
 	Held      int64  `json:"held,omitempty"`
 	Closed    bool   `json:"closed,omitempty"`
+	Frozen    bool   `json:"frozen,omitempty"`
 	CreatedAt int64  `json:"created_at"`
+	// FreezeReason is kept for a frozen account only.
+	FreezeReason string `json:"freeze_reason,omitempty"`
+}
+
+func closeAccount(a payment.Account) accountAnswer {
+	return accountAnswer{
+		ID: a.ID, Currency: a.Balance.Currency, Balance: a.Balance.Minor, Held: a.Held.Minor, Closed: a.Closed, Frozen: a.Frozen,
+		FreezeReason: a.FreezeReason, CreatedAt: micros(a.CreateTime),
+	}
 }
 
 // paymentAnswer is all of a payment that a later step may change.
@@ -78,10 +88,8 @@ type paymentAnswer struct {
 func closeAnswer(a payment.Answer) remembered {
 	out := remembered{ID: a.ID, Transaction: a.Transaction, Collected: a.Collected}
 	if a.Account.ID != "" {
-		out.Account = &accountAnswer{
-			ID: a.Account.ID, Currency: a.Account.Balance.Currency, Balance: a.Account.Balance.Minor, Held: a.Account.Held.Minor,
-			CreatedAt: micros(a.Account.CreateTime),
-		}
+		answer := closeAccount(a.Account)
+		out.Account = &answer
 	}
 	if p := a.Payment; p.ID != "" {
 		out.Payment = &paymentAnswer{
@@ -116,7 +124,7 @@ func openAnswer(stored []byte, p payment.Payment) (payment.Answer, error) {
 func (a accountAnswer) account() payment.Account {
 	return payment.Account{
 		ID: a.ID, Balance: payment.Money{Minor: a.Balance, Currency: a.Currency}, Held: payment.Money{Minor: a.Held, Currency: a.Currency},
-		Closed: a.Closed, CreateTime: fromMicros(a.CreatedAt),
+		Closed: a.Closed, Frozen: a.Frozen, FreezeReason: a.FreezeReason, CreateTime: fromMicros(a.CreatedAt),
 	}
 }
 

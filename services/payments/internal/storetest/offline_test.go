@@ -233,6 +233,9 @@ func TestWhatIsWrongWithASubmissionChangesNothing(t *testing.T) {
 		f.wallet(t, "gone", 0)
 		_, err := f.service.CloseAccount(t.Context(), request("CloseAccount"), "gone", start)
 		must(t, err)
+		f.wallet(t, "cold", 50)
+		_, err = f.service.FreezeAccount(t.Context(), request("FreezeAccount"), "cold", "odd taps", start)
+		must(t, err)
 		by := func(account string) func(payment.TapSubmission) payment.TapVerdict {
 			return func(s payment.TapSubmission) payment.TapVerdict {
 				v := tapped(s)
@@ -260,6 +263,7 @@ func TestWhatIsWrongWithASubmissionChangesNothing(t *testing.T) {
 			"of more than was signed":  {f.tap(1, 501), tapped, nil, payment.Clearing{Status: payment.TapRejected, Reason: "OVER_TAP", Missing: 1}},
 			"at a suspended merchant":  {f.tap(1, 10), tapped, suspend, payment.Clearing{Problem: "MERCHANT_SUSPENDED"}},
 			"from a closed account":    {f.tap(1, 10), by("gone"), nil, payment.Clearing{Problem: "ACCOUNT_CLOSED"}},
+			"from a frozen account":    {f.tap(1, 10), by("cold"), nil, payment.Clearing{Problem: "ACCOUNT_FROZEN"}},
 			"from an unknown account":  {f.tap(1, 10), by("nobody"), nil, payment.Clearing{Problem: "ACCOUNT_NOT_FOUND"}},
 			"that the band never made": {f.tap(2, 10), func(payment.TapSubmission) payment.TapVerdict { return payment.TapVerdict{Reason: "BAD_MAC"} }, nil, payment.Clearing{Status: payment.TapRejected, Reason: "BAD_MAC"}},
 		} {

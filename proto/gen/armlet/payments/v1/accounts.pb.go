@@ -37,7 +37,11 @@ type Account struct {
 	// What payments have on hold and not captured yet.
 	Held *v1.Money `protobuf:"bytes,4,opt,name=held,proto3" json:"held,omitempty"`
 	// True once it was closed.
-	Closed        bool `protobuf:"varint,5,opt,name=closed,proto3" json:"closed,omitempty"`
+	Closed bool `protobuf:"varint,5,opt,name=closed,proto3" json:"closed,omitempty"`
+	// True while it is frozen: it receives but gives nothing, but for what payments have on hold.
+	Frozen bool `protobuf:"varint,6,opt,name=frozen,proto3" json:"frozen,omitempty"`
+	// Why it is frozen. Only operators see it.
+	FreezeReason  string `protobuf:"bytes,7,opt,name=freeze_reason,json=freezeReason,proto3" json:"freeze_reason,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,6 +109,20 @@ func (x *Account) GetClosed() bool {
 		return x.Closed
 	}
 	return false
+}
+
+func (x *Account) GetFrozen() bool {
+	if x != nil {
+		return x.Frozen
+	}
+	return false
+}
+
+func (x *Account) GetFreezeReason() string {
+	if x != nil {
+		return x.FreezeReason
+	}
+	return ""
 }
 
 // CreateAccountRequest asks for a new account.
@@ -519,6 +537,272 @@ func (x *CloseAccountRequest) GetRequestId() string {
 	return ""
 }
 
+// FreezeAccountRequest names an account to be frozen.
+type FreezeAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Why, for people who look at it later: 1 to 200 characters.
+	Reason string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FreezeAccountRequest) Reset() {
+	*x = FreezeAccountRequest{}
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FreezeAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FreezeAccountRequest) ProtoMessage() {}
+
+func (x *FreezeAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FreezeAccountRequest.ProtoReflect.Descriptor instead.
+func (*FreezeAccountRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *FreezeAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *FreezeAccountRequest) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *FreezeAccountRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// UnfreezeAccountRequest names an account that may give money again.
+type UnfreezeAccountRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnfreezeAccountRequest) Reset() {
+	*x = UnfreezeAccountRequest{}
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnfreezeAccountRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnfreezeAccountRequest) ProtoMessage() {}
+
+func (x *UnfreezeAccountRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnfreezeAccountRequest.ProtoReflect.Descriptor instead.
+func (*UnfreezeAccountRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *UnfreezeAccountRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *UnfreezeAccountRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+// GetBalanceRequest asks what a ledger account held at a moment.
+type GetBalanceRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ledger account: `wallet/{account}`, `merchant/{uuid}`, `settlement/{uuid}`, `fee/{currency}`, `funding/{currency}` or
+	// `suspense/{currency}`.
+	LedgerAccount string `protobuf:"bytes,1,opt,name=ledger_account,json=ledgerAccount,proto3" json:"ledger_account,omitempty"`
+	// The moment, with what was posted in it; unset is now. What is posted just now may still get a time of the last seconds.
+	AtTime        *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=at_time,json=atTime,proto3" json:"at_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBalanceRequest) Reset() {
+	*x = GetBalanceRequest{}
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBalanceRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBalanceRequest) ProtoMessage() {}
+
+func (x *GetBalanceRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBalanceRequest.ProtoReflect.Descriptor instead.
+func (*GetBalanceRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetBalanceRequest) GetLedgerAccount() string {
+	if x != nil {
+		return x.LedgerAccount
+	}
+	return ""
+}
+
+func (x *GetBalanceRequest) GetAtTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AtTime
+	}
+	return nil
+}
+
+// GetBalanceResponse is a ledger account at a moment.
+type GetBalanceResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The ledger account.
+	LedgerAccount string `protobuf:"bytes,1,opt,name=ledger_account,json=ledgerAccount,proto3" json:"ledger_account,omitempty"`
+	// What was posted: credits less debits.
+	Balance *v1.Money `protobuf:"bytes,2,opt,name=balance,proto3" json:"balance,omitempty"`
+	// How much of that was set aside by holds.
+	Held *v1.Money `protobuf:"bytes,3,opt,name=held,proto3" json:"held,omitempty"`
+	// What could have been spent: the one less the other.
+	Available *v1.Money `protobuf:"bytes,4,opt,name=available,proto3" json:"available,omitempty"`
+	// How many postings had touched it.
+	EntryCount int64 `protobuf:"varint,5,opt,name=entry_count,json=entryCount,proto3" json:"entry_count,omitempty"`
+	// The moment.
+	AtTime        *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=at_time,json=atTime,proto3" json:"at_time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetBalanceResponse) Reset() {
+	*x = GetBalanceResponse{}
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetBalanceResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetBalanceResponse) ProtoMessage() {}
+
+func (x *GetBalanceResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetBalanceResponse.ProtoReflect.Descriptor instead.
+func (*GetBalanceResponse) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetBalanceResponse) GetLedgerAccount() string {
+	if x != nil {
+		return x.LedgerAccount
+	}
+	return ""
+}
+
+func (x *GetBalanceResponse) GetBalance() *v1.Money {
+	if x != nil {
+		return x.Balance
+	}
+	return nil
+}
+
+func (x *GetBalanceResponse) GetHeld() *v1.Money {
+	if x != nil {
+		return x.Held
+	}
+	return nil
+}
+
+func (x *GetBalanceResponse) GetAvailable() *v1.Money {
+	if x != nil {
+		return x.Available
+	}
+	return nil
+}
+
+func (x *GetBalanceResponse) GetEntryCount() int64 {
+	if x != nil {
+		return x.EntryCount
+	}
+	return 0
+}
+
+func (x *GetBalanceResponse) GetAtTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AtTime
+	}
+	return nil
+}
+
 // GetStatementRequest asks for what was posted to an account in a time.
 type GetStatementRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -538,7 +822,7 @@ type GetStatementRequest struct {
 
 func (x *GetStatementRequest) Reset() {
 	*x = GetStatementRequest{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[8]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -550,7 +834,7 @@ func (x *GetStatementRequest) String() string {
 func (*GetStatementRequest) ProtoMessage() {}
 
 func (x *GetStatementRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[8]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -563,7 +847,7 @@ func (x *GetStatementRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatementRequest.ProtoReflect.Descriptor instead.
 func (*GetStatementRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{8}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *GetStatementRequest) GetName() string {
@@ -622,7 +906,7 @@ type StatementEntry struct {
 
 func (x *StatementEntry) Reset() {
 	*x = StatementEntry{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[9]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -634,7 +918,7 @@ func (x *StatementEntry) String() string {
 func (*StatementEntry) ProtoMessage() {}
 
 func (x *StatementEntry) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[9]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -647,7 +931,7 @@ func (x *StatementEntry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatementEntry.ProtoReflect.Descriptor instead.
 func (*StatementEntry) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{9}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *StatementEntry) GetTransaction() string {
@@ -709,7 +993,7 @@ type GetStatementResponse struct {
 
 func (x *GetStatementResponse) Reset() {
 	*x = GetStatementResponse{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[10]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -721,7 +1005,7 @@ func (x *GetStatementResponse) String() string {
 func (*GetStatementResponse) ProtoMessage() {}
 
 func (x *GetStatementResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[10]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -734,7 +1018,7 @@ func (x *GetStatementResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatementResponse.ProtoReflect.Descriptor instead.
 func (*GetStatementResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{10}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *GetStatementResponse) GetOpeningBalance() *v1.Money {
@@ -774,7 +1058,7 @@ type GetTrialBalanceRequest struct {
 
 func (x *GetTrialBalanceRequest) Reset() {
 	*x = GetTrialBalanceRequest{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[11]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -786,7 +1070,7 @@ func (x *GetTrialBalanceRequest) String() string {
 func (*GetTrialBalanceRequest) ProtoMessage() {}
 
 func (x *GetTrialBalanceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[11]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -799,7 +1083,7 @@ func (x *GetTrialBalanceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTrialBalanceRequest.ProtoReflect.Descriptor instead.
 func (*GetTrialBalanceRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{11}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{15}
 }
 
 // TrialBalanceLine is one ledger account.
@@ -819,7 +1103,7 @@ type TrialBalanceLine struct {
 
 func (x *TrialBalanceLine) Reset() {
 	*x = TrialBalanceLine{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[12]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -831,7 +1115,7 @@ func (x *TrialBalanceLine) String() string {
 func (*TrialBalanceLine) ProtoMessage() {}
 
 func (x *TrialBalanceLine) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[12]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -844,7 +1128,7 @@ func (x *TrialBalanceLine) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrialBalanceLine.ProtoReflect.Descriptor instead.
 func (*TrialBalanceLine) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{12}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *TrialBalanceLine) GetLedgerAccount() string {
@@ -890,7 +1174,7 @@ type TrialBalanceTotal struct {
 
 func (x *TrialBalanceTotal) Reset() {
 	*x = TrialBalanceTotal{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -902,7 +1186,7 @@ func (x *TrialBalanceTotal) String() string {
 func (*TrialBalanceTotal) ProtoMessage() {}
 
 func (x *TrialBalanceTotal) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -915,7 +1199,7 @@ func (x *TrialBalanceTotal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TrialBalanceTotal.ProtoReflect.Descriptor instead.
 func (*TrialBalanceTotal) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{13}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *TrialBalanceTotal) GetCurrencyCode() string {
@@ -954,7 +1238,7 @@ type GetTrialBalanceResponse struct {
 
 func (x *GetTrialBalanceResponse) Reset() {
 	*x = GetTrialBalanceResponse{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -966,7 +1250,7 @@ func (x *GetTrialBalanceResponse) String() string {
 func (*GetTrialBalanceResponse) ProtoMessage() {}
 
 func (x *GetTrialBalanceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -979,7 +1263,7 @@ func (x *GetTrialBalanceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetTrialBalanceResponse.ProtoReflect.Descriptor instead.
 func (*GetTrialBalanceResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{14}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *GetTrialBalanceResponse) GetLines() []*TrialBalanceLine {
@@ -1012,7 +1296,7 @@ type VerifyLedgerRequest struct {
 
 func (x *VerifyLedgerRequest) Reset() {
 	*x = VerifyLedgerRequest{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[15]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1024,7 +1308,7 @@ func (x *VerifyLedgerRequest) String() string {
 func (*VerifyLedgerRequest) ProtoMessage() {}
 
 func (x *VerifyLedgerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[15]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1037,7 +1321,7 @@ func (x *VerifyLedgerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerRequest.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{15}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{19}
 }
 
 // VerifyLedgerResponse says whether the chain of ledger transactions is whole.
@@ -1063,7 +1347,7 @@ type VerifyLedgerResponse struct {
 
 func (x *VerifyLedgerResponse) Reset() {
 	*x = VerifyLedgerResponse{}
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[16]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1075,7 +1359,7 @@ func (x *VerifyLedgerResponse) String() string {
 func (*VerifyLedgerResponse) ProtoMessage() {}
 
 func (x *VerifyLedgerResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[16]
+	mi := &file_armlet_payments_v1_accounts_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1088,7 +1372,7 @@ func (x *VerifyLedgerResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyLedgerResponse.ProtoReflect.Descriptor instead.
 func (*VerifyLedgerResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{16}
+	return file_armlet_payments_v1_accounts_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *VerifyLedgerResponse) GetIntact() bool {
@@ -1144,14 +1428,16 @@ var File_armlet_payments_v1_accounts_proto protoreflect.FileDescriptor
 
 const file_armlet_payments_v1_accounts_proto_rawDesc = "" +
 	"\n" +
-	"!armlet/payments/v1/accounts.proto\x12\x12armlet.payments.v1\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xce\x01\n" +
+	"!armlet/payments/v1/accounts.proto\x12\x12armlet.payments.v1\x1a\x1aarmlet/type/v1/money.proto\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x02\n" +
 	"\aAccount\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12/\n" +
 	"\abalance\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\abalance\x12;\n" +
 	"\vcreate_time\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12)\n" +
 	"\x04held\x18\x04 \x01(\v2\x15.armlet.type.v1.MoneyR\x04held\x12\x16\n" +
-	"\x06closed\x18\x05 \x01(\bR\x06closed\"\xd0\x01\n" +
+	"\x06closed\x18\x05 \x01(\bR\x06closed\x12\x16\n" +
+	"\x06frozen\x18\x06 \x01(\bR\x06frozen\x12#\n" +
+	"\rfreeze_reason\x18\a \x01(\tR\ffreezeReason\"\xd0\x01\n" +
 	"\x14CreateAccountRequest\x12A\n" +
 	"\n" +
 	"account_id\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d2\x1b^[a-z0-9][a-z0-9._-]{0,62}$R\taccountId\x126\n" +
@@ -1181,7 +1467,27 @@ const file_armlet_payments_v1_accounts_proto_rawDesc = "" +
 	"\x13CloseAccountRequest\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12=\n" +
 	"\n" +
-	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xc0\x02\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xcf\x01\n" +
+	"\x14FreezeAccountRequest\x12?\n" +
+	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x127\n" +
+	"\x06reason\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\xc8\x012\x13^[^\\x00-\\x1f\\x7f]*$R\x06reason\x12=\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x98\x01\n" +
+	"\x16UnfreezeAccountRequest\x12?\n" +
+	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12=\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x8d\x01\n" +
+	"\x11GetBalanceRequest\x120\n" +
+	"\x0eledger_account\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18PR\rledgerAccount\x12F\n" +
+	"\aat_time\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampB\x11\xbaH\x0e\xb2\x01\v\x1a\a\b\xff\x82\xd1\xff\xaf\a2\x00R\x06atTime\"\xa2\x02\n" +
+	"\x12GetBalanceResponse\x12%\n" +
+	"\x0eledger_account\x18\x01 \x01(\tR\rledgerAccount\x12/\n" +
+	"\abalance\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\abalance\x12)\n" +
+	"\x04held\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\x04held\x123\n" +
+	"\tavailable\x18\x04 \x01(\v2\x15.armlet.type.v1.MoneyR\tavailable\x12\x1f\n" +
+	"\ventry_count\x18\x05 \x01(\x03R\n" +
+	"entryCount\x123\n" +
+	"\aat_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06atTime\"\xc0\x02\n" +
 	"\x13GetStatementRequest\x12?\n" +
 	"\x04name\x18\x01 \x01(\tB+\xbaH(r&2$^accounts/[a-z0-9][a-z0-9._-]{0,62}$R\x04name\x12L\n" +
 	"\n" +
@@ -1242,7 +1548,7 @@ func file_armlet_payments_v1_accounts_proto_rawDescGZIP() []byte {
 	return file_armlet_payments_v1_accounts_proto_rawDescData
 }
 
-var file_armlet_payments_v1_accounts_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_armlet_payments_v1_accounts_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_armlet_payments_v1_accounts_proto_goTypes = []any{
 	(*Account)(nil),                     // 0: armlet.payments.v1.Account
 	(*CreateAccountRequest)(nil),        // 1: armlet.payments.v1.CreateAccountRequest
@@ -1252,42 +1558,51 @@ var file_armlet_payments_v1_accounts_proto_goTypes = []any{
 	(*WithdrawFromAccountRequest)(nil),  // 5: armlet.payments.v1.WithdrawFromAccountRequest
 	(*WithdrawFromAccountResponse)(nil), // 6: armlet.payments.v1.WithdrawFromAccountResponse
 	(*CloseAccountRequest)(nil),         // 7: armlet.payments.v1.CloseAccountRequest
-	(*GetStatementRequest)(nil),         // 8: armlet.payments.v1.GetStatementRequest
-	(*StatementEntry)(nil),              // 9: armlet.payments.v1.StatementEntry
-	(*GetStatementResponse)(nil),        // 10: armlet.payments.v1.GetStatementResponse
-	(*GetTrialBalanceRequest)(nil),      // 11: armlet.payments.v1.GetTrialBalanceRequest
-	(*TrialBalanceLine)(nil),            // 12: armlet.payments.v1.TrialBalanceLine
-	(*TrialBalanceTotal)(nil),           // 13: armlet.payments.v1.TrialBalanceTotal
-	(*GetTrialBalanceResponse)(nil),     // 14: armlet.payments.v1.GetTrialBalanceResponse
-	(*VerifyLedgerRequest)(nil),         // 15: armlet.payments.v1.VerifyLedgerRequest
-	(*VerifyLedgerResponse)(nil),        // 16: armlet.payments.v1.VerifyLedgerResponse
-	(*v1.Money)(nil),                    // 17: armlet.type.v1.Money
-	(*timestamppb.Timestamp)(nil),       // 18: google.protobuf.Timestamp
+	(*FreezeAccountRequest)(nil),        // 8: armlet.payments.v1.FreezeAccountRequest
+	(*UnfreezeAccountRequest)(nil),      // 9: armlet.payments.v1.UnfreezeAccountRequest
+	(*GetBalanceRequest)(nil),           // 10: armlet.payments.v1.GetBalanceRequest
+	(*GetBalanceResponse)(nil),          // 11: armlet.payments.v1.GetBalanceResponse
+	(*GetStatementRequest)(nil),         // 12: armlet.payments.v1.GetStatementRequest
+	(*StatementEntry)(nil),              // 13: armlet.payments.v1.StatementEntry
+	(*GetStatementResponse)(nil),        // 14: armlet.payments.v1.GetStatementResponse
+	(*GetTrialBalanceRequest)(nil),      // 15: armlet.payments.v1.GetTrialBalanceRequest
+	(*TrialBalanceLine)(nil),            // 16: armlet.payments.v1.TrialBalanceLine
+	(*TrialBalanceTotal)(nil),           // 17: armlet.payments.v1.TrialBalanceTotal
+	(*GetTrialBalanceResponse)(nil),     // 18: armlet.payments.v1.GetTrialBalanceResponse
+	(*VerifyLedgerRequest)(nil),         // 19: armlet.payments.v1.VerifyLedgerRequest
+	(*VerifyLedgerResponse)(nil),        // 20: armlet.payments.v1.VerifyLedgerResponse
+	(*v1.Money)(nil),                    // 21: armlet.type.v1.Money
+	(*timestamppb.Timestamp)(nil),       // 22: google.protobuf.Timestamp
 }
 var file_armlet_payments_v1_accounts_proto_depIdxs = []int32{
-	17, // 0: armlet.payments.v1.Account.balance:type_name -> armlet.type.v1.Money
-	18, // 1: armlet.payments.v1.Account.create_time:type_name -> google.protobuf.Timestamp
-	17, // 2: armlet.payments.v1.Account.held:type_name -> armlet.type.v1.Money
-	17, // 3: armlet.payments.v1.TopUpAccountRequest.amount:type_name -> armlet.type.v1.Money
+	21, // 0: armlet.payments.v1.Account.balance:type_name -> armlet.type.v1.Money
+	22, // 1: armlet.payments.v1.Account.create_time:type_name -> google.protobuf.Timestamp
+	21, // 2: armlet.payments.v1.Account.held:type_name -> armlet.type.v1.Money
+	21, // 3: armlet.payments.v1.TopUpAccountRequest.amount:type_name -> armlet.type.v1.Money
 	0,  // 4: armlet.payments.v1.TopUpAccountResponse.account:type_name -> armlet.payments.v1.Account
-	17, // 5: armlet.payments.v1.TopUpAccountResponse.collected_amount:type_name -> armlet.type.v1.Money
-	17, // 6: armlet.payments.v1.WithdrawFromAccountRequest.amount:type_name -> armlet.type.v1.Money
+	21, // 5: armlet.payments.v1.TopUpAccountResponse.collected_amount:type_name -> armlet.type.v1.Money
+	21, // 6: armlet.payments.v1.WithdrawFromAccountRequest.amount:type_name -> armlet.type.v1.Money
 	0,  // 7: armlet.payments.v1.WithdrawFromAccountResponse.account:type_name -> armlet.payments.v1.Account
-	18, // 8: armlet.payments.v1.GetStatementRequest.start_time:type_name -> google.protobuf.Timestamp
-	18, // 9: armlet.payments.v1.GetStatementRequest.end_time:type_name -> google.protobuf.Timestamp
-	17, // 10: armlet.payments.v1.StatementEntry.amount:type_name -> armlet.type.v1.Money
-	17, // 11: armlet.payments.v1.StatementEntry.balance:type_name -> armlet.type.v1.Money
-	18, // 12: armlet.payments.v1.StatementEntry.post_time:type_name -> google.protobuf.Timestamp
-	17, // 13: armlet.payments.v1.GetStatementResponse.opening_balance:type_name -> armlet.type.v1.Money
-	17, // 14: armlet.payments.v1.GetStatementResponse.closing_balance:type_name -> armlet.type.v1.Money
-	9,  // 15: armlet.payments.v1.GetStatementResponse.entries:type_name -> armlet.payments.v1.StatementEntry
-	12, // 16: armlet.payments.v1.GetTrialBalanceResponse.lines:type_name -> armlet.payments.v1.TrialBalanceLine
-	13, // 17: armlet.payments.v1.GetTrialBalanceResponse.totals:type_name -> armlet.payments.v1.TrialBalanceTotal
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	22, // 8: armlet.payments.v1.GetBalanceRequest.at_time:type_name -> google.protobuf.Timestamp
+	21, // 9: armlet.payments.v1.GetBalanceResponse.balance:type_name -> armlet.type.v1.Money
+	21, // 10: armlet.payments.v1.GetBalanceResponse.held:type_name -> armlet.type.v1.Money
+	21, // 11: armlet.payments.v1.GetBalanceResponse.available:type_name -> armlet.type.v1.Money
+	22, // 12: armlet.payments.v1.GetBalanceResponse.at_time:type_name -> google.protobuf.Timestamp
+	22, // 13: armlet.payments.v1.GetStatementRequest.start_time:type_name -> google.protobuf.Timestamp
+	22, // 14: armlet.payments.v1.GetStatementRequest.end_time:type_name -> google.protobuf.Timestamp
+	21, // 15: armlet.payments.v1.StatementEntry.amount:type_name -> armlet.type.v1.Money
+	21, // 16: armlet.payments.v1.StatementEntry.balance:type_name -> armlet.type.v1.Money
+	22, // 17: armlet.payments.v1.StatementEntry.post_time:type_name -> google.protobuf.Timestamp
+	21, // 18: armlet.payments.v1.GetStatementResponse.opening_balance:type_name -> armlet.type.v1.Money
+	21, // 19: armlet.payments.v1.GetStatementResponse.closing_balance:type_name -> armlet.type.v1.Money
+	13, // 20: armlet.payments.v1.GetStatementResponse.entries:type_name -> armlet.payments.v1.StatementEntry
+	16, // 21: armlet.payments.v1.GetTrialBalanceResponse.lines:type_name -> armlet.payments.v1.TrialBalanceLine
+	17, // 22: armlet.payments.v1.GetTrialBalanceResponse.totals:type_name -> armlet.payments.v1.TrialBalanceTotal
+	23, // [23:23] is the sub-list for method output_type
+	23, // [23:23] is the sub-list for method input_type
+	23, // [23:23] is the sub-list for extension type_name
+	23, // [23:23] is the sub-list for extension extendee
+	0,  // [0:23] is the sub-list for field type_name
 }
 
 func init() { file_armlet_payments_v1_accounts_proto_init() }
@@ -1301,7 +1616,7 @@ func file_armlet_payments_v1_accounts_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_payments_v1_accounts_proto_rawDesc), len(file_armlet_payments_v1_accounts_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

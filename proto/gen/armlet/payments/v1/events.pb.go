@@ -766,6 +766,107 @@ func (x *AccountDebtCollected) GetTransaction() string {
 	return ""
 }
 
+// AccountFrozen is published when an account was frozen, or frozen for another reason: subject entity "account", verb "frozen".
+type AccountFrozen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Account string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	// Why, for the operator's people; not for the wearer.
+	Reason        string `protobuf:"bytes,2,opt,name=reason,proto3" json:"reason,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountFrozen) Reset() {
+	*x = AccountFrozen{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountFrozen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountFrozen) ProtoMessage() {}
+
+func (x *AccountFrozen) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountFrozen.ProtoReflect.Descriptor instead.
+func (*AccountFrozen) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *AccountFrozen) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
+func (x *AccountFrozen) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+// AccountUnfrozen is published when a frozen account may give money again: subject entity "account", verb "unfrozen".
+type AccountUnfrozen struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `accounts/{account}`.
+	Account       string `protobuf:"bytes,1,opt,name=account,proto3" json:"account,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccountUnfrozen) Reset() {
+	*x = AccountUnfrozen{}
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccountUnfrozen) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccountUnfrozen) ProtoMessage() {}
+
+func (x *AccountUnfrozen) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccountUnfrozen.ProtoReflect.Descriptor instead.
+func (*AccountUnfrozen) Descriptor() ([]byte, []int) {
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *AccountUnfrozen) GetAccount() string {
+	if x != nil {
+		return x.Account
+	}
+	return ""
+}
+
 // AccountClosed is published when an account was closed: subject entity "account", verb "closed".
 type AccountClosed struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -777,7 +878,7 @@ type AccountClosed struct {
 
 func (x *AccountClosed) Reset() {
 	*x = AccountClosed{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -789,7 +890,7 @@ func (x *AccountClosed) String() string {
 func (*AccountClosed) ProtoMessage() {}
 
 func (x *AccountClosed) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[13]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -802,7 +903,7 @@ func (x *AccountClosed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccountClosed.ProtoReflect.Descriptor instead.
 func (*AccountClosed) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{13}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *AccountClosed) GetAccount() string {
@@ -835,7 +936,7 @@ type MerchantCreated struct {
 
 func (x *MerchantCreated) Reset() {
 	*x = MerchantCreated{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -847,7 +948,7 @@ func (x *MerchantCreated) String() string {
 func (*MerchantCreated) ProtoMessage() {}
 
 func (x *MerchantCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[14]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -860,7 +961,7 @@ func (x *MerchantCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MerchantCreated.ProtoReflect.Descriptor instead.
 func (*MerchantCreated) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{14}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *MerchantCreated) GetMerchant() string {
@@ -935,7 +1036,7 @@ type MerchantChanged struct {
 
 func (x *MerchantChanged) Reset() {
 	*x = MerchantChanged{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -947,7 +1048,7 @@ func (x *MerchantChanged) String() string {
 func (*MerchantChanged) ProtoMessage() {}
 
 func (x *MerchantChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[15]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -960,7 +1061,7 @@ func (x *MerchantChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MerchantChanged.ProtoReflect.Descriptor instead.
 func (*MerchantChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{15}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *MerchantChanged) GetMerchant() string {
@@ -1029,7 +1130,7 @@ type TerminalCreated struct {
 
 func (x *TerminalCreated) Reset() {
 	*x = TerminalCreated{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1041,7 +1142,7 @@ func (x *TerminalCreated) String() string {
 func (*TerminalCreated) ProtoMessage() {}
 
 func (x *TerminalCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[16]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1054,7 +1155,7 @@ func (x *TerminalCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalCreated.ProtoReflect.Descriptor instead.
 func (*TerminalCreated) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{16}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *TerminalCreated) GetTerminal() string {
@@ -1102,7 +1203,7 @@ type TerminalChanged struct {
 
 func (x *TerminalChanged) Reset() {
 	*x = TerminalChanged{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[17]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1114,7 +1215,7 @@ func (x *TerminalChanged) String() string {
 func (*TerminalChanged) ProtoMessage() {}
 
 func (x *TerminalChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[17]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1127,7 +1228,7 @@ func (x *TerminalChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TerminalChanged.ProtoReflect.Descriptor instead.
 func (*TerminalChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{17}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *TerminalChanged) GetTerminal() string {
@@ -1169,7 +1270,7 @@ type LimitPolicySet struct {
 
 func (x *LimitPolicySet) Reset() {
 	*x = LimitPolicySet{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[18]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1282,7 @@ func (x *LimitPolicySet) String() string {
 func (*LimitPolicySet) ProtoMessage() {}
 
 func (x *LimitPolicySet) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[18]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1295,7 @@ func (x *LimitPolicySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitPolicySet.ProtoReflect.Descriptor instead.
 func (*LimitPolicySet) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{18}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *LimitPolicySet) GetPolicy() *LimitPolicy {
@@ -1215,7 +1316,7 @@ type LimitPolicyDeleted struct {
 
 func (x *LimitPolicyDeleted) Reset() {
 	*x = LimitPolicyDeleted{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[19]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1227,7 +1328,7 @@ func (x *LimitPolicyDeleted) String() string {
 func (*LimitPolicyDeleted) ProtoMessage() {}
 
 func (x *LimitPolicyDeleted) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[19]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1240,7 +1341,7 @@ func (x *LimitPolicyDeleted) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use LimitPolicyDeleted.ProtoReflect.Descriptor instead.
 func (*LimitPolicyDeleted) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{19}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *LimitPolicyDeleted) GetPolicy() string {
@@ -1267,7 +1368,7 @@ type SettlementCreated struct {
 
 func (x *SettlementCreated) Reset() {
 	*x = SettlementCreated{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[20]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1279,7 +1380,7 @@ func (x *SettlementCreated) String() string {
 func (*SettlementCreated) ProtoMessage() {}
 
 func (x *SettlementCreated) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[20]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1292,7 +1393,7 @@ func (x *SettlementCreated) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettlementCreated.ProtoReflect.Descriptor instead.
 func (*SettlementCreated) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{20}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *SettlementCreated) GetSettlement() string {
@@ -1362,7 +1463,7 @@ type PaymentFacts struct {
 
 func (x *PaymentFacts) Reset() {
 	*x = PaymentFacts{}
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[21]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1475,7 @@ func (x *PaymentFacts) String() string {
 func (*PaymentFacts) ProtoMessage() {}
 
 func (x *PaymentFacts) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_payments_v1_events_proto_msgTypes[21]
+	mi := &file_armlet_payments_v1_events_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1488,7 @@ func (x *PaymentFacts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PaymentFacts.ProtoReflect.Descriptor instead.
 func (*PaymentFacts) Descriptor() ([]byte, []int) {
-	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{21}
+	return file_armlet_payments_v1_events_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *PaymentFacts) GetPayment() string {
@@ -1542,7 +1643,12 @@ const file_armlet_payments_v1_events_proto_rawDesc = "" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\x12-\n" +
 	"\x06amount\x18\x02 \x01(\v2\x15.armlet.type.v1.MoneyR\x06amount\x12)\n" +
 	"\x04owed\x18\x03 \x01(\v2\x15.armlet.type.v1.MoneyR\x04owed\x12 \n" +
-	"\vtransaction\x18\x04 \x01(\tR\vtransaction\")\n" +
+	"\vtransaction\x18\x04 \x01(\tR\vtransaction\"A\n" +
+	"\rAccountFrozen\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\x12\x16\n" +
+	"\x06reason\x18\x02 \x01(\tR\x06reason\"+\n" +
+	"\x0fAccountUnfrozen\x12\x18\n" +
+	"\aaccount\x18\x01 \x01(\tR\aaccount\")\n" +
 	"\rAccountClosed\x12\x18\n" +
 	"\aaccount\x18\x01 \x01(\tR\aaccount\"\xc4\x02\n" +
 	"\x0fMerchantCreated\x12\x1a\n" +
@@ -1617,7 +1723,7 @@ func file_armlet_payments_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_payments_v1_events_proto_rawDescData
 }
 
-var file_armlet_payments_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
+var file_armlet_payments_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*PaymentCreated)(nil),        // 0: armlet.payments.v1.PaymentCreated
 	(*PaymentAuthorized)(nil),     // 1: armlet.payments.v1.PaymentAuthorized
@@ -1632,55 +1738,57 @@ var file_armlet_payments_v1_events_proto_goTypes = []any{
 	(*AccountWithdrawn)(nil),      // 10: armlet.payments.v1.AccountWithdrawn
 	(*AccountOverdrawn)(nil),      // 11: armlet.payments.v1.AccountOverdrawn
 	(*AccountDebtCollected)(nil),  // 12: armlet.payments.v1.AccountDebtCollected
-	(*AccountClosed)(nil),         // 13: armlet.payments.v1.AccountClosed
-	(*MerchantCreated)(nil),       // 14: armlet.payments.v1.MerchantCreated
-	(*MerchantChanged)(nil),       // 15: armlet.payments.v1.MerchantChanged
-	(*TerminalCreated)(nil),       // 16: armlet.payments.v1.TerminalCreated
-	(*TerminalChanged)(nil),       // 17: armlet.payments.v1.TerminalChanged
-	(*LimitPolicySet)(nil),        // 18: armlet.payments.v1.LimitPolicySet
-	(*LimitPolicyDeleted)(nil),    // 19: armlet.payments.v1.LimitPolicyDeleted
-	(*SettlementCreated)(nil),     // 20: armlet.payments.v1.SettlementCreated
-	(*PaymentFacts)(nil),          // 21: armlet.payments.v1.PaymentFacts
-	(*timestamppb.Timestamp)(nil), // 22: google.protobuf.Timestamp
-	(*v1.Money)(nil),              // 23: armlet.type.v1.Money
-	(*FeeSchedule)(nil),           // 24: armlet.payments.v1.FeeSchedule
-	(*SettlementSchedule)(nil),    // 25: armlet.payments.v1.SettlementSchedule
-	(*LimitPolicy)(nil),           // 26: armlet.payments.v1.LimitPolicy
-	(PaymentState)(0),             // 27: armlet.payments.v1.PaymentState
-	(*Discount)(nil),              // 28: armlet.payments.v1.Discount
+	(*AccountFrozen)(nil),         // 13: armlet.payments.v1.AccountFrozen
+	(*AccountUnfrozen)(nil),       // 14: armlet.payments.v1.AccountUnfrozen
+	(*AccountClosed)(nil),         // 15: armlet.payments.v1.AccountClosed
+	(*MerchantCreated)(nil),       // 16: armlet.payments.v1.MerchantCreated
+	(*MerchantChanged)(nil),       // 17: armlet.payments.v1.MerchantChanged
+	(*TerminalCreated)(nil),       // 18: armlet.payments.v1.TerminalCreated
+	(*TerminalChanged)(nil),       // 19: armlet.payments.v1.TerminalChanged
+	(*LimitPolicySet)(nil),        // 20: armlet.payments.v1.LimitPolicySet
+	(*LimitPolicyDeleted)(nil),    // 21: armlet.payments.v1.LimitPolicyDeleted
+	(*SettlementCreated)(nil),     // 22: armlet.payments.v1.SettlementCreated
+	(*PaymentFacts)(nil),          // 23: armlet.payments.v1.PaymentFacts
+	(*timestamppb.Timestamp)(nil), // 24: google.protobuf.Timestamp
+	(*v1.Money)(nil),              // 25: armlet.type.v1.Money
+	(*FeeSchedule)(nil),           // 26: armlet.payments.v1.FeeSchedule
+	(*SettlementSchedule)(nil),    // 27: armlet.payments.v1.SettlementSchedule
+	(*LimitPolicy)(nil),           // 28: armlet.payments.v1.LimitPolicy
+	(PaymentState)(0),             // 29: armlet.payments.v1.PaymentState
+	(*Discount)(nil),              // 30: armlet.payments.v1.Discount
 }
 var file_armlet_payments_v1_events_proto_depIdxs = []int32{
-	21, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
-	21, // 1: armlet.payments.v1.PaymentAuthorized.payment:type_name -> armlet.payments.v1.PaymentFacts
-	22, // 2: armlet.payments.v1.PaymentAuthorized.expire_time:type_name -> google.protobuf.Timestamp
-	21, // 3: armlet.payments.v1.PaymentCaptured.payment:type_name -> armlet.payments.v1.PaymentFacts
-	21, // 4: armlet.payments.v1.PaymentDeclined.payment:type_name -> armlet.payments.v1.PaymentFacts
-	21, // 5: armlet.payments.v1.PaymentExpired.payment:type_name -> armlet.payments.v1.PaymentFacts
-	21, // 6: armlet.payments.v1.PaymentVoided.payment:type_name -> armlet.payments.v1.PaymentFacts
-	21, // 7: armlet.payments.v1.PaymentReleased.payment:type_name -> armlet.payments.v1.PaymentFacts
-	21, // 8: armlet.payments.v1.PaymentRefunded.payment:type_name -> armlet.payments.v1.PaymentFacts
-	23, // 9: armlet.payments.v1.AccountToppedUp.amount:type_name -> armlet.type.v1.Money
-	23, // 10: armlet.payments.v1.AccountToppedUp.balance:type_name -> armlet.type.v1.Money
-	23, // 11: armlet.payments.v1.AccountWithdrawn.amount:type_name -> armlet.type.v1.Money
-	23, // 12: armlet.payments.v1.AccountWithdrawn.balance:type_name -> armlet.type.v1.Money
-	23, // 13: armlet.payments.v1.AccountOverdrawn.owed:type_name -> armlet.type.v1.Money
-	23, // 14: armlet.payments.v1.AccountDebtCollected.amount:type_name -> armlet.type.v1.Money
-	23, // 15: armlet.payments.v1.AccountDebtCollected.owed:type_name -> armlet.type.v1.Money
-	24, // 16: armlet.payments.v1.MerchantCreated.fee_schedule:type_name -> armlet.payments.v1.FeeSchedule
-	25, // 17: armlet.payments.v1.MerchantCreated.settlement:type_name -> armlet.payments.v1.SettlementSchedule
-	24, // 18: armlet.payments.v1.MerchantChanged.fee_schedule:type_name -> armlet.payments.v1.FeeSchedule
-	25, // 19: armlet.payments.v1.MerchantChanged.settlement:type_name -> armlet.payments.v1.SettlementSchedule
-	26, // 20: armlet.payments.v1.LimitPolicySet.policy:type_name -> armlet.payments.v1.LimitPolicy
-	23, // 21: armlet.payments.v1.SettlementCreated.paid_out:type_name -> armlet.type.v1.Money
-	22, // 22: armlet.payments.v1.SettlementCreated.end_time:type_name -> google.protobuf.Timestamp
-	23, // 23: armlet.payments.v1.PaymentFacts.amount:type_name -> armlet.type.v1.Money
-	22, // 24: armlet.payments.v1.PaymentFacts.occur_time:type_name -> google.protobuf.Timestamp
-	27, // 25: armlet.payments.v1.PaymentFacts.state:type_name -> armlet.payments.v1.PaymentState
-	23, // 26: armlet.payments.v1.PaymentFacts.payment_amount:type_name -> armlet.type.v1.Money
-	23, // 27: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
-	23, // 28: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
-	22, // 29: armlet.payments.v1.PaymentFacts.tap_time:type_name -> google.protobuf.Timestamp
-	28, // 30: armlet.payments.v1.PaymentFacts.discount:type_name -> armlet.payments.v1.Discount
+	23, // 0: armlet.payments.v1.PaymentCreated.payment:type_name -> armlet.payments.v1.PaymentFacts
+	23, // 1: armlet.payments.v1.PaymentAuthorized.payment:type_name -> armlet.payments.v1.PaymentFacts
+	24, // 2: armlet.payments.v1.PaymentAuthorized.expire_time:type_name -> google.protobuf.Timestamp
+	23, // 3: armlet.payments.v1.PaymentCaptured.payment:type_name -> armlet.payments.v1.PaymentFacts
+	23, // 4: armlet.payments.v1.PaymentDeclined.payment:type_name -> armlet.payments.v1.PaymentFacts
+	23, // 5: armlet.payments.v1.PaymentExpired.payment:type_name -> armlet.payments.v1.PaymentFacts
+	23, // 6: armlet.payments.v1.PaymentVoided.payment:type_name -> armlet.payments.v1.PaymentFacts
+	23, // 7: armlet.payments.v1.PaymentReleased.payment:type_name -> armlet.payments.v1.PaymentFacts
+	23, // 8: armlet.payments.v1.PaymentRefunded.payment:type_name -> armlet.payments.v1.PaymentFacts
+	25, // 9: armlet.payments.v1.AccountToppedUp.amount:type_name -> armlet.type.v1.Money
+	25, // 10: armlet.payments.v1.AccountToppedUp.balance:type_name -> armlet.type.v1.Money
+	25, // 11: armlet.payments.v1.AccountWithdrawn.amount:type_name -> armlet.type.v1.Money
+	25, // 12: armlet.payments.v1.AccountWithdrawn.balance:type_name -> armlet.type.v1.Money
+	25, // 13: armlet.payments.v1.AccountOverdrawn.owed:type_name -> armlet.type.v1.Money
+	25, // 14: armlet.payments.v1.AccountDebtCollected.amount:type_name -> armlet.type.v1.Money
+	25, // 15: armlet.payments.v1.AccountDebtCollected.owed:type_name -> armlet.type.v1.Money
+	26, // 16: armlet.payments.v1.MerchantCreated.fee_schedule:type_name -> armlet.payments.v1.FeeSchedule
+	27, // 17: armlet.payments.v1.MerchantCreated.settlement:type_name -> armlet.payments.v1.SettlementSchedule
+	26, // 18: armlet.payments.v1.MerchantChanged.fee_schedule:type_name -> armlet.payments.v1.FeeSchedule
+	27, // 19: armlet.payments.v1.MerchantChanged.settlement:type_name -> armlet.payments.v1.SettlementSchedule
+	28, // 20: armlet.payments.v1.LimitPolicySet.policy:type_name -> armlet.payments.v1.LimitPolicy
+	25, // 21: armlet.payments.v1.SettlementCreated.paid_out:type_name -> armlet.type.v1.Money
+	24, // 22: armlet.payments.v1.SettlementCreated.end_time:type_name -> google.protobuf.Timestamp
+	25, // 23: armlet.payments.v1.PaymentFacts.amount:type_name -> armlet.type.v1.Money
+	24, // 24: armlet.payments.v1.PaymentFacts.occur_time:type_name -> google.protobuf.Timestamp
+	29, // 25: armlet.payments.v1.PaymentFacts.state:type_name -> armlet.payments.v1.PaymentState
+	25, // 26: armlet.payments.v1.PaymentFacts.payment_amount:type_name -> armlet.type.v1.Money
+	25, // 27: armlet.payments.v1.PaymentFacts.captured_amount:type_name -> armlet.type.v1.Money
+	25, // 28: armlet.payments.v1.PaymentFacts.refunded_amount:type_name -> armlet.type.v1.Money
+	24, // 29: armlet.payments.v1.PaymentFacts.tap_time:type_name -> google.protobuf.Timestamp
+	30, // 30: armlet.payments.v1.PaymentFacts.discount:type_name -> armlet.payments.v1.Discount
 	31, // [31:31] is the sub-list for method output_type
 	31, // [31:31] is the sub-list for method input_type
 	31, // [31:31] is the sub-list for extension type_name
@@ -1702,7 +1810,7 @@ func file_armlet_payments_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_payments_v1_events_proto_rawDesc), len(file_armlet_payments_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   22,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -246,7 +246,7 @@ type SubmitOfflineTapsResponse struct {
 	// How many taps of the same grant with counters between the lowest and the highest known have not been submitted yet.
 	MissingTaps int64 `protobuf:"varint,6,opt,name=missing_taps,json=missingTaps,proto3" json:"missing_taps,omitempty"`
 	// Why nothing was decided: TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, MERCHANT_SUSPENDED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE,
-	// ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, BALANCE_OVERFLOW or CALLER_NOT_ALLOWED (a partner clears taps of its own devices only); empty otherwise.
+	// ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN (submit it again when it is not), BALANCE_OVERFLOW or CALLER_NOT_ALLOWED (a partner clears taps of its own devices only); empty otherwise.
 	Problem       string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -1537,14 +1537,18 @@ const file_armlet_payments_v1_payments_proto_rawDesc = "" +
 	"\vCaptureMode\x12\x1c\n" +
 	"\x18CAPTURE_MODE_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16CAPTURE_MODE_AUTOMATIC\x10\x01\x12\x17\n" +
-	"\x13CAPTURE_MODE_MANUAL\x10\x022\x97\x1d\n" +
+	"\x13CAPTURE_MODE_MANUAL\x10\x022\xa8\x1f\n" +
 	"\x0fPaymentsService\x12V\n" +
 	"\rCreateAccount\x12(.armlet.payments.v1.CreateAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12P\n" +
 	"\n" +
 	"GetAccount\x12%.armlet.payments.v1.GetAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12a\n" +
 	"\fTopUpAccount\x12'.armlet.payments.v1.TopUpAccountRequest\x1a(.armlet.payments.v1.TopUpAccountResponse\x12v\n" +
 	"\x13WithdrawFromAccount\x12..armlet.payments.v1.WithdrawFromAccountRequest\x1a/.armlet.payments.v1.WithdrawFromAccountResponse\x12T\n" +
-	"\fCloseAccount\x12'.armlet.payments.v1.CloseAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12a\n" +
+	"\fCloseAccount\x12'.armlet.payments.v1.CloseAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12V\n" +
+	"\rFreezeAccount\x12(.armlet.payments.v1.FreezeAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12Z\n" +
+	"\x0fUnfreezeAccount\x12*.armlet.payments.v1.UnfreezeAccountRequest\x1a\x1b.armlet.payments.v1.Account\x12[\n" +
+	"\n" +
+	"GetBalance\x12%.armlet.payments.v1.GetBalanceRequest\x1a&.armlet.payments.v1.GetBalanceResponse\x12a\n" +
 	"\fGetStatement\x12'.armlet.payments.v1.GetStatementRequest\x1a(.armlet.payments.v1.GetStatementResponse\x12Y\n" +
 	"\x0eCreateMerchant\x12).armlet.payments.v1.CreateMerchantRequest\x1a\x1c.armlet.payments.v1.Merchant\x12S\n" +
 	"\vGetMerchant\x12&.armlet.payments.v1.GetMerchantRequest\x1a\x1c.armlet.payments.v1.Merchant\x12d\n" +
@@ -1620,49 +1624,53 @@ var file_armlet_payments_v1_payments_proto_goTypes = []any{
 	(*TopUpAccountRequest)(nil),            // 22: armlet.payments.v1.TopUpAccountRequest
 	(*WithdrawFromAccountRequest)(nil),     // 23: armlet.payments.v1.WithdrawFromAccountRequest
 	(*CloseAccountRequest)(nil),            // 24: armlet.payments.v1.CloseAccountRequest
-	(*GetStatementRequest)(nil),            // 25: armlet.payments.v1.GetStatementRequest
-	(*CreateMerchantRequest)(nil),          // 26: armlet.payments.v1.CreateMerchantRequest
-	(*GetMerchantRequest)(nil),             // 27: armlet.payments.v1.GetMerchantRequest
-	(*ListMerchantsRequest)(nil),           // 28: armlet.payments.v1.ListMerchantsRequest
-	(*UpdateMerchantRequest)(nil),          // 29: armlet.payments.v1.UpdateMerchantRequest
-	(*SuspendMerchantRequest)(nil),         // 30: armlet.payments.v1.SuspendMerchantRequest
-	(*ResumeMerchantRequest)(nil),          // 31: armlet.payments.v1.ResumeMerchantRequest
-	(*CreateTerminalRequest)(nil),          // 32: armlet.payments.v1.CreateTerminalRequest
-	(*GetTerminalRequest)(nil),             // 33: armlet.payments.v1.GetTerminalRequest
-	(*ListTerminalsRequest)(nil),           // 34: armlet.payments.v1.ListTerminalsRequest
-	(*SuspendTerminalRequest)(nil),         // 35: armlet.payments.v1.SuspendTerminalRequest
-	(*ResumeTerminalRequest)(nil),          // 36: armlet.payments.v1.ResumeTerminalRequest
-	(*SubmitOfflineTapsRequest)(nil),       // 37: armlet.payments.v1.SubmitOfflineTapsRequest
-	(*SetLimitPolicyRequest)(nil),          // 38: armlet.payments.v1.SetLimitPolicyRequest
-	(*GetLimitPolicyRequest)(nil),          // 39: armlet.payments.v1.GetLimitPolicyRequest
-	(*ListLimitPoliciesRequest)(nil),       // 40: armlet.payments.v1.ListLimitPoliciesRequest
-	(*DeleteLimitPolicyRequest)(nil),       // 41: armlet.payments.v1.DeleteLimitPolicyRequest
-	(*ListSettlementsRequest)(nil),         // 42: armlet.payments.v1.ListSettlementsRequest
-	(*GetSettlementRequest)(nil),           // 43: armlet.payments.v1.GetSettlementRequest
-	(*ExportSettlementReportRequest)(nil),  // 44: armlet.payments.v1.ExportSettlementReportRequest
-	(*PostTransfersRequest)(nil),           // 45: armlet.payments.v1.PostTransfersRequest
-	(*ReverseTransferRequest)(nil),         // 46: armlet.payments.v1.ReverseTransferRequest
-	(*GetTrialBalanceRequest)(nil),         // 47: armlet.payments.v1.GetTrialBalanceRequest
-	(*VerifyLedgerRequest)(nil),            // 48: armlet.payments.v1.VerifyLedgerRequest
-	(*Account)(nil),                        // 49: armlet.payments.v1.Account
-	(*TopUpAccountResponse)(nil),           // 50: armlet.payments.v1.TopUpAccountResponse
-	(*WithdrawFromAccountResponse)(nil),    // 51: armlet.payments.v1.WithdrawFromAccountResponse
-	(*GetStatementResponse)(nil),           // 52: armlet.payments.v1.GetStatementResponse
-	(*Merchant)(nil),                       // 53: armlet.payments.v1.Merchant
-	(*ListMerchantsResponse)(nil),          // 54: armlet.payments.v1.ListMerchantsResponse
-	(*Terminal)(nil),                       // 55: armlet.payments.v1.Terminal
-	(*ListTerminalsResponse)(nil),          // 56: armlet.payments.v1.ListTerminalsResponse
-	(*SubmitOfflineTapsResponse)(nil),      // 57: armlet.payments.v1.SubmitOfflineTapsResponse
-	(*LimitPolicy)(nil),                    // 58: armlet.payments.v1.LimitPolicy
-	(*ListLimitPoliciesResponse)(nil),      // 59: armlet.payments.v1.ListLimitPoliciesResponse
-	(*DeleteLimitPolicyResponse)(nil),      // 60: armlet.payments.v1.DeleteLimitPolicyResponse
-	(*ListSettlementsResponse)(nil),        // 61: armlet.payments.v1.ListSettlementsResponse
-	(*Settlement)(nil),                     // 62: armlet.payments.v1.Settlement
-	(*ExportSettlementReportResponse)(nil), // 63: armlet.payments.v1.ExportSettlementReportResponse
-	(*PostTransfersResponse)(nil),          // 64: armlet.payments.v1.PostTransfersResponse
-	(*ReverseTransferResponse)(nil),        // 65: armlet.payments.v1.ReverseTransferResponse
-	(*GetTrialBalanceResponse)(nil),        // 66: armlet.payments.v1.GetTrialBalanceResponse
-	(*VerifyLedgerResponse)(nil),           // 67: armlet.payments.v1.VerifyLedgerResponse
+	(*FreezeAccountRequest)(nil),           // 25: armlet.payments.v1.FreezeAccountRequest
+	(*UnfreezeAccountRequest)(nil),         // 26: armlet.payments.v1.UnfreezeAccountRequest
+	(*GetBalanceRequest)(nil),              // 27: armlet.payments.v1.GetBalanceRequest
+	(*GetStatementRequest)(nil),            // 28: armlet.payments.v1.GetStatementRequest
+	(*CreateMerchantRequest)(nil),          // 29: armlet.payments.v1.CreateMerchantRequest
+	(*GetMerchantRequest)(nil),             // 30: armlet.payments.v1.GetMerchantRequest
+	(*ListMerchantsRequest)(nil),           // 31: armlet.payments.v1.ListMerchantsRequest
+	(*UpdateMerchantRequest)(nil),          // 32: armlet.payments.v1.UpdateMerchantRequest
+	(*SuspendMerchantRequest)(nil),         // 33: armlet.payments.v1.SuspendMerchantRequest
+	(*ResumeMerchantRequest)(nil),          // 34: armlet.payments.v1.ResumeMerchantRequest
+	(*CreateTerminalRequest)(nil),          // 35: armlet.payments.v1.CreateTerminalRequest
+	(*GetTerminalRequest)(nil),             // 36: armlet.payments.v1.GetTerminalRequest
+	(*ListTerminalsRequest)(nil),           // 37: armlet.payments.v1.ListTerminalsRequest
+	(*SuspendTerminalRequest)(nil),         // 38: armlet.payments.v1.SuspendTerminalRequest
+	(*ResumeTerminalRequest)(nil),          // 39: armlet.payments.v1.ResumeTerminalRequest
+	(*SubmitOfflineTapsRequest)(nil),       // 40: armlet.payments.v1.SubmitOfflineTapsRequest
+	(*SetLimitPolicyRequest)(nil),          // 41: armlet.payments.v1.SetLimitPolicyRequest
+	(*GetLimitPolicyRequest)(nil),          // 42: armlet.payments.v1.GetLimitPolicyRequest
+	(*ListLimitPoliciesRequest)(nil),       // 43: armlet.payments.v1.ListLimitPoliciesRequest
+	(*DeleteLimitPolicyRequest)(nil),       // 44: armlet.payments.v1.DeleteLimitPolicyRequest
+	(*ListSettlementsRequest)(nil),         // 45: armlet.payments.v1.ListSettlementsRequest
+	(*GetSettlementRequest)(nil),           // 46: armlet.payments.v1.GetSettlementRequest
+	(*ExportSettlementReportRequest)(nil),  // 47: armlet.payments.v1.ExportSettlementReportRequest
+	(*PostTransfersRequest)(nil),           // 48: armlet.payments.v1.PostTransfersRequest
+	(*ReverseTransferRequest)(nil),         // 49: armlet.payments.v1.ReverseTransferRequest
+	(*GetTrialBalanceRequest)(nil),         // 50: armlet.payments.v1.GetTrialBalanceRequest
+	(*VerifyLedgerRequest)(nil),            // 51: armlet.payments.v1.VerifyLedgerRequest
+	(*Account)(nil),                        // 52: armlet.payments.v1.Account
+	(*TopUpAccountResponse)(nil),           // 53: armlet.payments.v1.TopUpAccountResponse
+	(*WithdrawFromAccountResponse)(nil),    // 54: armlet.payments.v1.WithdrawFromAccountResponse
+	(*GetBalanceResponse)(nil),             // 55: armlet.payments.v1.GetBalanceResponse
+	(*GetStatementResponse)(nil),           // 56: armlet.payments.v1.GetStatementResponse
+	(*Merchant)(nil),                       // 57: armlet.payments.v1.Merchant
+	(*ListMerchantsResponse)(nil),          // 58: armlet.payments.v1.ListMerchantsResponse
+	(*Terminal)(nil),                       // 59: armlet.payments.v1.Terminal
+	(*ListTerminalsResponse)(nil),          // 60: armlet.payments.v1.ListTerminalsResponse
+	(*SubmitOfflineTapsResponse)(nil),      // 61: armlet.payments.v1.SubmitOfflineTapsResponse
+	(*LimitPolicy)(nil),                    // 62: armlet.payments.v1.LimitPolicy
+	(*ListLimitPoliciesResponse)(nil),      // 63: armlet.payments.v1.ListLimitPoliciesResponse
+	(*DeleteLimitPolicyResponse)(nil),      // 64: armlet.payments.v1.DeleteLimitPolicyResponse
+	(*ListSettlementsResponse)(nil),        // 65: armlet.payments.v1.ListSettlementsResponse
+	(*Settlement)(nil),                     // 66: armlet.payments.v1.Settlement
+	(*ExportSettlementReportResponse)(nil), // 67: armlet.payments.v1.ExportSettlementReportResponse
+	(*PostTransfersResponse)(nil),          // 68: armlet.payments.v1.PostTransfersResponse
+	(*ReverseTransferResponse)(nil),        // 69: armlet.payments.v1.ReverseTransferResponse
+	(*GetTrialBalanceResponse)(nil),        // 70: armlet.payments.v1.GetTrialBalanceResponse
+	(*VerifyLedgerResponse)(nil),           // 71: armlet.payments.v1.VerifyLedgerResponse
 }
 var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	0,  // 0: armlet.payments.v1.Payment.state:type_name -> armlet.payments.v1.PaymentState
@@ -1695,79 +1703,85 @@ var file_armlet_payments_v1_payments_proto_depIdxs = []int32{
 	22, // 27: armlet.payments.v1.PaymentsService.TopUpAccount:input_type -> armlet.payments.v1.TopUpAccountRequest
 	23, // 28: armlet.payments.v1.PaymentsService.WithdrawFromAccount:input_type -> armlet.payments.v1.WithdrawFromAccountRequest
 	24, // 29: armlet.payments.v1.PaymentsService.CloseAccount:input_type -> armlet.payments.v1.CloseAccountRequest
-	25, // 30: armlet.payments.v1.PaymentsService.GetStatement:input_type -> armlet.payments.v1.GetStatementRequest
-	26, // 31: armlet.payments.v1.PaymentsService.CreateMerchant:input_type -> armlet.payments.v1.CreateMerchantRequest
-	27, // 32: armlet.payments.v1.PaymentsService.GetMerchant:input_type -> armlet.payments.v1.GetMerchantRequest
-	28, // 33: armlet.payments.v1.PaymentsService.ListMerchants:input_type -> armlet.payments.v1.ListMerchantsRequest
-	29, // 34: armlet.payments.v1.PaymentsService.UpdateMerchant:input_type -> armlet.payments.v1.UpdateMerchantRequest
-	30, // 35: armlet.payments.v1.PaymentsService.SuspendMerchant:input_type -> armlet.payments.v1.SuspendMerchantRequest
-	31, // 36: armlet.payments.v1.PaymentsService.ResumeMerchant:input_type -> armlet.payments.v1.ResumeMerchantRequest
-	32, // 37: armlet.payments.v1.PaymentsService.CreateTerminal:input_type -> armlet.payments.v1.CreateTerminalRequest
-	33, // 38: armlet.payments.v1.PaymentsService.GetTerminal:input_type -> armlet.payments.v1.GetTerminalRequest
-	34, // 39: armlet.payments.v1.PaymentsService.ListTerminals:input_type -> armlet.payments.v1.ListTerminalsRequest
-	35, // 40: armlet.payments.v1.PaymentsService.SuspendTerminal:input_type -> armlet.payments.v1.SuspendTerminalRequest
-	36, // 41: armlet.payments.v1.PaymentsService.ResumeTerminal:input_type -> armlet.payments.v1.ResumeTerminalRequest
-	5,  // 42: armlet.payments.v1.PaymentsService.CreatePayment:input_type -> armlet.payments.v1.CreatePaymentRequest
-	6,  // 43: armlet.payments.v1.PaymentsService.ConfirmPayment:input_type -> armlet.payments.v1.ConfirmPaymentRequest
-	8,  // 44: armlet.payments.v1.PaymentsService.AuthorizePayment:input_type -> armlet.payments.v1.AuthorizePaymentRequest
-	9,  // 45: armlet.payments.v1.PaymentsService.CapturePayment:input_type -> armlet.payments.v1.CapturePaymentRequest
-	11, // 46: armlet.payments.v1.PaymentsService.VoidPayment:input_type -> armlet.payments.v1.VoidPaymentRequest
-	12, // 47: armlet.payments.v1.PaymentsService.RefundPayment:input_type -> armlet.payments.v1.RefundPaymentRequest
-	14, // 48: armlet.payments.v1.PaymentsService.GetPayment:input_type -> armlet.payments.v1.GetPaymentRequest
-	15, // 49: armlet.payments.v1.PaymentsService.WatchPayment:input_type -> armlet.payments.v1.WatchPaymentRequest
-	16, // 50: armlet.payments.v1.PaymentsService.ListPayments:input_type -> armlet.payments.v1.ListPaymentsRequest
-	37, // 51: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:input_type -> armlet.payments.v1.SubmitOfflineTapsRequest
-	38, // 52: armlet.payments.v1.PaymentsService.SetLimitPolicy:input_type -> armlet.payments.v1.SetLimitPolicyRequest
-	39, // 53: armlet.payments.v1.PaymentsService.GetLimitPolicy:input_type -> armlet.payments.v1.GetLimitPolicyRequest
-	40, // 54: armlet.payments.v1.PaymentsService.ListLimitPolicies:input_type -> armlet.payments.v1.ListLimitPoliciesRequest
-	41, // 55: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:input_type -> armlet.payments.v1.DeleteLimitPolicyRequest
-	42, // 56: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
-	43, // 57: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
-	44, // 58: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
-	45, // 59: armlet.payments.v1.PaymentsService.PostTransfers:input_type -> armlet.payments.v1.PostTransfersRequest
-	46, // 60: armlet.payments.v1.PaymentsService.ReverseTransfer:input_type -> armlet.payments.v1.ReverseTransferRequest
-	47, // 61: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
-	48, // 62: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
-	49, // 63: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
-	49, // 64: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
-	50, // 65: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
-	51, // 66: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
-	49, // 67: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
-	52, // 68: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
-	53, // 69: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
-	53, // 70: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
-	54, // 71: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
-	53, // 72: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
-	53, // 73: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
-	53, // 74: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
-	55, // 75: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
-	55, // 76: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
-	56, // 77: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
-	55, // 78: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
-	55, // 79: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
-	2,  // 80: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
-	7,  // 81: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
-	2,  // 82: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
-	10, // 83: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
-	2,  // 84: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
-	13, // 85: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
-	2,  // 86: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
-	2,  // 87: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
-	17, // 88: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
-	57, // 89: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:output_type -> armlet.payments.v1.SubmitOfflineTapsResponse
-	58, // 90: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	58, // 91: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
-	59, // 92: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
-	60, // 93: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
-	61, // 94: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
-	62, // 95: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
-	63, // 96: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
-	64, // 97: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
-	65, // 98: armlet.payments.v1.PaymentsService.ReverseTransfer:output_type -> armlet.payments.v1.ReverseTransferResponse
-	66, // 99: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
-	67, // 100: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
-	63, // [63:101] is the sub-list for method output_type
-	25, // [25:63] is the sub-list for method input_type
+	25, // 30: armlet.payments.v1.PaymentsService.FreezeAccount:input_type -> armlet.payments.v1.FreezeAccountRequest
+	26, // 31: armlet.payments.v1.PaymentsService.UnfreezeAccount:input_type -> armlet.payments.v1.UnfreezeAccountRequest
+	27, // 32: armlet.payments.v1.PaymentsService.GetBalance:input_type -> armlet.payments.v1.GetBalanceRequest
+	28, // 33: armlet.payments.v1.PaymentsService.GetStatement:input_type -> armlet.payments.v1.GetStatementRequest
+	29, // 34: armlet.payments.v1.PaymentsService.CreateMerchant:input_type -> armlet.payments.v1.CreateMerchantRequest
+	30, // 35: armlet.payments.v1.PaymentsService.GetMerchant:input_type -> armlet.payments.v1.GetMerchantRequest
+	31, // 36: armlet.payments.v1.PaymentsService.ListMerchants:input_type -> armlet.payments.v1.ListMerchantsRequest
+	32, // 37: armlet.payments.v1.PaymentsService.UpdateMerchant:input_type -> armlet.payments.v1.UpdateMerchantRequest
+	33, // 38: armlet.payments.v1.PaymentsService.SuspendMerchant:input_type -> armlet.payments.v1.SuspendMerchantRequest
+	34, // 39: armlet.payments.v1.PaymentsService.ResumeMerchant:input_type -> armlet.payments.v1.ResumeMerchantRequest
+	35, // 40: armlet.payments.v1.PaymentsService.CreateTerminal:input_type -> armlet.payments.v1.CreateTerminalRequest
+	36, // 41: armlet.payments.v1.PaymentsService.GetTerminal:input_type -> armlet.payments.v1.GetTerminalRequest
+	37, // 42: armlet.payments.v1.PaymentsService.ListTerminals:input_type -> armlet.payments.v1.ListTerminalsRequest
+	38, // 43: armlet.payments.v1.PaymentsService.SuspendTerminal:input_type -> armlet.payments.v1.SuspendTerminalRequest
+	39, // 44: armlet.payments.v1.PaymentsService.ResumeTerminal:input_type -> armlet.payments.v1.ResumeTerminalRequest
+	5,  // 45: armlet.payments.v1.PaymentsService.CreatePayment:input_type -> armlet.payments.v1.CreatePaymentRequest
+	6,  // 46: armlet.payments.v1.PaymentsService.ConfirmPayment:input_type -> armlet.payments.v1.ConfirmPaymentRequest
+	8,  // 47: armlet.payments.v1.PaymentsService.AuthorizePayment:input_type -> armlet.payments.v1.AuthorizePaymentRequest
+	9,  // 48: armlet.payments.v1.PaymentsService.CapturePayment:input_type -> armlet.payments.v1.CapturePaymentRequest
+	11, // 49: armlet.payments.v1.PaymentsService.VoidPayment:input_type -> armlet.payments.v1.VoidPaymentRequest
+	12, // 50: armlet.payments.v1.PaymentsService.RefundPayment:input_type -> armlet.payments.v1.RefundPaymentRequest
+	14, // 51: armlet.payments.v1.PaymentsService.GetPayment:input_type -> armlet.payments.v1.GetPaymentRequest
+	15, // 52: armlet.payments.v1.PaymentsService.WatchPayment:input_type -> armlet.payments.v1.WatchPaymentRequest
+	16, // 53: armlet.payments.v1.PaymentsService.ListPayments:input_type -> armlet.payments.v1.ListPaymentsRequest
+	40, // 54: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:input_type -> armlet.payments.v1.SubmitOfflineTapsRequest
+	41, // 55: armlet.payments.v1.PaymentsService.SetLimitPolicy:input_type -> armlet.payments.v1.SetLimitPolicyRequest
+	42, // 56: armlet.payments.v1.PaymentsService.GetLimitPolicy:input_type -> armlet.payments.v1.GetLimitPolicyRequest
+	43, // 57: armlet.payments.v1.PaymentsService.ListLimitPolicies:input_type -> armlet.payments.v1.ListLimitPoliciesRequest
+	44, // 58: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:input_type -> armlet.payments.v1.DeleteLimitPolicyRequest
+	45, // 59: armlet.payments.v1.PaymentsService.ListSettlements:input_type -> armlet.payments.v1.ListSettlementsRequest
+	46, // 60: armlet.payments.v1.PaymentsService.GetSettlement:input_type -> armlet.payments.v1.GetSettlementRequest
+	47, // 61: armlet.payments.v1.PaymentsService.ExportSettlementReport:input_type -> armlet.payments.v1.ExportSettlementReportRequest
+	48, // 62: armlet.payments.v1.PaymentsService.PostTransfers:input_type -> armlet.payments.v1.PostTransfersRequest
+	49, // 63: armlet.payments.v1.PaymentsService.ReverseTransfer:input_type -> armlet.payments.v1.ReverseTransferRequest
+	50, // 64: armlet.payments.v1.PaymentsService.GetTrialBalance:input_type -> armlet.payments.v1.GetTrialBalanceRequest
+	51, // 65: armlet.payments.v1.PaymentsService.VerifyLedger:input_type -> armlet.payments.v1.VerifyLedgerRequest
+	52, // 66: armlet.payments.v1.PaymentsService.CreateAccount:output_type -> armlet.payments.v1.Account
+	52, // 67: armlet.payments.v1.PaymentsService.GetAccount:output_type -> armlet.payments.v1.Account
+	53, // 68: armlet.payments.v1.PaymentsService.TopUpAccount:output_type -> armlet.payments.v1.TopUpAccountResponse
+	54, // 69: armlet.payments.v1.PaymentsService.WithdrawFromAccount:output_type -> armlet.payments.v1.WithdrawFromAccountResponse
+	52, // 70: armlet.payments.v1.PaymentsService.CloseAccount:output_type -> armlet.payments.v1.Account
+	52, // 71: armlet.payments.v1.PaymentsService.FreezeAccount:output_type -> armlet.payments.v1.Account
+	52, // 72: armlet.payments.v1.PaymentsService.UnfreezeAccount:output_type -> armlet.payments.v1.Account
+	55, // 73: armlet.payments.v1.PaymentsService.GetBalance:output_type -> armlet.payments.v1.GetBalanceResponse
+	56, // 74: armlet.payments.v1.PaymentsService.GetStatement:output_type -> armlet.payments.v1.GetStatementResponse
+	57, // 75: armlet.payments.v1.PaymentsService.CreateMerchant:output_type -> armlet.payments.v1.Merchant
+	57, // 76: armlet.payments.v1.PaymentsService.GetMerchant:output_type -> armlet.payments.v1.Merchant
+	58, // 77: armlet.payments.v1.PaymentsService.ListMerchants:output_type -> armlet.payments.v1.ListMerchantsResponse
+	57, // 78: armlet.payments.v1.PaymentsService.UpdateMerchant:output_type -> armlet.payments.v1.Merchant
+	57, // 79: armlet.payments.v1.PaymentsService.SuspendMerchant:output_type -> armlet.payments.v1.Merchant
+	57, // 80: armlet.payments.v1.PaymentsService.ResumeMerchant:output_type -> armlet.payments.v1.Merchant
+	59, // 81: armlet.payments.v1.PaymentsService.CreateTerminal:output_type -> armlet.payments.v1.Terminal
+	59, // 82: armlet.payments.v1.PaymentsService.GetTerminal:output_type -> armlet.payments.v1.Terminal
+	60, // 83: armlet.payments.v1.PaymentsService.ListTerminals:output_type -> armlet.payments.v1.ListTerminalsResponse
+	59, // 84: armlet.payments.v1.PaymentsService.SuspendTerminal:output_type -> armlet.payments.v1.Terminal
+	59, // 85: armlet.payments.v1.PaymentsService.ResumeTerminal:output_type -> armlet.payments.v1.Terminal
+	2,  // 86: armlet.payments.v1.PaymentsService.CreatePayment:output_type -> armlet.payments.v1.Payment
+	7,  // 87: armlet.payments.v1.PaymentsService.ConfirmPayment:output_type -> armlet.payments.v1.ConfirmPaymentResponse
+	2,  // 88: armlet.payments.v1.PaymentsService.AuthorizePayment:output_type -> armlet.payments.v1.Payment
+	10, // 89: armlet.payments.v1.PaymentsService.CapturePayment:output_type -> armlet.payments.v1.CapturePaymentResponse
+	2,  // 90: armlet.payments.v1.PaymentsService.VoidPayment:output_type -> armlet.payments.v1.Payment
+	13, // 91: armlet.payments.v1.PaymentsService.RefundPayment:output_type -> armlet.payments.v1.RefundPaymentResponse
+	2,  // 92: armlet.payments.v1.PaymentsService.GetPayment:output_type -> armlet.payments.v1.Payment
+	2,  // 93: armlet.payments.v1.PaymentsService.WatchPayment:output_type -> armlet.payments.v1.Payment
+	17, // 94: armlet.payments.v1.PaymentsService.ListPayments:output_type -> armlet.payments.v1.ListPaymentsResponse
+	61, // 95: armlet.payments.v1.PaymentsService.SubmitOfflineTaps:output_type -> armlet.payments.v1.SubmitOfflineTapsResponse
+	62, // 96: armlet.payments.v1.PaymentsService.SetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	62, // 97: armlet.payments.v1.PaymentsService.GetLimitPolicy:output_type -> armlet.payments.v1.LimitPolicy
+	63, // 98: armlet.payments.v1.PaymentsService.ListLimitPolicies:output_type -> armlet.payments.v1.ListLimitPoliciesResponse
+	64, // 99: armlet.payments.v1.PaymentsService.DeleteLimitPolicy:output_type -> armlet.payments.v1.DeleteLimitPolicyResponse
+	65, // 100: armlet.payments.v1.PaymentsService.ListSettlements:output_type -> armlet.payments.v1.ListSettlementsResponse
+	66, // 101: armlet.payments.v1.PaymentsService.GetSettlement:output_type -> armlet.payments.v1.Settlement
+	67, // 102: armlet.payments.v1.PaymentsService.ExportSettlementReport:output_type -> armlet.payments.v1.ExportSettlementReportResponse
+	68, // 103: armlet.payments.v1.PaymentsService.PostTransfers:output_type -> armlet.payments.v1.PostTransfersResponse
+	69, // 104: armlet.payments.v1.PaymentsService.ReverseTransfer:output_type -> armlet.payments.v1.ReverseTransferResponse
+	70, // 105: armlet.payments.v1.PaymentsService.GetTrialBalance:output_type -> armlet.payments.v1.GetTrialBalanceResponse
+	71, // 106: armlet.payments.v1.PaymentsService.VerifyLedger:output_type -> armlet.payments.v1.VerifyLedgerResponse
+	66, // [66:107] is the sub-list for method output_type
+	25, // [25:66] is the sub-list for method input_type
 	25, // [25:25] is the sub-list for extension type_name
 	25, // [25:25] is the sub-list for extension extendee
 	0,  // [0:25] is the sub-list for field type_name

@@ -26,6 +26,9 @@ const (
 	PaymentsService_TopUpAccount_FullMethodName           = "/armlet.payments.v1.PaymentsService/TopUpAccount"
 	PaymentsService_WithdrawFromAccount_FullMethodName    = "/armlet.payments.v1.PaymentsService/WithdrawFromAccount"
 	PaymentsService_CloseAccount_FullMethodName           = "/armlet.payments.v1.PaymentsService/CloseAccount"
+	PaymentsService_FreezeAccount_FullMethodName          = "/armlet.payments.v1.PaymentsService/FreezeAccount"
+	PaymentsService_UnfreezeAccount_FullMethodName        = "/armlet.payments.v1.PaymentsService/UnfreezeAccount"
+	PaymentsService_GetBalance_FullMethodName             = "/armlet.payments.v1.PaymentsService/GetBalance"
 	PaymentsService_GetStatement_FullMethodName           = "/armlet.payments.v1.PaymentsService/GetStatement"
 	PaymentsService_CreateMerchant_FullMethodName         = "/armlet.payments.v1.PaymentsService/CreateMerchant"
 	PaymentsService_GetMerchant_FullMethodName            = "/armlet.payments.v1.PaymentsService/GetMerchant"
@@ -79,11 +82,22 @@ type PaymentsServiceClient interface {
 	TopUpAccount(ctx context.Context, in *TopUpAccountRequest, opts ...grpc.CallOption) (*TopUpAccountResponse, error)
 	// WithdrawFromAccount moves money from a wallet back to the funding account. What is held for payments cannot be withdrawn.
 	// Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, REQUEST_ID_REUSED.
+	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW,
+	// ACCOUNT_FROZEN, REQUEST_ID_REUSED.
 	WithdrawFromAccount(ctx context.Context, in *WithdrawFromAccountRequest, opts ...grpc.CallOption) (*WithdrawFromAccountResponse, error)
 	// CloseAccount ends an empty account for good: nothing moves into or out of it afterwards. Callers: operator.
 	// Safe to repeat with the same request_id. Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, REQUEST_ID_REUSED.
 	CloseAccount(ctx context.Context, in *CloseAccountRequest, opts ...grpc.CallOption) (*Account, error)
+	// FreezeAccount keeps an account from giving money: it can neither pay nor withdraw. It still receives, and what payments have on hold can be
+	// captured. Freezing it again changes the reason. Callers: operator, also in the role support. Safe to repeat with the same request_id.
+	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, REQUEST_ID_REUSED.
+	FreezeAccount(ctx context.Context, in *FreezeAccountRequest, opts ...grpc.CallOption) (*Account, error)
+	// UnfreezeAccount lets a frozen account give money again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, REQUEST_ID_REUSED.
+	UnfreezeAccount(ctx context.Context, in *UnfreezeAccountRequest, opts ...grpc.CallOption) (*Account, error)
+	// GetBalance reads what a ledger account held at any moment. Callers: operator, a wearer (its own wallet), a terminal (its merchant's account).
+	// Safe to repeat. Reasons: LEDGER_ACCOUNT_NOT_FOUND.
+	GetBalance(ctx context.Context, in *GetBalanceRequest, opts ...grpc.CallOption) (*GetBalanceResponse, error)
 	// GetStatement lists what was posted to a wallet in a time, with the balance before and after. Callers: its wearer, operator.
 	// Safe to repeat. Reasons: ACCOUNT_NOT_FOUND, PAGE_TOKEN_INVALID.
 	GetStatement(ctx context.Context, in *GetStatementRequest, opts ...grpc.CallOption) (*GetStatementResponse, error)
@@ -120,7 +134,7 @@ type PaymentsServiceClient interface {
 	// Callers: terminal (its own merchant), partner with scope payments.initiate (naming a device of its own, never an account), wearer (own account).
 	// Safe to repeat with the same request_id: a voucher is reserved once.
 	// Reasons: MERCHANT_NOT_FOUND, MERCHANT_SUSPENDED, TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, AMOUNT_NOT_POSITIVE, DEVICE_NOT_FOUND, DEVICE_NOT_BOUND,
-	// DEVICE_SUSPENDED, CURRENCY_MISMATCH, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, LIMIT_EXCEEDED, CHALLENGE_BUSY, CHALLENGE_STORE_UNAVAILABLE,
+	// DEVICE_SUSPENDED, CURRENCY_MISMATCH, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN, LIMIT_EXCEEDED, CHALLENGE_BUSY, CHALLENGE_STORE_UNAVAILABLE,
 	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED, GRANT_LIMIT_EXCEEDED (more than the partner's grant permits). With a voucher also VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, VOUCHERS_UNAVAILABLE, VOUCHER_NOT_FOR_PAYMENTS (an
 	// ENTITLEMENT), VOUCHER_COVERS_PRICE (nothing would be left to pay: redeem it with notify's RedeemVoucher), WEARER_UNKNOWN (whose band it is has not
 	// been heard of yet; repeat in a moment), and all that notify's VerifyVoucher lists, the first as the reason and all in the detail `reasons`.
@@ -258,6 +272,36 @@ func (c *paymentsServiceClient) CloseAccount(ctx context.Context, in *CloseAccou
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Account)
 	err := c.cc.Invoke(ctx, PaymentsService_CloseAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *paymentsServiceClient) FreezeAccount(ctx context.Context, in *FreezeAccountRequest, opts ...grpc.CallOption) (*Account, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Account)
+	err := c.cc.Invoke(ctx, PaymentsService_FreezeAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *paymentsServiceClient) UnfreezeAccount(ctx context.Context, in *UnfreezeAccountRequest, opts ...grpc.CallOption) (*Account, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Account)
+	err := c.cc.Invoke(ctx, PaymentsService_UnfreezeAccount_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *paymentsServiceClient) GetBalance(ctx context.Context, in *GetBalanceRequest, opts ...grpc.CallOption) (*GetBalanceResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetBalanceResponse)
+	err := c.cc.Invoke(ctx, PaymentsService_GetBalance_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -633,11 +677,22 @@ type PaymentsServiceServer interface {
 	TopUpAccount(context.Context, *TopUpAccountRequest) (*TopUpAccountResponse, error)
 	// WithdrawFromAccount moves money from a wallet back to the funding account. What is held for payments cannot be withdrawn.
 	// Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW, REQUEST_ID_REUSED.
+	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, CURRENCY_MISMATCH, AMOUNT_NOT_POSITIVE, INSUFFICIENT_FUNDS, BALANCE_OVERFLOW,
+	// ACCOUNT_FROZEN, REQUEST_ID_REUSED.
 	WithdrawFromAccount(context.Context, *WithdrawFromAccountRequest) (*WithdrawFromAccountResponse, error)
 	// CloseAccount ends an empty account for good: nothing moves into or out of it afterwards. Callers: operator.
 	// Safe to repeat with the same request_id. Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_NOT_EMPTY, REQUEST_ID_REUSED.
 	CloseAccount(context.Context, *CloseAccountRequest) (*Account, error)
+	// FreezeAccount keeps an account from giving money: it can neither pay nor withdraw. It still receives, and what payments have on hold can be
+	// captured. Freezing it again changes the reason. Callers: operator, also in the role support. Safe to repeat with the same request_id.
+	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, REQUEST_ID_REUSED.
+	FreezeAccount(context.Context, *FreezeAccountRequest) (*Account, error)
+	// UnfreezeAccount lets a frozen account give money again. Callers: operator. Safe to repeat with the same request_id.
+	// Reasons: ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, REQUEST_ID_REUSED.
+	UnfreezeAccount(context.Context, *UnfreezeAccountRequest) (*Account, error)
+	// GetBalance reads what a ledger account held at any moment. Callers: operator, a wearer (its own wallet), a terminal (its merchant's account).
+	// Safe to repeat. Reasons: LEDGER_ACCOUNT_NOT_FOUND.
+	GetBalance(context.Context, *GetBalanceRequest) (*GetBalanceResponse, error)
 	// GetStatement lists what was posted to a wallet in a time, with the balance before and after. Callers: its wearer, operator.
 	// Safe to repeat. Reasons: ACCOUNT_NOT_FOUND, PAGE_TOKEN_INVALID.
 	GetStatement(context.Context, *GetStatementRequest) (*GetStatementResponse, error)
@@ -674,7 +729,7 @@ type PaymentsServiceServer interface {
 	// Callers: terminal (its own merchant), partner with scope payments.initiate (naming a device of its own, never an account), wearer (own account).
 	// Safe to repeat with the same request_id: a voucher is reserved once.
 	// Reasons: MERCHANT_NOT_FOUND, MERCHANT_SUSPENDED, TERMINAL_NOT_FOUND, TERMINAL_SUSPENDED, AMOUNT_NOT_POSITIVE, DEVICE_NOT_FOUND, DEVICE_NOT_BOUND,
-	// DEVICE_SUSPENDED, CURRENCY_MISMATCH, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, LIMIT_EXCEEDED, CHALLENGE_BUSY, CHALLENGE_STORE_UNAVAILABLE,
+	// DEVICE_SUSPENDED, CURRENCY_MISMATCH, ACCOUNT_NOT_FOUND, ACCOUNT_CLOSED, ACCOUNT_FROZEN, LIMIT_EXCEEDED, CHALLENGE_BUSY, CHALLENGE_STORE_UNAVAILABLE,
 	// REQUEST_ID_REUSED, CALLER_NOT_ALLOWED, GRANT_LIMIT_EXCEEDED (more than the partner's grant permits). With a voucher also VOUCHER_NOT_FOUND, VOUCHER_LOCKED_OUT, VOUCHERS_UNAVAILABLE, VOUCHER_NOT_FOR_PAYMENTS (an
 	// ENTITLEMENT), VOUCHER_COVERS_PRICE (nothing would be left to pay: redeem it with notify's RedeemVoucher), WEARER_UNKNOWN (whose band it is has not
 	// been heard of yet; repeat in a moment), and all that notify's VerifyVoucher lists, the first as the reason and all in the detail `reasons`.
@@ -782,6 +837,15 @@ func (UnimplementedPaymentsServiceServer) WithdrawFromAccount(context.Context, *
 }
 func (UnimplementedPaymentsServiceServer) CloseAccount(context.Context, *CloseAccountRequest) (*Account, error) {
 	return nil, status.Error(codes.Unimplemented, "method CloseAccount not implemented")
+}
+func (UnimplementedPaymentsServiceServer) FreezeAccount(context.Context, *FreezeAccountRequest) (*Account, error) {
+	return nil, status.Error(codes.Unimplemented, "method FreezeAccount not implemented")
+}
+func (UnimplementedPaymentsServiceServer) UnfreezeAccount(context.Context, *UnfreezeAccountRequest) (*Account, error) {
+	return nil, status.Error(codes.Unimplemented, "method UnfreezeAccount not implemented")
+}
+func (UnimplementedPaymentsServiceServer) GetBalance(context.Context, *GetBalanceRequest) (*GetBalanceResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetBalance not implemented")
 }
 func (UnimplementedPaymentsServiceServer) GetStatement(context.Context, *GetStatementRequest) (*GetStatementResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatement not implemented")
@@ -989,6 +1053,60 @@ func _PaymentsService_CloseAccount_Handler(srv interface{}, ctx context.Context,
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(PaymentsServiceServer).CloseAccount(ctx, req.(*CloseAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PaymentsService_FreezeAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(FreezeAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentsServiceServer).FreezeAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentsService_FreezeAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentsServiceServer).FreezeAccount(ctx, req.(*FreezeAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PaymentsService_UnfreezeAccount_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(UnfreezeAccountRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentsServiceServer).UnfreezeAccount(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentsService_UnfreezeAccount_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentsServiceServer).UnfreezeAccount(ctx, req.(*UnfreezeAccountRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _PaymentsService_GetBalance_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetBalanceRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PaymentsServiceServer).GetBalance(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: PaymentsService_GetBalance_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PaymentsServiceServer).GetBalance(ctx, req.(*GetBalanceRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1588,6 +1706,18 @@ var PaymentsService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "CloseAccount",
 			Handler:    _PaymentsService_CloseAccount_Handler,
+		},
+		{
+			MethodName: "FreezeAccount",
+			Handler:    _PaymentsService_FreezeAccount_Handler,
+		},
+		{
+			MethodName: "UnfreezeAccount",
+			Handler:    _PaymentsService_UnfreezeAccount_Handler,
+		},
+		{
+			MethodName: "GetBalance",
+			Handler:    _PaymentsService_GetBalance_Handler,
 		},
 		{
 			MethodName: "GetStatement",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -151,6 +152,10 @@ func (o options) dialOptions() []grpc.DialOption {
 	}
 	dial := []grpc.DialOption{
 		grpc.WithTransportCredentials(transport),
+		// gRPC's own pauses grow to two minutes, in which a replica that is back would stand idle.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: time.Second}, MinConnectTimeout: 5 * time.Second,
+		}),
 		grpc.WithChainUnaryInterceptor(withDeadline(o.timeout), o.withNewToken),
 	}
 	if o.tokens != nil {

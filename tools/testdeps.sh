@@ -49,6 +49,12 @@ for program in nats-server nats; do
 	(cd "$here" && GOWORK=off GOFLAGS='' go tool -modfile=testtools.mod -n $program >/dev/null)
 done
 
+# One journey runs the previous commit's services beside this one's.
+if ! git -C "$here" rev-parse --quiet --verify 'HEAD~1^{commit}' >/dev/null 2>&1; then
+	echo "testdeps: the previous commit is not here (a shallow clone?), so this commit's services stand in for its where both are to"
+	echo "testdeps: run side by side. 'git fetch --deepen=1' gets it."
+fi
+
 need=$(missing)
 if [ -z "$need" ]; then
 	echo "testdeps: PostgreSQL in $(newest_postgres), $(command -v redis-server)"

@@ -14,7 +14,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/armlet-pay/armlet/platform/testkit"
-	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	"github.com/armlet-pay/armlet/sdk"
 	"github.com/armlet-pay/armlet/sdk/virtual"
@@ -98,12 +97,11 @@ func (k *killing) addPayments() {
 		}
 	}
 	k.start(k.addresses[1])
-	session, err := k.w.operator.Auth.CreateTerminalSession(callCtx(t), &authv1.CreateTerminalSessionRequest{Merchant: k.w.merchant, Terminal: k.w.terminal})
-	must(t, err)
+	session := k.w.session()
 	for _, address := range k.addresses {
 		d := *k.w.d
 		d.at.Payments = address
-		k.tills = append(k.tills, &virtual.Terminal{Client: d.client(t, sdk.StaticToken(session.GetAccessToken())), Merchant: k.w.merchant})
+		k.tills = append(k.tills, &virtual.Terminal{Client: d.client(t, sdk.StaticToken(session)), Merchant: k.w.merchant})
 	}
 }
 

@@ -157,6 +157,24 @@ func (s *processes) launchWith(service, web string, keys map[string]string) *pro
 // start starts a process of the service from the binary.
 func (s *processes) start(binary, service, web string, more map[string]string) *process {
 	s.t.Helper()
+	p := launch(s.t, s.env(service, web, more), binary)
+	s.all = append(s.all, p)
+	s.t.Cleanup(func() {
+		if s.t.Failed() {
+			s.t.Logf("%s:\n%s", service, p.output())
+		}
+		if p.killed.Load() {
+			return
+		}
+		if err := p.stop(); err != nil {
+			s.t.Error(err)
+		}
+	})
+	return p
+}
+
+// env is the environment of a process.
+func (s *processes) env(service, web string, more map[string]string) []string {
 	cert, key := s.pki.Service(service)
 	file := func(name string) string { return filepath.Join(s.dir, name) }
 	natsURL := func(user string) string { return fmt.Sprintf("nats://%s:%s@%s", user, s.users[user], s.nats) }
@@ -186,20 +204,7 @@ func (s *processes) start(binary, service, web string, more map[string]string) *
 	for k, v := range set {
 		env = append(env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)
 	}
-	p := launch(s.t, env, binary)
-	s.all = append(s.all, p)
-	s.t.Cleanup(func() {
-		if s.t.Failed() {
-			s.t.Logf("%s:\n%s", service, p.output())
-		}
-		if p.killed.Load() {
-			return
-		}
-		if err := p.stop(); err != nil {
-			s.t.Error(err)
-		}
-	})
-	return p
+	return env
 }
 
 func envName(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "-", "_")) }

@@ -48,7 +48,15 @@ func program(t testing.TB, module, pkg string) string {
 		binaries.dir = dir
 	}
 	file := filepath.Join(binaries.dir, filepath.Base(module))
-	args := []string{"build", "-o", file}
+	compile(t, file, module, pkg, "-ldflags", "-s -w") // without what only debuggers read, which takes long to link
+	binaries.built[module] = file
+	return file
+}
+
+// compile builds a command, with the race detector where the tests have it.
+func compile(t testing.TB, file, module, pkg string, args ...string) {
+	t.Helper()
+	args = append([]string{"build", "-o", file}, args...)
 	if raceDetector {
 		args = append(args, "-race")
 	}
@@ -58,8 +66,6 @@ func program(t testing.TB, module, pkg string) string {
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("build %s: %v\n%s", module, err, out)
 	}
-	binaries.built[module] = file
-	return file
 }
 
 // process is a running program with what it printed.

@@ -2,9 +2,12 @@ package journey
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -36,7 +39,15 @@ type replicas struct {
 }
 
 // startReplicas starts them; the second ones start when the first ones serve.
-func startReplicas(t testing.TB, binary func(replica int, service string) string) (*deployment, *replicas) {
+func startReplicas(t testing.TB) (*deployment, *replicas) {
+	t.Helper()
+	d, r := prepareReplicas(t, nil)
+	r.each(func(service string) { r.startReplica(1, service) })
+	return d, r
+}
+
+// prepareReplicas starts the first ones; everything knows the addresses of the second ones.
+func prepareReplicas(t testing.TB, binary func(replica int, service string) string) (*deployment, *replicas) {
 	t.Helper()
 	r := &replicas{addresses: map[string][2]string{}, http: map[string][2]string{}, binary: binary, runs: map[string][2]*process{}}
 	databases := map[string]string{}
@@ -48,7 +59,6 @@ func startReplicas(t testing.TB, binary func(replica int, service string) string
 	for _, p := range d.parts.all {
 		r.runs[filepath.Base(p.name)] = [2]*process{p}
 	}
-	r.each(func(service string) { r.startReplica(1, service) })
 	return d, r
 }
 
@@ -65,8 +75,10 @@ func (r *replicas) configure(s *processes) map[string]map[string]string {
 		return fmt.Sprintf("http://%s%s,http://%s%s", r.http["auth"][0], path, r.http["auth"][1], path)
 	}
 	s.at.Devices, s.at.Auth, s.at.Payments, s.at.Notify = list["device-registry"], list["auth"], list["payments"], list["notify"]
-	s.at.TokenURL, s.at.JWKSURL = both("/oauth2/token"), both("/.well-known/jwks.json")
-	if r.binary != nil {
+	s.at.TokenURL = both("/oauth2/token")
+	if r.binary == nil {
+		s.at.JWKSURL = both("/.well-known/jwks.json")
+	} else { // an older program need not know that this can be a list
 		s.binary = func(service string) string { return r.binary(0, service) }
 	}
 	keys := func(service string, more map[string]string) map[string]string {
@@ -97,7 +109,7 @@ func (r *replicas) startReplica(i int, service string) {
 		binary = r.binary(i, service)
 	}
 	r.mu.Lock()
-	p := r.start(binary, service, r.web, map[string]string{"listen": r.addresses[service][i], "http-listen": r.http[service][i]})
+	p := r.start(binary, service, r.web, r.own(i, service))
 	both := r.runs[service]
 	both[i] = p
 	r.runs[service] = both
@@ -105,6 +117,32 @@ func (r *replicas) startReplica(i int, service string) {
 	if err := r.ready(p, "http://"+r.http[service][i]+"/readyz"); err != nil {
 		r.t.Errorf("replica %d of %s: %v\n%s", i, service, err, p.output())
 	}
+}
+
+// own is what is different between the replicas.
+func (r *replicas) own(i int, service string) map[string]string {
+	return map[string]string{"listen": r.addresses[service][i], "http-listen": r.http[service][i]}
+}
+
+// command runs a command of this commit's program, with the configuration of the second replica.
+func (r *replicas) command(service string, args ...string) (string, error) {
+	c := exec.Command(program(r.t, "services/"+service, "./cmd/"+service), args...)
+	c.Env = append(os.Environ(), r.env(service, r.web, r.own(1, service))...)
+	out, err := c.CombinedOutput()
+	return string(out), err
+}
+
+// revision is the commit that a replica says it was built from.
+func (r *replicas) revision(t *testing.T, service string, i int) string {
+	t.Helper()
+	resp, err := http.Get("http://" + r.http[service][i] + "/version")
+	must(t, err)
+	defer func() { _ = resp.Body.Close() }()
+	var build struct {
+		Revision string `json:"revision"`
+	}
+	must(t, json.NewDecoder(resp.Body).Decode(&build))
+	return build.Revision
 }
 
 func (r *replicas) ready(p *process, url string) error {
@@ -139,7 +177,7 @@ func (r *replicas) restart(i int) {
 // terminal watches a payment and programs ask for tokens, the first replica of each service is restarted, and then the other.
 func TestNoCallFailsDuringARollingRestart(t *testing.T) {
 	t.Parallel()
-	d, r := startReplicas(t, nil)
+	d, r := startReplicas(t)
 	w := newWorld(t, d)
 	feed := w.subscribe("live.payments.payment.captured")
 	watching := w.watchHeld()
@@ -156,7 +194,7 @@ func TestNoCallFailsDuringARollingRestart(t *testing.T) {
 	load.stop()
 	busy()
 	watching()
-	w.eachOnce(load, feed)
+	w.eachOnce(load, feed, 0)
 }
 
 // watchHeld watches a payment that is held, which the function captures and expects to be seen.
@@ -237,12 +275,13 @@ func (w *world) keepBusy() func() {
 	}
 }
 
-// eachOnce checks that every tap is one payment with one alert and one event, and that the books balance.
-func (w *world) eachOnce(load *load, feed *feed) {
+// eachOnce checks that every tap is one payment with one alert and one event, and that the books balance; others are
+// payments that were not the load's.
+func (w *world) eachOnce(load *load, feed *feed, others int) {
 	t, s := load.t, w.d.parts
 	t.Helper()
 	captured := w.capturedPayments()
-	if n := int(load.acknowledged.Load()); n != len(captured) {
+	if n := int(load.acknowledged.Load()); n+others != len(captured) {
 		t.Errorf("%d taps were acknowledged, %d captured", n, len(captured))
 	}
 	for name, n := range captured {
@@ -251,7 +290,7 @@ func (w *world) eachOnce(load *load, feed *feed) {
 		}
 	}
 	s.until("every payment has its alert", func() error {
-		if n := load.alerts(); n != len(captured) {
+		if n := load.alerts(); n+others != len(captured) {
 			return fmt.Errorf("%d alerts of %d payments", n, len(captured))
 		}
 		return nil

@@ -159,6 +159,14 @@ func (w *world) newShop(name, currency string) (merchant, terminal string, till 
 	return m.GetName(), term.GetName(), &virtual.Terminal{Client: w.d.client(w.t, sdk.StaticToken(s.GetAccessToken())), Merchant: m.GetName()}
 }
 
+// session is a new one of the shop's terminal.
+func (w *world) session() string {
+	w.t.Helper()
+	s, err := w.operator.Auth.CreateTerminalSession(callCtx(w.t), &authv1.CreateTerminalSessionRequest{Merchant: w.merchant, Terminal: w.terminal})
+	must(w.t, err)
+	return s.GetAccessToken()
+}
+
 // newWearer opens an account with money and gives its owner a claimed band.
 func (w *world) newWearer(money int64) (account string, phone *virtual.Phone) {
 	w.t.Helper()

@@ -26,6 +26,12 @@ type Verifier interface {
 	Verify(ctx context.Context, token string) (Caller, error)
 }
 
+// watcher is a Verifier that looks at a token again for much less than verifying it costs: thousands of streams may run.
+type watcher interface {
+	// Watch gives what looks at a token again that Verify has taken. It is for one goroutine.
+	Watch(token string) func(context.Context) error
+}
+
 // guard is what the interceptors know. It does not change once the server serves.
 type guard struct {
 	classify   func(error) error
@@ -217,6 +223,13 @@ func (g *guard) stillGood(ctx context.Context, end context.CancelCauseFunc) {
 	if role := CallerFrom(ctx).Role; err != nil || token == "" || role == "" || role == RoleService {
 		return // it is not by a token that this caller was let in
 	}
+	again := func(ctx context.Context) error {
+		_, err := g.verify(ctx, token)
+		return err
+	}
+	if w, ok := g.verifier.(watcher); ok {
+		again = w.Watch(token)
+	}
 	go func() {
 		tick := time.NewTicker(streamRecheck)
 		defer tick.Stop()
@@ -226,7 +239,7 @@ func (g *guard) stillGood(ctx context.Context, end context.CancelCauseFunc) {
 			case <-ctx.Done():
 				return
 			}
-			if _, err := g.verify(ctx, token); fault.KindOf(err) == fault.Unauthenticated {
+			if err := again(ctx); err != nil && fault.KindOf(err) == fault.Unauthenticated {
 				end(err)
 				return
 			}

@@ -140,6 +140,25 @@ func (v *JWTVerifier) Verify(ctx context.Context, token string) (Caller, error) 
 	return caller, nil
 }
 
+// Watch gives what looks at a token again that Verify has taken, for as long as a stream lasts: whether it has expired or was
+// taken back. Each stream keeps what its token said, so that many streams do not push each other out of the cache; the
+// signature is verified anew only when the issuer's keys are fetched anew or have changed. It is for one goroutine.
+func (v *JWTVerifier) Watch(token string) func(context.Context) error {
+	sum := sha256.Sum256([]byte(token))
+	seen, ok := v.cache.get(sum)
+	return func(ctx context.Context) error {
+		if !ok || !v.keys.current(seen.kid) {
+			_, err := v.Verify(ctx, token)
+			seen, ok = v.cache.get(sum)
+			return err
+		}
+		if !v.cfg.Now().Before(seen.expires) {
+			return errTokenExpired
+		}
+		return v.unrevoked(ctx, seen.kid, seen.issued, seen.handles)
+	}
+}
+
 func (v *JWTVerifier) unrevoked(ctx context.Context, kid string, issued int64, handles []string) error {
 	if v.revoked == nil {
 		return nil

@@ -1,6 +1,10 @@
 package alert
 
-import "sync"
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+)
 
 // Listener is one stream of an account's inbox.
 type Listener struct {
@@ -10,7 +14,12 @@ type Listener struct {
 	Ended chan struct{}
 
 	account, client string
+	// seen is the sequence up to which the stream has read.
+	seen atomic.Int64
 }
+
+// Saw notes how far the stream has read.
+func (l *Listener) Saw(sequence int64) { l.seen.Store(sequence) }
 
 // Hub wakes the streams of an account when its inbox has changed. It carries no alerts: each stream reads them from the
 // store at its own speed, so a slow one holds nobody up and a lost wake-up loses nothing.
@@ -77,10 +86,18 @@ func (h *Hub) Replace(account, client string) {
 }
 
 // Wake tells the streams of an account to look. It never blocks.
-func (h *Hub) Wake(account string) {
+func (h *Hub) Wake(account string) { h.wake(account, math.MaxInt64) }
+
+// WakeTo tells those streams of an account to look that have not read as far as this sequence. It never blocks.
+func (h *Hub) WakeTo(account string, sequence int64) { h.wake(account, sequence) }
+
+func (h *Hub) wake(account string, sequence int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, l := range h.streams[account] {
+		if l.seen.Load() >= sequence {
+			continue
+		}
 		select {
 		case l.Wake <- struct{}{}:
 		default: // it has not looked since the last value and will see this change too

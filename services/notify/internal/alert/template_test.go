@@ -242,6 +242,21 @@ func TestQuietHoursEndAheadAndWithinADay(t *testing.T) {
 	})
 }
 
+func TestAStreamThatHasReadAsFarIsNotWoken(t *testing.T) {
+	h := NewHub()
+	l, leave := h.Join("alice", "phone PHONE")
+	defer leave()
+	l.Saw(4)
+	for sequence, want := range map[int64]int{3: 0, 4: 0} {
+		if h.WakeTo("alice", sequence); len(l.Wake) != want {
+			t.Errorf("%d: woken %d times", sequence, len(l.Wake))
+		}
+	}
+	if h.WakeTo("alice", 5); len(l.Wake) != 1 {
+		t.Error("not woken for what it has not read")
+	}
+}
+
 func TestTheHubWakesEveryStreamOfTheAccountOnceAndNoOther(t *testing.T) {
 	h := NewHub()
 	first, leaveFirst := h.Join("alice", "phone PHONE")

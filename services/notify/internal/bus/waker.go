@@ -22,7 +22,8 @@ const (
 
 // Grown says which inboxes have changed.
 type Grown interface {
-	AccountsUpdatedSince(ctx context.Context, since time.Time) ([]string, error)
+	// InboxesUpdatedSince are their last sequences by account.
+	InboxesUpdatedSince(ctx context.Context, since time.Time) (map[string]int64, error)
 }
 
 // wakeUp is what replicas tell each other. It carries no alert: what is lost costs a second, and nothing else.
@@ -156,14 +157,14 @@ func (w *Waker) look(ctx context.Context, grown Grown) {
 	if w.hub.Idle() {
 		return
 	}
-	accounts, err := grown.AccountsUpdatedSince(ctx, w.now().Add(-wakeOverlap))
+	last, err := grown.InboxesUpdatedSince(ctx, w.now().Add(-wakeOverlap))
 	if err != nil {
 		if ctx.Err() == nil {
 			w.log.WarnContext(ctx, "alerts of other replicas may come late", "error", err)
 		}
 		return
 	}
-	for _, account := range accounts {
-		w.hub.Wake(account)
+	for account, sequence := range last {
+		w.hub.WakeTo(account, sequence)
 	}
 }

@@ -40,6 +40,7 @@ type inboxStream struct {
 	account string
 	surface alert.Surface
 	cursor  alert.Cursor
+	saw     func(sequence int64)
 }
 
 // StreamInbox implements notifyv1.NotifyServiceServer.
@@ -56,7 +57,7 @@ func (s *Server) StreamInbox(req *notifyv1.StreamInboxRequest, out grpc.ServerSt
 	if s.cfg.Joined != nil {
 		s.cfg.Joined(account, client)
 	}
-	st := &inboxStream{reader: s.cfg.Inboxes, out: out, now: s.cfg.Now, account: account, surface: surface}
+	st := &inboxStream{reader: s.cfg.Inboxes, out: out, now: s.cfg.Now, account: account, surface: surface, saw: listener.Saw}
 	st.cursor = alert.Cursor{Epoch: req.GetCursor().GetEpoch(), Sequence: req.GetCursor().GetSequence()}
 	if err := st.begin(ctx); err != nil {
 		return err
@@ -126,6 +127,7 @@ func (st *inboxStream) steps(ctx context.Context) error {
 			}
 		}
 		if len(steps) < streamBatch {
+			st.saw(st.cursor.Sequence)
 			return nil
 		}
 	}

@@ -6,19 +6,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 )
 
-const (
-	alertColumns = `id, account, mode, kind_partner, kind_id, device, partner, sender, broadcast_id, collapse_key, category, priority,
-		delivery, engagement, sequence, attempt, content, request, decisions, created_at, expires_at, release_at, resend_at`
-	alertColumnCount = 23
-)
+const alertColumns = `id, account, mode, kind_partner, kind_id, device, partner, sender, broadcast_id, collapse_key, category, priority,
+	delivery, engagement, sequence, attempt, content, request, decisions, created_at, expires_at, release_at, resend_at`
 
 // alertContent is what an alert says, in one column, so that it can be taken away as a whole.
 type alertContent struct {
@@ -44,43 +39,16 @@ func alertRow(a alert.Alert) ([]any, error) {
 	}
 	return []any{
 		a.ID, a.Account, a.Mode, a.Kind.Partner, a.Kind.ID, a.Device, a.Partner, a.Sender, a.Broadcast, a.CollapseKey, string(a.Category),
-		int(a.Priority), string(a.Delivery), string(a.Engagement), a.Sequence, a.Attempt, string(content), string(request), string(decisions),
+		int64(a.Priority), string(a.Delivery), string(a.Engagement), a.Sequence, int64(a.Attempt), string(content), string(request), string(decisions),
 		micros(a.CreatedAt), nullMicros(a.ExpiresAt), nullMicros(a.ReleaseAt), nullMicros(a.ResendAt),
 	}, nil
 }
 
-// insertRows inserts rows of n columns with one statement.
-func insertRows(ctx context.Context, tx *sqldb.Tx, into string, rows [][]any) error {
-	if len(rows) == 0 {
-		return nil
-	}
-	var args []any
-	for _, row := range rows {
-		args = append(args, row...)
-	}
-	_, err := tx.ExecContext(ctx, `INSERT INTO `+into+` VALUES `+placeholders(len(rows), len(rows[0]), 1), args...)
-	return err
-}
-
-// placeholders is "($1, $2), ($3, $4)" for two rows of two, beginning with $first.
-func placeholders(rows, columns, first int) string {
-	var b strings.Builder
-	for row := range rows {
-		if row > 0 {
-			b.WriteString(", ")
-		}
-		for col := range columns {
-			if col == 0 {
-				b.WriteString("($")
-			} else {
-				b.WriteString(", $")
-			}
-			b.WriteString(strconv.Itoa(first + row*columns + col))
-		}
-		b.WriteByte(')')
-	}
-	return b.String()
-}
+// insertAlertRows takes any number of alerts as one statement.
+var insertAlertRows = sqldb.NewBulk(`id text, account text, mode text, kind_partner text, kind_id text, device text, partner text, sender text,
+	broadcast_id text, collapse_key text, category text, priority bigint, delivery text, engagement text, sequence bigint, attempt bigint,
+	content text, request text, decisions text, created_at bigint, expires_at bigint?, release_at bigint?, resend_at bigint?`,
+	`INSERT INTO alerts ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
 
 // updateAlert writes what can change in an alert.
 func updateAlert(ctx context.Context, tx *sqldb.Tx, a alert.Alert) error {

@@ -37,7 +37,7 @@ func (s *Store) CreateCampaign(ctx context.Context, req once.Request, now time.T
 		if err != nil {
 			return c, fmt.Errorf("store a campaign: %w", err)
 		}
-		return c, s.publish(ctx, tx, voucher.Changed{Campaign: c}, now)
+		return c, s.publish(ctx, tx, now, voucher.Changed{Campaign: c})
 	})
 }
 
@@ -59,7 +59,7 @@ func (s *Store) ChangeCampaign(ctx context.Context, req once.Request, id string,
 		if err != nil {
 			return c, fmt.Errorf("change a campaign: %w", err)
 		}
-		return c, s.publish(ctx, tx, voucher.Changed{Campaign: c}, now)
+		return c, s.publish(ctx, tx, now, voucher.Changed{Campaign: c})
 	})
 }
 

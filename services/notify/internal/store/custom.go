@@ -146,5 +146,5 @@ func (s *Store) publishCustom(ctx context.Context, tx *sqldb.Tx, partner string,
 		_, err := tx.ExecContext(ctx, `DELETE FROM requests WHERE caller = $1 AND method = $2 AND request_id = $3`, req.Caller, req.Method, req.ID)
 		return custom.Result{Err: custom.ErrQuota}, err
 	}
-	return custom.Result{ID: p.ID}, s.publish(ctx, tx, p, now)
+	return custom.Result{ID: p.ID}, s.publish(ctx, tx, now, p)
 }

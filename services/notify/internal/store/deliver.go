@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"time"
 
@@ -83,11 +85,20 @@ func (s *Store) deliver(ctx context.Context, tx *sqldb.Tx, orders []alert.Alert,
 	if err := insertAlerts(ctx, tx, decided, orders); err != nil {
 		return nil, err
 	}
+	var facts []any
 	for _, a := range decided {
-		if err := s.conclude(ctx, tx, a, now); err != nil {
-			return nil, err
+		if fact, ok := tell(a); ok {
+			facts = append(facts, fact)
 		}
 		tx.OnCommit(func() { s.became(a.Delivery) })
+	}
+	if err := s.publish(ctx, tx, now, facts...); err != nil {
+		return nil, err
+	}
+	for _, a := range decided {
+		if err := s.replaceOlder(ctx, tx, a, now); err != nil {
+			return nil, err
+		}
 	}
 	return decided, nil
 }
@@ -128,7 +139,7 @@ func (s *Store) takeSequences(ctx context.Context, tx *sqldb.Tx, all []alert.Ale
 }
 
 func insertAlerts(ctx context.Context, tx *sqldb.Tx, decided, orders []alert.Alert) error {
-	var rows [][]any
+	rows := insertAlertRows.Rows(len(decided))
 	for i, a := range decided {
 		if orders[i].Delivery.Waits() {
 			if err := updateAlert(ctx, tx, a); err != nil {
@@ -140,26 +151,24 @@ func insertAlerts(ctx context.Context, tx *sqldb.Tx, decided, orders []alert.Ale
 		if err != nil {
 			return err
 		}
-		rows = append(rows, row)
+		rows.Add(row...)
 	}
-	if err := insertRows(ctx, tx, `alerts (`+alertColumns+`)`, rows); err != nil {
+	if _, err := rows.Exec(ctx, tx); err != nil {
 		return fmt.Errorf("store alerts: %w", err)
 	}
 	return nil
 }
 
-// conclude publishes what became of an alert, and takes those away whose place it has taken.
-func (s *Store) conclude(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now time.Time) error {
-	switch {
-	case a.Delivery == alert.SentOut:
-		if err := s.publish(ctx, tx, alert.Sent{Alert: a}, now); err != nil {
-			return err
-		}
-	case a.Sender != "" && a.Sender != alert.Operator:
-		if err := s.publish(ctx, tx, alert.Moved{Alert: a}, now); err != nil {
-			return err
-		}
+// tell is the fact of what became of an alert; false when nobody hears of it.
+func tell(a alert.Alert) (any, bool) {
+	if a.Delivery == alert.SentOut {
+		return alert.Sent{Alert: a}, true
 	}
+	return alert.Moved{Alert: a}, a.Sender != "" && a.Sender != alert.Operator
+}
+
+// replaceOlder takes the alerts away whose place one has taken.
+func (s *Store) replaceOlder(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now time.Time) error {
 	if a.CollapseKey == "" || a.Delivery == alert.Dropped || a.Delivery == alert.Expired {
 		return nil
 	}
@@ -205,11 +214,11 @@ func settingsOf(ctx context.Context, tx *sqldb.Tx, all []alert.Alert) (map[strin
 			subjects["partners/"+a.Partner] = true
 		}
 	}
-	args := make([]any, 0, len(subjects))
-	for subject := range subjects {
-		args = append(args, subject)
+	in, arg, err := sqldb.In(tx.Dialect(), slices.Collect(maps.Keys(subjects)))
+	if err != nil {
+		return nil, fmt.Errorf("read settings: %w", err)
 	}
-	rows, err := tx.QueryContext(ctx, `SELECT content FROM alert_settings WHERE subject IN `+placeholders(1, len(args), 1), args...)
+	rows, err := tx.QueryContext(ctx, `SELECT content FROM alert_settings WHERE subject `+in, arg)
 	if err != nil {
 		return nil, fmt.Errorf("read settings: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -23,15 +24,22 @@ func (s *Store) lockInbox(ctx context.Context, tx *sqldb.Tx, account string, now
 	return nil
 }
 
+var (
+	growInboxes = sqldb.NewBulk("account text, epoch text", `INSERT INTO inboxes (account, epoch, last_sequence, updated_at)
+		SELECT account, epoch, 1, $1 FROM {rows} AS r WHERE true
+		ON CONFLICT (account) DO UPDATE SET last_sequence = inboxes.last_sequence + 1, updated_at = excluded.updated_at
+		RETURNING account, last_sequence`, 1)
+	insertSteps = sqldb.NewBulk("account text, sequence bigint, kind text, alert_id text, created_at bigint",
+		`INSERT INTO inbox_steps ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
+)
+
 // newSteps adds one step to each of several inboxes, whose accounts must differ, and returns their sequences by account.
 func (s *Store) newSteps(ctx context.Context, tx *sqldb.Tx, kind alert.StepKind, alertOf map[string]string, accounts []string, now time.Time) (map[string]int64, error) {
-	var args []any
+	inboxes := growInboxes.Rows(len(accounts)).With(micros(now))
 	for _, account := range accounts {
-		args = append(args, account, rand.Text(), 1, micros(now))
+		inboxes.Add(account, rand.Text())
 	}
-	rows, err := tx.QueryContext(ctx, `INSERT INTO inboxes (account, epoch, last_sequence, updated_at) VALUES `+placeholders(len(accounts), 4, 1)+`
-		ON CONFLICT (account) DO UPDATE SET last_sequence = inboxes.last_sequence + 1, updated_at = excluded.updated_at
-		RETURNING account, last_sequence`, args...)
+	rows, err := inboxes.Query(ctx, tx, tx.Dialect())
 	if err != nil {
 		return nil, fmt.Errorf("take sequences: %w", err)
 	}
@@ -39,12 +47,12 @@ func (s *Store) newSteps(ctx context.Context, tx *sqldb.Tx, kind alert.StepKind,
 	if err != nil {
 		return nil, fmt.Errorf("take sequences: %w", err)
 	}
-	var steps [][]any
+	steps := insertSteps.Rows(len(accounts))
 	for _, account := range accounts {
-		steps = append(steps, []any{account, sequences[account], string(kind), alertOf[account], micros(now)})
+		steps.Add(account, sequences[account], string(kind), alertOf[account], micros(now))
 		tx.OnCommit(func() { s.wake(account) })
 	}
-	if err := insertRows(ctx, tx, `inbox_steps (account, sequence, kind, alert_id, created_at)`, steps); err != nil {
+	if _, err := steps.Exec(ctx, tx); err != nil {
 		return nil, fmt.Errorf("store steps: %w", err)
 	}
 	return sequences, nil
@@ -83,7 +91,7 @@ func (s *Store) moved(ctx context.Context, tx *sqldb.Tx, kind alert.StepKind, a 
 	if a.Sender == "" || a.Sender == alert.Operator {
 		return nil
 	}
-	return s.publish(ctx, tx, alert.Moved{Alert: a, ActionID: actionID}, now)
+	return s.publish(ctx, tx, now, alert.Moved{Alert: a, ActionID: actionID})
 }
 
 // Head is where an account's inbox is; the zero Head when it has none yet.
@@ -110,10 +118,11 @@ func (s *Store) OpenInbox(ctx context.Context, account string, now time.Time) (a
 	return s.Head(ctx, account)
 }
 
-// StepsAfter are the oldest steps of an inbox with a greater sequence, at most limit. What an alert says is as it is now.
+// StepsAfter are the oldest steps of an inbox with a greater sequence, at most limit. What an alert says is as it is now. The
+// limit is in the text, since SQLite reads a statement again whenever a limit is bound.
 func (s *Store) StepsAfter(ctx context.Context, account string, after int64, limit int) ([]alert.Step, error) {
 	rows, err := s.db.QueryContext(ctx, `SELECT s.sequence, s.kind, `+alertColumnsOfA+` FROM inbox_steps s JOIN alerts a ON a.id = s.alert_id
-		WHERE s.account = $1 AND s.sequence > $2 ORDER BY s.sequence LIMIT $3`, account, after, limit)
+		WHERE s.account = $1 AND s.sequence > $2 ORDER BY s.sequence LIMIT `+strconv.Itoa(limit), account, after)
 	if err != nil {
 		return nil, fmt.Errorf("read an inbox: %w", err)
 	}
@@ -138,7 +147,12 @@ func (s *Store) InboxAlerts(ctx context.Context, account string, after int64, li
 		ORDER BY sequence LIMIT $3`, account, after, limit)
 }
 
-// AccountsUpdatedSince are the accounts whose inboxes have changed since then, by the clocks of the writers.
-func (s *Store) AccountsUpdatedSince(ctx context.Context, since time.Time) ([]string, error) {
-	return s.strings(ctx, `SELECT account FROM inboxes WHERE updated_at >= $1`, micros(since))
+// InboxesUpdatedSince are the last sequences, by account, of the inboxes that have changed since then by the clocks of the
+// writers.
+func (s *Store) InboxesUpdatedSince(ctx context.Context, since time.Time) (map[string]int64, error) {
+	rows, err := s.db.QueryContext(ctx, `SELECT account, last_sequence FROM inboxes WHERE updated_at >= $1`, micros(since))
+	if err != nil {
+		return nil, fmt.Errorf("look for changed inboxes: %w", err)
+	}
+	return scanSequences(rows)
 }

@@ -146,7 +146,7 @@ func (s *Store) move(ctx context.Context, tx *sqldb.Tx, old, r voucher.Redemptio
 			return r, err
 		}
 	}
-	if err := s.publish(ctx, tx, voucher.MovedRedemption{Redemption: r, Campaign: c, From: old.State}, now); err != nil {
+	if err := s.publish(ctx, tx, now, voucher.MovedRedemption{Redemption: r, Campaign: c, From: old.State}); err != nil {
 		return r, err
 	}
 	return r, moveCampaign(ctx, tx, c, d, old.State == "", now)

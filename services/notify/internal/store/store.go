@@ -64,13 +64,16 @@ func Migrate(ctx context.Context, db *sqldb.DB) error {
 // Migrations has the folders sqlite and postgres at its root.
 func Migrations() (fs.FS, error) { return fs.Sub(migrations, "migrations") }
 
-// publish puts a fact into the outbox.
-func (s *Store) publish(ctx context.Context, tx *sqldb.Tx, fact any, at time.Time) error {
-	ev, err := s.encode(ctx, fact, at)
-	if err != nil {
-		return fmt.Errorf("encode %T: %w", fact, err)
+// publish puts facts into the outbox.
+func (s *Store) publish(ctx context.Context, tx *sqldb.Tx, at time.Time, facts ...any) error {
+	all := make([]events.Event, len(facts))
+	for i, fact := range facts {
+		var err error
+		if all[i], err = s.encode(ctx, fact, at); err != nil {
+			return fmt.Errorf("encode %T: %w", fact, err)
+		}
 	}
-	return events.Append(ctx, tx, ev)
+	return events.Append(ctx, tx, all...)
 }
 
 // changed executes a statement that must change one row, and reports whether it did.

@@ -81,7 +81,7 @@ func (s *Store) UpdateSubscription(ctx context.Context, req *once.Request, partn
 			return sub, err
 		}
 		for _, fact := range facts {
-			if err := s.publish(ctx, tx, fact, now); err != nil {
+			if err := s.publish(ctx, tx, now, fact); err != nil {
 				return sub, err
 			}
 		}

@@ -40,7 +40,7 @@ func (s *Store) IssueVoucher(ctx context.Context, req once.Request, campaignID s
 			return voucher.Voucher{}, voucher.ErrCodeTaken
 		}
 		c.Issued++
-		return v, s.publish(ctx, tx, voucher.Issued{Voucher: v, Campaign: c}, now)
+		return v, s.publish(ctx, tx, now, voucher.Issued{Voucher: v, Campaign: c})
 	})
 }
 
@@ -74,7 +74,7 @@ func (s *Store) AssignVoucher(ctx context.Context, req once.Request, id string, 
 		if err != nil {
 			return v, fmt.Errorf("assign a voucher: %w", err)
 		}
-		return v, s.publish(ctx, tx, voucher.Assigned{Voucher: v, Campaign: c}, now)
+		return v, s.publish(ctx, tx, now, voucher.Assigned{Voucher: v, Campaign: c})
 	})
 }
 

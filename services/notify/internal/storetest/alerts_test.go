@@ -122,7 +122,7 @@ func TestAlertsAreReadAsTheyWereWritten(t *testing.T) {
 			t.Errorf("before 3: %+v, %v", back, err)
 		}
 		for since, want := range map[time.Time]int{now: 1, now.Add(time.Microsecond): 0} {
-			if grown, err := b.AccountsUpdatedSince(t.Context(), since); err != nil || len(grown) != want {
+			if grown, err := b.InboxesUpdatedSince(t.Context(), since); err != nil || len(grown) != want {
 				t.Errorf("changed since %s: %v, %v", since, grown, err)
 			}
 		}

@@ -6,6 +6,10 @@ import (
 	"os"
 
 	"github.com/armlet-pay/armlet/cmd/armlet/internal/cli"
+	"github.com/armlet-pay/armlet/platform/run"
 )
 
-func main() { os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+func main() {
+	run.TuneMemory()
+	os.Exit(cli.Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}

@@ -53,6 +53,7 @@ type configured[C any] struct {
 // that runs with the same configuration whether it is ready. --check tests everything the configuration names, and
 // --version says what was built.
 func Main[C any](name string, def C, mk func(ctx context.Context, cfg C, env Env) (*Service, error), migrations Migrations) {
+	TuneMemory()
 	ctx, cancel := context.WithCancel(context.Background())
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/armlet-pay/armlet/platform/rpc"
+	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/testkit"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	"github.com/armlet-pay/armlet/services/payments/internal/bus"
@@ -32,6 +33,7 @@ const (
 // BenchmarkPostTransfers transfers over gRPC on TCP, one transfer a call and a hundred, between spread accounts and to a hot
 // one. Callers and server share the machine's processors with PostgreSQL.
 func BenchmarkPostTransfers(b *testing.B) {
+	run.TuneMemory() // as the program does
 	url := testkit.Postgres(b)
 	pgbench := testkit.PGBench(b, testkit.Postgres(b))
 	db := testkit.OpenDB(b, url)

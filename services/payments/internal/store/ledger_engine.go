@@ -19,6 +19,10 @@ const (
 	maxBatch = 512
 	// linger is how long a batch waits for company while another one is on its way to the disk. An idle engine does not wait.
 	linger = 300 * time.Microsecond
+	// regroup is how long a single lane waits for as many as it has just answered: most of them come again, and a batch of the
+	// few that are first would keep all others waiting for another commit. After a few it does not wait.
+	regroup = time.Millisecond
+	few     = 8
 	// postgresLanes is how many batches are under way at once: one is decided and sent while another is being committed.
 	// SQLite has one writer.
 	postgresLanes = 3
@@ -207,23 +211,34 @@ func (e *engine) register(i *item) error {
 
 // lane commits batches until nobody waits.
 func (e *engine) lane() {
-	for {
-		items := e.take()
+	for answered := 0; ; {
+		items := e.take(answered)
 		if items == nil {
 			return
 		}
+		answered = len(items)
 		e.run(items)
 	}
 }
 
-// take is the next batch, nil when there is none and the lane has ended.
-func (e *engine) take() []*item {
+// take is the next batch of a lane that has answered some callers before, nil when there is none and the lane has ended.
+func (e *engine) take(answered int) []*item {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if n := len(e.queue); e.active > 1 && n > 0 && n < maxBatch {
+	pause := func(d time.Duration) {
 		e.mu.Unlock()
-		time.Sleep(linger)
+		time.Sleep(d)
 		e.mu.Lock()
+	}
+	switch n := len(e.queue); {
+	case e.lanes == 1 && answered > few:
+		for range 8 {
+			if len(e.queue) < min(answered, maxBatch) {
+				pause(regroup / 8)
+			}
+		}
+	case e.active > 1 && n > 0 && n < maxBatch:
+		pause(linger)
 	}
 	n := min(len(e.queue), maxBatch)
 	if n == 0 {

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
@@ -84,6 +85,7 @@ func millis(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // BenchmarkLedger transfers with 256 callers in process, between spread accounts and to one hot one, and with one caller.
 func BenchmarkLedger(b *testing.B) {
+	run.TuneMemory() // as the program does
 	b.Run("postgres", func(b *testing.B) {
 		url := testkit.Postgres(b)
 		pgbench := testkit.PGBench(b, testkit.Postgres(b))

@@ -27,6 +27,7 @@ type Config struct {
 	TLSCert          string        `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
 	TLSKey           string        `conf:"tls-key" help:"PEM file of its private key"`
 	TLSCA            string        `conf:"tls-ca" help:"PEM file of the authority that signs the services' certificates"`
+	RedeliverAfter   time.Duration `conf:"redeliver-after" help:"how long the handling of an event may take before another replica gets it, or this one after a crash"`
 	CodeKeyFile      string        `conf:"code-key-file" help:"file with the key that voucher codes are protected by; made when missing, the same for all replicas"`
 	ResendAfter      time.Duration `conf:"alert-resend-after" help:"how long a CRITICAL alert waits for an acknowledgement before it is sent again"`
 	KeepAlerts       time.Duration `conf:"alert-keep" help:"how long alerts stay in inboxes and keep their texts"`
@@ -50,8 +51,8 @@ func DefaultConfig() Config {
 		PublicNATSURL: "nats://127.0.0.1:4222",
 		TokenIssuer:   "http://127.0.0.1:8002",
 		JWKSURL:       "http://127.0.0.1:8002/.well-known/jwks.json",
-		CodeKeyFile:   "data/notify-code.key",
-		ResendAfter:   alert.DefaultTerms().ResendAfter, KeepAlerts: alert.DefaultTerms().KeepAlerts, KeepRecords: alert.DefaultTerms().KeepRecords,
+		CodeKeyFile:   "data/notify-code.key", RedeliverAfter: 30 * time.Second,
+		ResendAfter: alert.DefaultTerms().ResendAfter, KeepAlerts: alert.DefaultTerms().KeepAlerts, KeepRecords: alert.DefaultTerms().KeepRecords,
 	}
 }
 
@@ -75,6 +76,8 @@ func (c Config) Validate() error {
 		return errors.New("tls-cert, tls-key: go together")
 	case c.TLSCA != "" && c.TLSCert == "":
 		return errors.New("tls-ca: is of use with tls-cert and tls-key only")
+	case c.RedeliverAfter < time.Second:
+		return errors.New("redeliver-after: wants a second or more")
 	case c.ResendAfter <= 0:
 		return errors.New("alert-resend-after: wants a time such as 20s")
 	case c.KeepAlerts < time.Hour:

@@ -107,11 +107,11 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	}
 	return &run.Service{
 		Name: Name, Server: server, Listen: cfg.Listen, Network: env.Network, HTTPListen: cfg.HTTPListen,
-		Workers: workers(env, db, conns, st, waker, clerk, fabric, webhooks, api.Vouchers), Check: db.Ping, Close: release,
+		Workers: workers(cfg, env, db, conns, st, waker, clerk, fabric, webhooks, api.Vouchers), Check: db.Ping, Close: release,
 	}, nil
 }
 
-func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, waker *bus.Waker, clerk *bus.Clerk, fabric *bus.Fabric, webhooks *bus.Webhooks,
+func workers(cfg Config, env run.Env, db *sqldb.DB, conns *connections, st *store.Store, waker *bus.Waker, clerk *bus.Clerk, fabric *bus.Fabric, webhooks *bus.Webhooks,
 	vouchers *voucher.Service,
 ) []run.Worker {
 	all := []run.Worker{
@@ -122,7 +122,7 @@ func workers(env run.Env, db *sqldb.DB, conns *connections, st *store.Store, wak
 		{Name: "broadcasts", Run: clerk.Broadcasts}, {Name: "due", Run: clerk.Due}, {Name: "retention", Run: clerk.Retention},
 		{Name: "voucher-holds", Run: func(ctx context.Context) error { return release(ctx, vouchers, env.Now, env.Log) }},
 	}
-	src := bus.Source{JetStream: conns.core, DB: db, Log: env.Log, Tracer: env.TracerProvider}
+	src := bus.Source{JetStream: conns.core, DB: db, Log: env.Log, Tracer: env.TracerProvider, AckWait: cfg.RedeliverAfter}
 	for _, c := range bus.NewAlerter(st, env.Now, newID).Consumers(src) {
 		all = append(all, run.Worker{Name: "alerts", Run: c.Run})
 	}

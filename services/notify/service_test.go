@@ -380,6 +380,7 @@ func TestAWrongKeyOfTheConfigurationIsNamed(t *testing.T) {
 		"jwks-url":           func(c *notify.Config) { c.JWKSURL = "auth:8002" },
 		"tls-cert":           func(c *notify.Config) { c.TLSCert = "cert.pem" },
 		"tls-ca":             func(c *notify.Config) { c.TLSCA = "ca.pem" },
+		"redeliver-after":    func(c *notify.Config) { c.RedeliverAfter = 0 },
 		"alert-resend-after": func(c *notify.Config) { c.ResendAfter = 0 },
 		"alert-keep":         func(c *notify.Config) { c.KeepAlerts = time.Minute },
 		"alert-records-keep": func(c *notify.Config) { c.KeepRecords = time.Hour },

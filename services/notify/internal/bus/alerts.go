@@ -35,13 +35,15 @@ type Source struct {
 	DB        *sqldb.DB
 	Log       *slog.Logger
 	Tracer    trace.TracerProvider
+	// AckWait is how long an event may take before it comes again, to another replica or to this one after a crash.
+	AckWait time.Duration
 }
 
 func (s Source) consumer(stream, durable string, handle func(context.Context, *sqldb.Tx, events.Event) error, filters ...string) *events.Consumer {
 	return events.NewConsumer(events.ConsumerConfig{
 		JetStream: s.JetStream, DB: s.DB, Log: s.Log, TracerProvider: s.Tracer,
 		Stream: stream, Durable: durable, Filters: filters, Handle: handle,
-		Batch: eventBatch,
+		Batch: eventBatch, AckWait: s.AckWait,
 	})
 }
 

@@ -1,0 +1,224 @@
+// Package chaos breaks a running suite on purpose while bands tap: it kills each service and each server with -9, cuts each pair of
+// them apart and slows it down, and wants everything to be well afterwards. What well is, package checker decides, which
+// knows nothing of the services but the contract.
+package chaos
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
+	"github.com/nats-io/nkeys"
+
+	"github.com/armlet-pay/armlet/platform/testkit"
+	"github.com/armlet-pay/armlet/sdk"
+)
+
+var services = []string{"device-registry", "auth", "payments", "notify"}
+
+// suite are the four services and what they need, all as processes of their own, every connection between them through a proxy.
+type suite struct {
+	t        testing.TB
+	dir      string
+	pki      *testkit.Authority
+	links    *links
+	grpc     map[string]string // service → address
+	web      string            // auth's HTTP
+	users    map[string]string // NATS user → password
+	natsAddr string
+
+	processes map[string]*process
+	postgres  *testkit.OwnPostgres
+	redis     *testkit.RedisProcess
+	nats      *testkit.NATSProcess
+}
+
+func startSuite(t testing.TB) *suite {
+	t.Helper()
+	s := &suite{
+		t: t, dir: t.TempDir(), pki: testkit.PKI(t), links: newLinks(t), grpc: map[string]string{}, web: testkit.Addr(t),
+		natsAddr: testkit.Addr(t), processes: map[string]*process{}, postgres: testkit.NewPostgres(t), redis: testkit.NewRedisProcess(t),
+	}
+	s.settings()
+	s.databases()
+	for _, service := range services {
+		s.grpc[service] = testkit.Addr(t)
+	}
+	for _, service := range services {
+		s.launch(service)
+	}
+	file := filepath.Join(s.dir, "nats.conf")
+	s.until("notify writes the configuration of NATS", func() error { _, err := os.Stat(file); return err })
+	s.nats = testkit.NewNATSProcess(t, file, s.natsAddr)
+	s.until("the services are ready", s.ready)
+	return s
+}
+
+// settings writes what NATS and the callout need.
+func (s *suite) settings() {
+	pair, err := nkeys.CreateAccount()
+	must(s.t, err)
+	seed, err := pair.Seed()
+	must(s.t, err)
+	issuer, err := pair.PublicKey()
+	must(s.t, err)
+	s.users = map[string]string{}
+	for _, user := range []string{"sys", "auth", "core", "edge"} {
+		s.users[user] = strings.Repeat(user, 6)
+	}
+	text, err := json.Marshal(map[string]string{
+		"listen": s.natsAddr, "store_dir": filepath.Join(s.dir, "nats"), "callout_issuer": issuer,
+		"system_password": s.users["sys"], "auth_password": s.users["auth"],
+		"core_password": s.users["core"], "edge_password": s.users["edge"],
+	})
+	must(s.t, err)
+	must(s.t, os.WriteFile(filepath.Join(s.dir, "nats-settings.json"), text, 0o600))
+	must(s.t, os.WriteFile(filepath.Join(s.dir, "callout.seed"), append(seed, '\n'), 0o600))
+}
+
+// databases makes one database for each service.
+func (s *suite) databases() {
+	s.t.Helper()
+	db, err := sql.Open("pgx", s.postgres.URL())
+	must(s.t, err)
+	defer func() { _ = db.Close() }()
+	for _, service := range services {
+		_, err := db.ExecContext(s.t.Context(), "CREATE DATABASE "+database(service))
+		must(s.t, err)
+	}
+}
+
+func database(service string) string { return strings.ReplaceAll(service, "-", "_") }
+
+// dsn is the URL of a service's database on the server at addr.
+func (s *suite) dsn(service, addr string) string {
+	u, err := url.Parse(s.postgres.URL())
+	must(s.t, err)
+	u.Path = "/" + database(service)
+	if addr != "" {
+		u.Host = addr
+	}
+	return u.String()
+}
+
+func (s *suite) postgresAddr() string {
+	u, err := url.Parse(s.postgres.URL())
+	must(s.t, err)
+	return u.Host
+}
+
+func (s *suite) launch(service string) {
+	s.t.Helper()
+	cert, key := s.pki.Service(service)
+	file := func(name string) string { return filepath.Join(s.dir, name) }
+	link := func(to, target string) string { return s.links.to(service+"-"+to, target) }
+	atNATS := link("nats", s.natsAddr)
+	natsURL := func(user string) string { return fmt.Sprintf("nats://%s:%s@%s", user, s.users[user], atNATS) }
+	config := map[string]string{
+		"listen": s.grpc[service], "http-listen": "127.0.0.1:0", "db-url": s.dsn(service, link("postgres", s.postgresAddr())),
+		"token-issuer": "http://" + s.web, "nats-url": natsURL("core"),
+		"tls-cert": cert, "tls-key": key, "tls-ca": s.pki.File, "log-level": "warn",
+	}
+	if service != "auth" {
+		config["jwks-url"] = "http://" + link("auth", s.web) + "/.well-known/jwks.json"
+	}
+	switch service {
+	case "auth":
+		config["http-listen"], config["jwks-url"] = s.web, "http://"+s.web+"/.well-known/jwks.json"
+		config["registry-addr"] = link("device-registry", s.grpc["device-registry"])
+		config["redis-url"] = "redis://" + link("redis", s.redis.Addr())
+		config["key-file"], config["operator-jwk-file"] = file("master.key"), file("operator.jwk.json")
+		config["nats-callout-seed-file"] = file("callout.seed")
+		config["nats-callout-url"], config["nats-sys-url"] = natsURL("auth"), natsURL("sys")
+	case "payments":
+		config["auth-addr"], config["notify-addr"] = link("auth", s.grpc["auth"]), link("notify", s.grpc["notify"])
+	case "notify":
+		config["nats-edge-url"], config["nats-sys-url"], config["public-nats-url"] = natsURL("edge"), natsURL("sys"), "nats://"+s.natsAddr
+		config["nats-accounts-file"], config["nats-settings-file"] = file("nats.conf"), file("nats-settings.json")
+		config["code-key-file"] = file("code.key")
+		if !full() {
+			config["redeliver-after"] = "1s" // what notify had in hand when it was killed need not take 30 s in the short form
+		}
+	}
+	p := &process{t: s.t, name: service, file: program(s.t, service)}
+	for k, v := range config {
+		p.env = append(p.env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)
+	}
+	slices.Sort(p.env)
+	s.processes[service] = p
+	p.start()
+	s.t.Cleanup(func() {
+		if err := p.stop(); err != nil {
+			s.t.Error(err)
+		}
+		if s.t.Failed() {
+			s.t.Logf("%s:\n%s", service, p.output())
+		}
+	})
+}
+
+func envName(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "-", "_")) }
+
+// ready says whether all four listen.
+func (s *suite) ready() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.web+"/.well-known/jwks.json", nil)
+	if err != nil {
+		return err
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	errs := []error{resp.Body.Close()}
+	for _, addr := range s.grpc {
+		c, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+		if err == nil {
+			err = c.Close()
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// until waits for what must come within a minute.
+func (s *suite) until(what string, check func() error) {
+	s.t.Helper()
+	var err error
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = check(); err == nil {
+			return
+		}
+	}
+	s.t.Fatalf("waited a minute until %s: %v", what, err)
+}
+
+// endpoints is where clients go, without a proxy.
+func (s *suite) endpoints() (sdk.Endpoints, *tls.Config, sdk.Key) {
+	s.t.Helper()
+	operator, err := sdk.LoadKey(filepath.Join(s.dir, "operator.jwk.json"))
+	must(s.t, err)
+	pem, err := os.ReadFile(s.pki.File)
+	must(s.t, err)
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(pem)
+	return sdk.Endpoints{
+		Devices: s.grpc["device-registry"], Auth: s.grpc["auth"], Payments: s.grpc["payments"], Notify: s.grpc["notify"],
+		TokenURL: "http://" + s.web + "/oauth2/token", JWKSURL: "http://" + s.web + "/.well-known/jwks.json", NATSURL: "nats://" + s.natsAddr,
+	}, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}, operator
+}

@@ -29,6 +29,8 @@ import (
 const (
 	// DefaultMaxRecvBytes is the largest message a server takes.
 	DefaultMaxRecvBytes = 1 << 20
+	// DefaultMaxConnectionAge is how long a connection lasts before its client is asked to make a new one.
+	DefaultMaxConnectionAge = 30 * time.Minute
 	// DefaultMaxTimeout is the most time a unary call gets, whatever its deadline says.
 	DefaultMaxTimeout = 60 * time.Second
 
@@ -64,6 +66,10 @@ type ServerConfig struct {
 	MaxRecvBytes int
 	// MaxTimeout is the most time a unary call gets, 0 for DefaultMaxTimeout.
 	MaxTimeout time.Duration
+	// MaxConnectionAge is how long a connection lasts, 0 for DefaultMaxConnectionAge. Then its client makes a new one, so that
+	// renewed certificates and authorities come into effect, and replicas that are new get their share; calls and streams that
+	// are under way go on.
+	MaxConnectionAge time.Duration
 }
 
 // Server is a gRPC server with the interceptors of this package, health and reflection.
@@ -102,7 +108,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 			grpc.ConnectionTimeout(10*time.Second),
 			// Dial pings every 30 s to notice a dead peer; without this gRPC would close such connections.
 			grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-			grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+			grpc.KeepaliveParams(keepalive.ServerParameters{Time: time.Minute, Timeout: 20 * time.Second, MaxConnectionAge: cfg.MaxConnectionAge}),
 		),
 		health: health.NewServer(),
 		policy: cfg.Policy,
@@ -133,6 +139,9 @@ func (c ServerConfig) withDefaults() ServerConfig {
 	}
 	if c.MaxTimeout <= 0 {
 		c.MaxTimeout = DefaultMaxTimeout
+	}
+	if c.MaxConnectionAge <= 0 {
+		c.MaxConnectionAge = DefaultMaxConnectionAge
 	}
 	return c
 }

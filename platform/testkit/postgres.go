@@ -41,13 +41,24 @@ type postgresServer struct {
 // the test ends. Without PostgreSQL on the machine the test fails and says what to install.
 func Postgres(t testing.TB) (url string) {
 	t.Helper()
-	pgOnce.Do(func() { pgServer, pgErr = startPostgres() })
-	if pgErr != nil {
-		t.Fatalf("testkit: PostgreSQL: %v", pgErr)
+	if _, err := sharedPostgres(); err != nil {
+		t.Fatalf("testkit: PostgreSQL: %v", err)
 	}
-	name := "t" + strconv.FormatInt(pgCount.Add(1), 10)
 	// template0 cannot be connected to, so copying it never finds it in use.
-	if err := pgServer.admin("CREATE DATABASE " + name + " TEMPLATE template0"); err != nil {
+	return pgServer.url(newPostgresDatabase(t, "template0"))
+}
+
+// sharedPostgres is the one server of this test process.
+func sharedPostgres() (*postgresServer, error) {
+	pgOnce.Do(func() { pgServer, pgErr = startPostgres() })
+	return pgServer, pgErr
+}
+
+// newPostgresDatabase copies a database for the test.
+func newPostgresDatabase(t testing.TB, template string) (name string) {
+	t.Helper()
+	name = "t" + strconv.FormatInt(pgCount.Add(1), 10)
+	if err := pgServer.admin("CREATE DATABASE " + name + " TEMPLATE " + template); err != nil {
 		t.Fatalf("testkit: PostgreSQL: %v", err)
 	}
 	t.Cleanup(func() {
@@ -55,7 +66,7 @@ func Postgres(t testing.TB) (url string) {
 			t.Errorf("testkit: PostgreSQL: %v", err)
 		}
 	})
-	return pgServer.url(name)
+	return name
 }
 
 // OwnPostgres is a server of one test's own, with one empty database, that the test may kill and start again.
@@ -191,9 +202,13 @@ func (s *postgresServer) url(database string) string {
 	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
 }
 
+func adminContext() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), 30*time.Second)
+}
+
 // admin runs one statement outside any test's database.
 func (s *postgresServer) admin(statement string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := adminContext()
 	defer cancel()
 	conn, err := pgx.Connect(ctx, s.url("postgres"))
 	if err != nil {

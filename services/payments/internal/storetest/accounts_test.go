@@ -10,11 +10,11 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
 func TestTheTablesOfEventsAreThoseOfThePlatform(t *testing.T) {
+	t.Parallel()
 	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.Postgres} {
 		text, err := os.ReadFile("../store/migrations/" + string(dialect) + "/0001_payments.sql")
 		must(t, err)
@@ -25,7 +25,8 @@ func TestTheTablesOfEventsAreThoseOfThePlatform(t *testing.T) {
 }
 
 func TestARepeatedRequestGetsTheFirstAnswer(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		account, topUp, shop, till := request("CreateAccount"), request("TopUp"), request("CreateMerchant"), request("CreateTerminal")
 		fen := payment.Money{Minor: 500, Currency: "CNY"}
@@ -58,7 +59,8 @@ func TestARepeatedRequestGetsTheFirstAnswer(t *testing.T) {
 }
 
 func TestSixtyFourCallersWithOneRequestDoItOnce(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		topUp, pay := request("TopUp"), request("CreatePayment")
 		ids := make([]string, 64)
@@ -91,7 +93,8 @@ func TestSixtyFourCallersWithOneRequestDoItOnce(t *testing.T) {
 }
 
 func TestAFailedRequestIsNotRemembered(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, req, fen := newFixture(t, db), request("TopUp"), payment.Money{Minor: 5, Currency: "CNY"}
 		_, err := f.service.TopUp(t.Context(), req, "bob", fen, start)
 		wantReason(t, err, "ACCOUNT_NOT_FOUND")
@@ -104,7 +107,8 @@ func TestAFailedRequestIsNotRemembered(t *testing.T) {
 }
 
 func TestWhatIsNotThereIsNotFound(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		_, err := f.store.Account(ctx, "nobody")
 		wantReason(t, err, "ACCOUNT_NOT_FOUND")
@@ -122,7 +126,8 @@ func TestWhatIsNotThereIsNotFound(t *testing.T) {
 }
 
 func TestBalancesStopAtTheLargestNumber(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		most := payment.Money{Minor: math.MaxInt64, Currency: "CNY"}
 		up, err := f.service.TopUp(ctx, request("TopUp"), "alice", most, start)
@@ -144,7 +149,8 @@ func TestBalancesStopAtTheLargestNumber(t *testing.T) {
 }
 
 func TestEveryProcessGetsTheSameKey(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		keys := make([][]byte, 8)
 		for _, err := range together(len(keys), func(i int) (err error) {

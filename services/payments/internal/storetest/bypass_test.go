@@ -9,13 +9,13 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
 // Whoever writes to the database without the rules of this service still cannot break the books.
 func TestTheDatabaseRefusesWhatTheCodeWouldNeverWrite(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 1000)
 		_, err := f.service.CreateAccount(t.Context(), request("CreateAccount"), "eve", "EUR", start)
@@ -78,6 +78,7 @@ func TestTheDatabaseRefusesWhatTheCodeWouldNeverWrite(t *testing.T) {
 }
 
 func TestTheTrialBalanceFindsWhatTheDatabaseCannotSee(t *testing.T) {
+	t.Parallel()
 	const add = `INSERT INTO ledger_postings (transaction_id, line, debit_account, credit_account, amount, currency) VALUES ('x', 0, `
 	for name, tamper := range map[string]string{
 		"a balance without a posting":   `UPDATE ledger_accounts SET posted_credits = posted_credits + 1 WHERE id = 'wallet/alice'`,
@@ -89,7 +90,7 @@ func TestTheTrialBalanceFindsWhatTheDatabaseCannotSee(t *testing.T) {
 		"a posting of no transaction":   add + `'funding/CNY', 'wallet/alice', 5, 'CNY')`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+			schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 				f := newFixture(t, db)
 				f.topUp(t, "alice", 1000)
 				f.balanced(t)
@@ -106,7 +107,8 @@ func TestTheTrialBalanceFindsWhatTheDatabaseCannotSee(t *testing.T) {
 }
 
 func TestTheTrialBalanceAddsUp(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 1000)
 		_, err := f.confirm(t, f.pay(t, "alice", 300).ID)
@@ -137,7 +139,7 @@ func TestTheTrialBalanceAddsUp(t *testing.T) {
 // Whatever is paid and topped up in whatever order, the database agrees with a model in memory to the cent.
 func TestMoneyIsConserved(t *testing.T) {
 	fewerChecks(t, "25")
-	db := testkit.OpenDB(t, testkit.DBURL(t, sqldb.SQLite))
+	db := schema.Open(t, sqldb.SQLite)
 	f := newFixture(t, db)
 	model := map[string]int64{"alice": 0, "bob": 0}
 	f.wallet(t, "bob", 0)

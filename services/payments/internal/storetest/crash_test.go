@@ -9,7 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
@@ -24,7 +23,8 @@ var steps = []struct{ table, event string }{
 }
 
 func TestACaptureThatFailsAtAnyStepLeavesNothingAndCanBeRepeated(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 10_000)
 		for _, step := range steps {
@@ -52,7 +52,8 @@ func TestACaptureThatFailsAtAnyStepLeavesNothingAndCanBeRepeated(t *testing.T) {
 }
 
 func TestATopUpThatFailsAtAnyStepLeavesNothing(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		for _, step := range []struct{ table, event string }{
 			{"requests", "INSERT"}, {"ledger_transactions", "INSERT"}, {"ledger_postings", "INSERT"},

@@ -25,6 +25,9 @@ const (
 	device = "partners/acme/devices/00000070000000000000000001"
 )
 
+// schema makes databases for tests.
+var schema = testkit.NewTemplate(store.Migrations())
+
 // fixture is a service on a fresh database, with an auth that approves every tap.
 type fixture struct {
 	db       *sqldb.DB
@@ -38,7 +41,6 @@ type fixture struct {
 
 func newFixture(t testing.TB, db *sqldb.DB) *fixture {
 	t.Helper()
-	must(t, db.Migrate(t.Context(), store.Migrations()))
 	clock := testkit.Clock(start)
 	f := &fixture{db: db, store: store.New(db, bus.Encode, clock.Now), auth: &approver{intents: map[string]payment.ChallengeRequest{}}, vouchers: newWallet()}
 	f.service = f.serviceOn(f.store, f.auth)

@@ -7,13 +7,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
 // A frozen wallet gives nothing but what was held before, and receives as ever.
 func TestAFrozenWalletReceivesButGivesNothing(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		f.topUp(t, "alice", 1000)
 		captured, err := f.confirm(t, f.pay(t, "alice", 100).ID)
@@ -71,7 +71,8 @@ func TestAFrozenWalletReceivesButGivesNothing(t *testing.T) {
 
 // A freeze and taps at once, through two processes: whoever is second loses, and nothing is taken after the freeze.
 func TestAFreezeAndTapsHaveOneOrder(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 1000)
 		payments := make([]payment.Payment, 16)
@@ -110,7 +111,8 @@ func TestAFreezeAndTapsHaveOneOrder(t *testing.T) {
 }
 
 func TestOnlyAnAccountThatIsThereAndOpenIsFrozen(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		_, err := f.service.FreezeAccount(ctx, request("FreezeAccount"), "nobody", "why not", start)
 		wantReason(t, err, "ACCOUNT_NOT_FOUND")
@@ -134,7 +136,8 @@ func TestOnlyAnAccountThatIsThereAndOpenIsFrozen(t *testing.T) {
 
 // What an account held at a moment stays what it was, whatever comes later.
 func TestABalanceIsReadAtAnyMoment(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		minute := func(n int) time.Time { return start.Add(time.Duration(n) * time.Minute) }
 		fen := func(n int64) payment.Money { return payment.Money{Minor: n, Currency: "CNY"} }

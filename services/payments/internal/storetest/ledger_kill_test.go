@@ -46,6 +46,7 @@ func kills(t testing.TB, usual int) int {
 // Processes that transfer on the same few accounts are killed with -9 at random moments, one after the other, and started
 // again while the other goes on.
 func TestKilledProcessesLoseNothingAcknowledged(t *testing.T) {
+	t.Parallel()
 	if url := os.Getenv(killEnv); url != "" {
 		transferForEver(url)
 		return

@@ -96,6 +96,7 @@ func (s linearState) apply(in step) (linearState, bool) {
 // Whatever happens at once, in one process and in two, could have happened one after the other, in an order in which every
 // call took effect between its beginning and its answer.
 func TestTheLedgerIsLinearizable(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		dialect   sqldb.Dialect
 		processes int

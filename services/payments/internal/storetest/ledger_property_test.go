@@ -12,7 +12,6 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 	"github.com/armlet-pay/armlet/services/payments/internal/store"
 )
@@ -74,7 +73,7 @@ func drawGroup(r *rapid.T, name string) []ledger.Transaction {
 // whole or not at all, once, exactly as it was answered; no wallet falls below zero, and the money stays the same.
 func TestRandomProgramsConserveMoneyThroughCrashes(t *testing.T) {
 	fewerChecks(t, "4") // each program is a load by itself
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		l := newLedger(t, db)
 		wallets(t, l, 4, 500)
 		run := 0

@@ -8,7 +8,6 @@ import (
 	"testing"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 	"github.com/armlet-pay/armlet/services/payments/internal/store"
 )
@@ -66,7 +65,7 @@ func copyTransaction(chain, height, place string) string {
 
 func TestWhateverIsDoneBehindTheBooksBackIsFoundAndNamed(t *testing.T) {
 	t.Parallel()
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		t.Parallel()
 		l, link := smallLedger(t, db)
 		for _, table := range ledgerTables {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/limit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
@@ -34,7 +33,8 @@ func wish(id string, minor int64) payment.Wish {
 }
 
 func TestSixtyFourCapturesAndRefundsNeverTakeMoreThanThereIs(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 5000)
 		p := f.hold(t, "alice", 1000)
@@ -75,7 +75,8 @@ func TestSixtyFourCapturesAndRefundsNeverTakeMoreThanThereIs(t *testing.T) {
 }
 
 func TestCaptureAndVoidAndExpiryHaveOneWinner(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 5000)
 		p := f.hold(t, "alice", 1000)
@@ -111,7 +112,8 @@ func TestCaptureAndVoidAndExpiryHaveOneWinner(t *testing.T) {
 }
 
 func TestARepeatedCaptureGetsTheFirstAnswer(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, req := newFixture(t, db), request("Capture")
 		f.topUp(t, "alice", 5000)
 		p := f.hold(t, "alice", 1000)
@@ -136,7 +138,8 @@ func TestARepeatedCaptureGetsTheFirstAnswer(t *testing.T) {
 }
 
 func TestHoldsLapse(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 5000)
 		whole, part := f.hold(t, "alice", 1000), f.hold(t, "alice", 700)
@@ -160,7 +163,8 @@ func TestHoldsLapse(t *testing.T) {
 }
 
 func TestLimitsHoldUnderARaceAndAreGivenBack(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 100_000)
 		ids := make([]string, 64)
@@ -205,7 +209,8 @@ func TestLimitsHoldUnderARaceAndAreGivenBack(t *testing.T) {
 }
 
 func TestOnlyAnEmptyAccountIsClosed(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		f.topUp(t, "alice", 500)
 		all := payment.Money{Minor: 500, Currency: "CNY"}

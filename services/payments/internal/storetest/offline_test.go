@@ -12,7 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 	"github.com/armlet-pay/armlet/services/payments/internal/settlement"
@@ -62,7 +61,8 @@ func (f *fixture) process() *payment.Service {
 // Two processes get the same taps from many callers, each in an order of its own: each tap is booked once, one caller is told
 // so, and all others are told of the same payment.
 func TestATapIsBookedOnceHoweverOftenItIsSubmitted(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newClearing(t, db)
 		f.topUp(t, "alice", 100)
 		const taps, callers = 12, 8
@@ -110,7 +110,8 @@ func TestATapIsBookedOnceHoweverOftenItIsSubmitted(t *testing.T) {
 
 // Auth has given its verdict when payments fails to book: the next submission books, although auth calls it a duplicate.
 func TestATapThatAuthHasSeenAndPaymentsHasNotIsBooked(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newClearing(t, db)
 		f.topUp(t, "alice", 10_000)
 		for n, step := range []struct{ table, event string }{
@@ -141,7 +142,8 @@ func TestATapThatAuthHasSeenAndPaymentsHasNotIsBooked(t *testing.T) {
 }
 
 func TestAGrantBoundsWhatAWalletOwesAndTheNextTopUpCollectsIt(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newClearing(t, db)
 		f.topUp(t, "alice", 500)
 		var accepted, over int
@@ -227,7 +229,8 @@ func (f *fixture) collects(t *testing.T) {
 }
 
 func TestWhatIsWrongWithASubmissionChangesNothing(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newClearing(t, db)
 		f.topUp(t, "alice", 1000)
 		f.wallet(t, "gone", 0)
@@ -294,7 +297,8 @@ func TestWhatIsWrongWithASubmissionChangesNothing(t *testing.T) {
 }
 
 func TestAnOfflineTapIsAPaymentLikeOthers(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newClearing(t, db)
 		f.topUp(t, "alice", 1000)
 		id := f.clear(t, f.tap(3, 300))[0].Payment

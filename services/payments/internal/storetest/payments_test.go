@@ -11,12 +11,12 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
 func TestAPaymentIsReadAsItWasWritten(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 100)
 		made := f.pay(t, "alice", 100)
@@ -42,7 +42,8 @@ func TestAPaymentIsReadAsItWasWritten(t *testing.T) {
 }
 
 func TestARefusedOrUnchangedUpdateWritesNothing(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		p := f.pay(t, "alice", 100)
 		before := snapshot(t, f)
@@ -65,7 +66,8 @@ func TestARefusedOrUnchangedUpdateWritesNothing(t *testing.T) {
 }
 
 func TestAHundredTapsOnAWalletWithMoneyForFortyTakeExactlyForty(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 40*1200+1199)
 		ids := make([]string, 100)
@@ -99,7 +101,8 @@ func TestAHundredTapsOnAWalletWithMoneyForFortyTakeExactlyForty(t *testing.T) {
 
 // Payments and top-ups that need the same accounts wait for one another but never in a circle.
 func TestManyWalletsAndOneMerchantDoNotDeadlock(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		wallets := []string{"w1", "w2", "w3", "w4"}
 		for _, w := range wallets {
@@ -129,7 +132,8 @@ func TestManyWalletsAndOneMerchantDoNotDeadlock(t *testing.T) {
 }
 
 func TestManyConfirmationsOfOnePaymentMoveTheMoneyOnce(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 1000)
 		id := f.pay(t, "alice", 100).ID
@@ -154,7 +158,8 @@ func TestManyConfirmationsOfOnePaymentMoveTheMoneyOnce(t *testing.T) {
 }
 
 func TestAnApprovalMovesMoneyOnce(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 1000)
 		f.auth.jti = "the same"
@@ -184,7 +189,8 @@ func TestAnApprovalMovesMoneyOnce(t *testing.T) {
 }
 
 func TestConfirmationAndExpiryHaveOneWinner(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 10_000)
 		ids := make([]string, 40)
@@ -225,7 +231,8 @@ func TestConfirmationAndExpiryHaveOneWinner(t *testing.T) {
 }
 
 func TestPaymentsExpireWhenReadOrLooked(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		for range 5 {
 			f.pay(t, "alice", 100)
@@ -265,7 +272,8 @@ func TestPaymentsExpireWhenReadOrLooked(t *testing.T) {
 }
 
 func TestListsGoThroughAllPaymentsOnce(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		f.wallet(t, "bob", 0)
 		var want []string // newest first
@@ -318,7 +326,8 @@ func TestListsGoThroughAllPaymentsOnce(t *testing.T) {
 
 // A first attempt that ended after auth was asked is resumed by the same request with the same payment.
 func TestACreationThatWasCutShortIsResumed(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, req := newFixture(t, db), request("CreatePayment")
 		cut := &cutShort{approver: f.auth}
 		broken := payment.NewService(f.store, payment.Directory{Wallets: f.store, Merchants: f.store, Limits: f.store}, cut, payment.Config{Grace: grace, Issuer: issuer, NewID: newID})

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 	"github.com/armlet-pay/armlet/services/payments/internal/settlement"
 )
@@ -109,7 +108,8 @@ func (s *shop) reported(t *testing.T, x settlement.Settlement) map[string]int64 
 }
 
 func TestAMerchantIsPaidWhatItEarnedDayByDay(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		s := newShop(t, db)
 		midnight := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 		s.settle(t, midnight.Add(time.Hour), 0) // nothing happened
@@ -190,11 +190,12 @@ func (c *crashing) CloseSettlement(ctx context.Context, x settlement.Settlement)
 }
 
 func TestASettlementThatIsCutOffAtAnyStepIsCompletedOnce(t *testing.T) {
+	t.Parallel()
 	for _, step := range []string{"open", "post", "close"} {
 		for _, after := range []bool{false, true} {
 			t.Run(fmt.Sprint(step, after), func(t *testing.T) {
 				t.Parallel()
-				testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+				schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 					s := newShop(t, db)
 					s.book(t, 1000, 30, start)
 					c := &crashing{Store: s.store, Books: s.store, at: step, after: after}
@@ -229,7 +230,8 @@ func TestASettlementThatIsCutOffAtAnyStepIsCompletedOnce(t *testing.T) {
 }
 
 func TestADayThatDoesNotAddUpIsNotPaidOut(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		s := newShop(t, db)
 		s.book(t, 1000, 30, start)
 		_, err := db.ExecContext(t.Context(), `UPDATE ledger_postings SET amount = amount + 1 WHERE credit_account = $1`, s.account)

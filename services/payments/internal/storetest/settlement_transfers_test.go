@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
@@ -13,7 +12,7 @@ import (
 // What the operator moves by hand is settled too, and a payout that came back from the bank is paid out again.
 func TestTransfersAreSettledLikeCapturesAndRefunds(t *testing.T) {
 	t.Parallel()
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		s := newShop(t, db)
 		midnight := time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 		bank := ledger.ID(ledger.Settlement, s.merchant.ID)
@@ -49,7 +48,7 @@ func TestTransfersAreSettledLikeCapturesAndRefunds(t *testing.T) {
 // Two merchants with the same entries and different clocks are settled at different moments, each with what it had by then.
 func TestEachMerchantHasItsOwnCutOff(t *testing.T) {
 	t.Parallel()
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		s := newShop(t, db)
 		far, err := s.service.CreateMerchant(t.Context(), request("CreateMerchant"), payment.Merchant{
 			DisplayName: "Bagels", CategoryCode: 5812, Currency: cny, Settlement: payment.SettlementSchedule{CutOff: "22:00", TimeZone: "America/New_York"},

@@ -9,7 +9,6 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/limit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
@@ -38,7 +37,8 @@ func (f *fixture) forgetTold(t testing.TB) {
 
 // Whatever is registered or set is told once: not for a repeat, not for what changed nothing, not for what was refused.
 func TestWhatIsRegisteredOrSetIsToldOnce(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f, ctx := newFixture(t, db), t.Context()
 		shop, till := "merchant.%s._."+f.merchant.ID, "terminal.%s._."+f.terminal.Terminal
 		if diff := cmp.Diff([]string{said(shop, "created"), said(till, "created"), "account.created._.alice"}, f.told(t)); diff != "" {

@@ -8,7 +8,6 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/ledger"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
@@ -16,7 +15,8 @@ import (
 // Many callers of two processes post the same batch, of which one transfer is refused: each other one is posted once, and
 // everybody gets the same answers.
 func TestABatchThatManyCallersPostIsPostedOnce(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 1000)
 		f.wallet(t, "bob", 0)
@@ -52,7 +52,8 @@ func TestABatchThatManyCallersPostIsPostedOnce(t *testing.T) {
 
 // A caller who goes away leaves some posted and some not; a repeat completes it.
 func TestATransferIsKnownByItsIDAfterItsCallerHasGone(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		l := newLedger(t, db)
 		ids := wallets(t, l, 2, 1000)
 		var batch []ledger.Transaction

@@ -115,7 +115,8 @@ func TestADatabaseWithRowsOfTheOldShapeGoesOn(t *testing.T) {
 	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		must(t, db.Migrate(t.Context(), firstMigrations(t, "0002")))
 		secondSchema(t, db)
-		f := newFixture(t, db) // migrates
+		must(t, db.Migrate(t.Context(), store.Migrations()))
+		f := newFixture(t, db)
 		old := payment.Caller{Role: payment.Terminal, Merchant: oldShop, Terminal: oldTerminal, Mode: payment.Live}
 		read := func(id string) payment.Payment {
 			p, err := f.store.Payment(t.Context(), id)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
-	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
 )
 
@@ -110,7 +109,8 @@ func (f *fixture) holds(t testing.TB) int {
 }
 
 func TestAVoucherIsTakenOffWhatTheBandSigns(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.topUp(t, "alice", 1_000)
 		p, err := f.service.Create(t.Context(), f.terminal, request("CreatePayment"), f.discounted(1_000), start)
@@ -133,7 +133,8 @@ func TestAVoucherIsTakenOffWhatTheBandSigns(t *testing.T) {
 }
 
 func TestAPaymentThatComesToNothingGivesItsVoucherUp(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		for _, end := range []func(payment.Payment) (payment.Payment, error){
 			func(p payment.Payment) (payment.Payment, error) { return f.confirm(t, p.ID) }, // alice has nothing
@@ -158,7 +159,8 @@ func TestAPaymentThatComesToNothingGivesItsVoucherUp(t *testing.T) {
 }
 
 func TestARepeatedRequestReservesOnce(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		req := request("CreatePayment")
 		var mu sync.Mutex
@@ -180,7 +182,8 @@ func TestARepeatedRequestReservesOnce(t *testing.T) {
 }
 
 func TestARefusedVoucherChangesNothing(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		o := f.discounted(1_000)
 		o.VoucherCode = "bad"
@@ -194,7 +197,8 @@ func TestARefusedVoucherChangesNothing(t *testing.T) {
 
 // What auth refuses for good frees the voucher at once, and the same request may be sent again.
 func TestAPaymentThatAuthRefusesFreesItsVoucher(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		refusing := f.serviceOn(f.store, moody{f.auth, func() error { return fault.New(fault.FailedPrecondition, "DEVICE_SUSPENDED", "lost") }})
 		req := request("CreatePayment")
@@ -216,7 +220,8 @@ func TestAPaymentThatAuthRefusesFreesItsVoucher(t *testing.T) {
 }
 
 func TestABandThatChangedHandsDoesNotUseAnothersVoucher(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.vouchers.device = "partners/acme/devices/another"
 		_, err := f.service.Create(t.Context(), f.terminal, request("CreatePayment"), f.discounted(1_000), start)
@@ -230,7 +235,8 @@ func TestABandThatChangedHandsDoesNotUseAnothersVoucher(t *testing.T) {
 // A process that dies between the reservation and the stored payment leaves a hold. The repeated request goes on with the
 // same reservation; without one it is given up when the patience is over, and never while notify cannot be told.
 func TestADeathBetweenReservationAndPaymentHeals(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		died := errors.New("the process died here")
 		dying := f.serviceOn(f.store, moody{f.auth, func() error { panic(died) }})
@@ -277,7 +283,8 @@ func TestADeathBetweenReservationAndPaymentHeals(t *testing.T) {
 
 // An answer of notify that is lost leaves the reservation, which the repeat finds.
 func TestALostReservationIsFoundByTheRepeat(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		req := request("CreatePayment")
 		f.vouchers.set(fault.New(fault.Unavailable, "VOUCHERS_UNAVAILABLE", "lost"), true)
@@ -296,7 +303,8 @@ func TestALostReservationIsFoundByTheRepeat(t *testing.T) {
 // Whatever order the end of a slow call and the worker that gives up come in: a stored payment has its voucher, and a
 // voucher without a stored payment is free.
 func TestASlowCallAndTheWorkerThatGivesUpAgree(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		for range 15 {
 			req := request("CreatePayment")
@@ -329,7 +337,8 @@ func TestASlowCallAndTheWorkerThatGivesUpAgree(t *testing.T) {
 }
 
 func TestWithoutNotifyOnlyVouchersAreRefused(t *testing.T) {
-	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
+	t.Parallel()
+	schema.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		f := newFixture(t, db)
 		f.vouchers.set(fault.New(fault.Unavailable, "VOUCHERS_UNAVAILABLE", "notify is down"), false)
 		bare := payment.NewService(f.store, payment.Directory{Wallets: f.store, Merchants: f.store, Limits: f.store}, f.auth, payment.Config{

@@ -4,10 +4,11 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
 )
@@ -48,11 +49,17 @@ func (c *Consumer) handleAll(ctx context.Context, evs []Event) (err error) {
 		if err != nil {
 			return err
 		}
+		first := make([]Event, 0, len(fresh))
 		for _, ev := range evs {
-			if !fresh[ev.ID] {
-				continue
+			if fresh[ev.ID] {
+				delete(fresh, ev.ID) // the same event may be in a batch twice
+				first = append(first, ev)
 			}
-			delete(fresh, ev.ID) // the same event may be in a batch twice
+		}
+		if c.cfg.HandleAll != nil {
+			return c.handleTogether(ctx, tx, first)
+		}
+		for _, ev := range first {
 			if err := c.handleOne(ctx, tx, ev); err != nil {
 				return err
 			}
@@ -61,41 +68,58 @@ func (c *Consumer) handleAll(ctx context.Context, evs []Event) (err error) {
 	})
 }
 
+// handleTogether has each event in a span of its own trace, as long as all of them take.
+func (c *Consumer) handleTogether(ctx context.Context, tx *sqldb.Tx, evs []Event) error {
+	if len(evs) == 0 {
+		return nil
+	}
+	spans := make([]trace.Span, len(evs))
+	for i, ev := range evs {
+		_, spans[i] = c.span(ctx, ev)
+	}
+	defer func() {
+		for _, span := range spans {
+			span.End()
+		}
+	}()
+	return c.cfg.HandleAll(ctx, tx, evs)
+}
+
 func (c *Consumer) handleOne(ctx context.Context, tx *sqldb.Tx, ev Event) error {
 	ctx, span := c.span(ctx, ev)
 	defer span.End()
 	return c.cfg.Handle(ctx, tx, ev)
 }
 
-// enter writes the inbox rows and says which events had none.
+var insertInbox = sqldb.NewBulk("consumer text, event_id text, received_at bigint", `INSERT INTO inbox ({columns})
+	SELECT {columns} FROM {rows} AS r WHERE true ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id`, 0)
+
+// enter writes the inbox rows and says which events had none. The rows are in the order of their ids, so that two replicas
+// that got the same events again do not wait for each other crosswise.
 func (c *Consumer) enter(ctx context.Context, tx *sqldb.Tx, evs []Event) (map[string]bool, error) {
-	args := make([]any, 0, 3*len(evs))
-	var values strings.Builder
-	entered := make(map[string]bool, len(evs))
-	for _, ev := range evs {
-		if entered[ev.ID] {
-			continue
-		}
-		entered[ev.ID] = true
-		if len(args) > 0 {
-			values.WriteString(", ")
-		}
-		fmt.Fprintf(&values, "($%d, $%d, $%d)", len(args)+1, len(args)+2, len(args)+3)
-		args = append(args, c.cfg.Durable, ev.ID, c.now().UnixMicro())
+	ids := make([]string, len(evs))
+	for i, ev := range evs {
+		ids[i] = ev.ID
 	}
-	rows, err := tx.QueryContext(ctx, `INSERT INTO inbox (consumer, event_id, received_at) VALUES `+values.String()+`
-		ON CONFLICT (consumer, event_id) DO NOTHING RETURNING event_id`, args...)
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	rows := insertInbox.Rows(len(ids))
+	now := c.now().UnixMicro()
+	for _, id := range ids {
+		rows.Add(c.cfg.Durable, id, now)
+	}
+	found, err := rows.Query(ctx, tx, tx.Dialect())
 	if err != nil {
 		return nil, fmt.Errorf("write the inbox: %w", err)
 	}
-	defer func() { _ = rows.Close() }()
-	fresh := make(map[string]bool, len(evs))
-	for rows.Next() {
+	defer func() { _ = found.Close() }()
+	fresh := make(map[string]bool, len(ids))
+	for found.Next() {
 		var id string
-		if err := rows.Scan(&id); err != nil {
+		if err := found.Scan(&id); err != nil {
 			return nil, fmt.Errorf("write the inbox: %w", err)
 		}
 		fresh[id] = true
 	}
-	return fresh, rows.Err()
+	return fresh, found.Err()
 }

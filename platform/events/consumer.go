@@ -63,6 +63,10 @@ type ConsumerConfig struct {
 	// wants to do belongs in tx.OnCommit. A [fault.Error] of kind Invalid, NotFound or FailedPrecondition means that
 	// trying again is pointless: the event goes to the dead letters at once. Required.
 	Handle func(ctx context.Context, tx *sqldb.Tx, ev Event) error
+	// HandleAll makes the effects of a batch in place of Handle, with fewer statements: the events are new, and in their order.
+	// When it fails, Handle gets them one by one. It takes locks that others take too in an order that all keep, or two
+	// replicas' batches may wait for each other until the database ends one. Optional.
+	HandleAll func(ctx context.Context, tx *sqldb.Tx, evs []Event) error
 }
 
 // Consumer handles each event of a stream exactly once.

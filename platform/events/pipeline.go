@@ -11,6 +11,10 @@ const (
 	// stay below what the client allows, which is 4000.
 	depth       = 8
 	removeBatch = 2048
+	// scanGap and removeGap are how long a look for events and the removal of those published wait for more to come along:
+	// under load there is a commit every few milliseconds, and each would cost statements and a commit of its own.
+	scanGap   = 3 * time.Millisecond
+	removeGap = 20 * time.Millisecond
 )
 
 // session publishes what is pending and what comes, until ctx ends or something fails that stops the relay as a whole. It
@@ -47,6 +51,7 @@ func (r *Relay) scanAll(ctx context.Context, flights chan<- []flight, healthy fu
 		if err := r.prepare(ctx); err != nil {
 			return err
 		}
+		begun := time.Now()
 		empty, err := r.scan(ctx, flights)
 		if err != nil {
 			return err
@@ -55,6 +60,7 @@ func (r *Relay) scanAll(ctx context.Context, flights chan<- []flight, healthy fu
 			healthy()
 		}
 		sleep(ctx, r.cfg.Every, woken)
+		sleep(ctx, scanGap-time.Since(begun), nil)
 	}
 	return nil
 }
@@ -138,15 +144,19 @@ func (r *Relay) settle(ctx context.Context, flights <-chan []flight, stored chan
 // clear removes rows that were stored from the outbox, until stored is closed.
 func (r *Relay) clear(ctx context.Context, stored <-chan []int64, fail func(error), healthy func()) {
 	for seqs := range stored {
+		enough := time.NewTimer(removeGap)
 		for more := true; more && len(seqs) < removeBatch; {
 			select {
 			case next, ok := <-stored:
 				seqs = append(seqs, next...)
 				more = ok
-			default:
+			case <-enough.C:
+				more = false
+			case <-ctx.Done():
 				more = false
 			}
 		}
+		enough.Stop()
 		if err := r.remove(ctx, seqs); err != nil {
 			fail(err)
 			continue

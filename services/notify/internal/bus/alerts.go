@@ -3,11 +3,13 @@ package bus
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/fault"
@@ -18,11 +20,12 @@ import (
 )
 
 // eventBatch is how many events may share a transaction when they come fast: a commit costs more than what is in it.
-const eventBatch = 32
+const eventBatch = 64
 
 // Inbox is where alerts go, and where it is remembered who wears what.
 type Inbox interface {
-	Deliver(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now time.Time) (alert.Alert, error)
+	// DeliverAll takes alerts through the pipeline; causes are the trace contexts of what each tells of.
+	DeliverAll(ctx context.Context, tx *sqldb.Tx, all []alert.Alert, causes []string, now time.Time) error
 	// SetWearer ignores what is older than what it knows.
 	SetWearer(ctx context.Context, tx *sqldb.Tx, w alert.Wearer, epoch int64, now time.Time) error
 	// Wearer is who wears a device.
@@ -39,11 +42,13 @@ type Source struct {
 	AckWait time.Duration
 }
 
-func (s Source) consumer(stream, durable string, handle func(context.Context, *sqldb.Tx, events.Event) error, filters ...string) *events.Consumer {
+func (s Source) consumer(stream, durable string, handle func(context.Context, *sqldb.Tx, []events.Event) error, filters ...string) *events.Consumer {
 	return events.NewConsumer(events.ConsumerConfig{
 		JetStream: s.JetStream, DB: s.DB, Log: s.Log, TracerProvider: s.Tracer,
-		Stream: stream, Durable: durable, Filters: filters, Handle: handle,
-		Batch: eventBatch, AckWait: s.AckWait,
+		Stream: stream, Durable: durable, Filters: filters, Batch: eventBatch, AckWait: s.AckWait, HandleAll: handle,
+		Handle: func(ctx context.Context, tx *sqldb.Tx, ev events.Event) error {
+			return handle(ctx, tx, []events.Event{ev})
+		},
 	})
 }
 
@@ -78,57 +83,83 @@ func (a *Alerter) Consumers(src Source) []*events.Consumer {
 	}
 }
 
-// Handle takes the alert of an event through the pipeline, in the transaction of the consumer.
-func (a *Alerter) Handle(ctx context.Context, tx *sqldb.Tx, ev events.Event) error {
-	msg, err := decode(ev)
-	if err != nil {
-		return err
+// Handle takes the alerts of events through the pipeline, in the transaction of the consumer.
+func (a *Alerter) Handle(ctx context.Context, tx *sqldb.Tx, evs []events.Event) error {
+	now := a.now()
+	var learned []binding
+	var orders []alert.Alert
+	var causes []string
+	for _, ev := range evs {
+		msg, err := decode(ev)
+		if err != nil {
+			return err
+		}
+		subject, err := events.ParseSubject(ev.Subject)
+		if err != nil {
+			return fault.New(fault.Invalid, "EVENT_INVALID", "the subject cannot be read").WithCause(err)
+		}
+		if b, ok := bindingOf(msg, subject); ok {
+			learned = append(learned, b)
+		}
+		order, ok, err := a.order(ctx, ev, msg, subject, now)
+		if err != nil {
+			return err
+		}
+		if ok {
+			orders, causes = append(orders, order), append(causes, ev.TraceParent)
+		}
 	}
-	subject, err := events.ParseSubject(ev.Subject)
-	if err != nil {
-		return fault.New(fault.Invalid, "EVENT_INVALID", "the subject cannot be read").WithCause(err)
+	// In the order of the devices, so that two replicas do not wait for each other; the epochs say which is the newest.
+	slices.SortStableFunc(learned, func(x, y binding) int { return strings.Compare(x.wearer.Device, y.wearer.Device) })
+	for _, b := range learned {
+		if err := a.inbox.SetWearer(ctx, tx, b.wearer, b.epoch, now); err != nil {
+			return err
+		}
 	}
-	if err := a.learn(ctx, tx, msg, subject); err != nil {
-		return err
+	if len(orders) == 0 {
+		return nil
 	}
+	return a.inbox.DeliverAll(ctx, tx, orders, causes, now)
+}
+
+// order is the alert that tells of an event, if there is one to tell it to.
+func (a *Alerter) order(ctx context.Context, ev events.Event, msg proto.Message, subject events.Subject, now time.Time) (alert.Alert, bool, error) {
 	told, ok := story(msg)
 	if !ok {
-		return nil
+		return alert.Alert{}, false, nil
 	}
 	if _, ok := msg.(*authv1.CloneSuspected); ok { // auth knows devices only
 		w, err := a.inbox.Wearer(ctx, told.device)
 		if err != nil {
-			return err
+			return alert.Alert{}, false, err
 		}
 		told.account = w.Account
 	}
-	if told.account == "" {
-		return nil
-	}
-	now := a.now()
-	order := alert.Alert{CreatedAt: now, Order: alert.Order{
+	return alert.Alert{CreatedAt: now, Order: alert.Order{
 		ID: a.newID(), Account: told.account, Mode: subject.Mode, Kind: alert.Key{ID: told.kind}, Payload: told.payload,
 		Device: told.device, Partner: subject.Partner,
-	}, Decisions: []alert.Decision{{Step: alert.StepRecipients, Outcome: alert.Passed, Detail: ev.Type, At: now}}}
-	_, err = a.inbox.Deliver(ctx, tx, order, now)
-	return err
+	}, Decisions: []alert.Decision{{Step: alert.StepRecipients, Outcome: alert.Passed, Detail: ev.Type, At: now}}}, told.account != "", nil
 }
 
-// learn remembers who wears what.
-func (a *Alerter) learn(ctx context.Context, tx *sqldb.Tx, msg any, subject events.Subject) error {
-	w := alert.Wearer{Partner: subject.Partner, Mode: subject.Mode}
-	var epoch int64
+// binding is who wears a device since an epoch.
+type binding struct {
+	wearer alert.Wearer
+	epoch  int64
+}
+
+func bindingOf(msg any, subject events.Subject) (binding, bool) {
+	b := binding{wearer: alert.Wearer{Partner: subject.Partner, Mode: subject.Mode}}
 	switch m := msg.(type) {
 	case *devicesv1.DeviceBound:
-		w.Device, w.Account, epoch = m.GetDevice(), accountID(m.GetAccount()), m.GetAuthEpoch()
+		b.wearer.Device, b.wearer.Account, b.epoch = m.GetDevice(), accountID(m.GetAccount()), m.GetAuthEpoch()
 	case *devicesv1.DeviceReleased:
-		w.Device, epoch = m.GetDevice(), m.GetAuthEpoch()
+		b.wearer.Device, b.epoch = m.GetDevice(), m.GetAuthEpoch()
 	case *devicesv1.DeviceEnded:
-		w.Device, epoch = m.GetDevice(), m.GetAuthEpoch()
+		b.wearer.Device, b.epoch = m.GetDevice(), m.GetAuthEpoch()
 	default:
-		return nil
+		return b, false
 	}
-	return a.inbox.SetWearer(ctx, tx, w, epoch, a.now())
+	return b, true
 }
 
 func accountID(name string) string { return strings.TrimPrefix(name, "accounts/") }

@@ -42,30 +42,42 @@ func (e *Egress) Consumers(src Source) []*events.Consumer {
 	return all
 }
 
-// Handle writes the copy into the outbox in the transaction of the consumer, so that there is exactly one.
-func (e *Egress) Handle(ctx context.Context, tx *sqldb.Tx, ev events.Event) error {
+// Handle writes the copies into the outbox in the transaction of the consumer, so that there is exactly one of each.
+func (e *Egress) Handle(ctx context.Context, tx *sqldb.Tx, evs []events.Event) error {
+	copies := make([]events.Event, 0, len(evs))
+	for _, ev := range evs {
+		out, ok, err := e.copyOf(ev)
+		if err != nil {
+			return err
+		}
+		if ok {
+			copies = append(copies, out)
+		}
+	}
+	return events.Append(ctx, tx, copies...)
+}
+
+// copyOf is the copy of an event for the partner that it concerns, if there is one.
+func (e *Egress) copyOf(ev events.Event) (out events.Event, ok bool, err error) {
 	subject, err := events.ParseSubject(ev.Subject)
 	if err != nil {
-		return fault.New(fault.Invalid, "EVENT_INVALID", "the subject cannot be read").WithCause(err)
+		return out, false, fault.New(fault.Invalid, "EVENT_INVALID", "the subject cannot be read").WithCause(err)
 	}
 	if subject.Partner == "" {
-		return nil
+		return out, false, nil
 	}
 	if !subscription.ValidPartner(subject.Partner) {
-		return fault.New(fault.Invalid, "EVENT_INVALID", "the subject names no possible partner")
+		return out, false, fault.New(fault.Invalid, "EVENT_INVALID", "the subject names no possible partner")
 	}
 	msg, err := decode(ev)
 	if err != nil {
-		return err
+		return out, false, err
 	}
 	if !e.streams.Ready(subject.Partner) {
-		return fault.New(fault.Unavailable, "STREAM_UNAVAILABLE", "the stream of the partner %s is being made", subject.Partner)
+		return out, false, fault.New(fault.Unavailable, "STREAM_UNAVAILABLE", "the stream of the partner %s is being made", subject.Partner)
 	}
-	out, err := partnerCopy(ev, subject, msg)
-	if err != nil {
-		return err
-	}
-	return events.Append(ctx, tx, out)
+	out, err = partnerCopy(ev, subject, msg)
+	return out, true, err
 }
 
 func partnerCopy(ev events.Event, subject events.Subject, msg proto.Message) (events.Event, error) {

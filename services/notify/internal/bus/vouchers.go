@@ -179,6 +179,8 @@ func ClearRedeemer(r *notifyv1.Redemption) {
 
 // Redemptions follow payments.
 type Redemptions interface {
+	// Redeemed are those of the payments that have a redemption, each of which it locks.
+	Redeemed(ctx context.Context, tx *sqldb.Tx, payments []string) (map[string]bool, error)
 	FollowPayment(ctx context.Context, tx *sqldb.Tx, payment string, o voucher.Outcome, now time.Time) error
 }
 
@@ -203,14 +205,41 @@ func (f *Follower) Consumers(src Source) []*events.Consumer {
 	return []*events.Consumer{src.consumer("EVT_PAYMENTS", "notify-vouchers-payments", f.Handle, filters...)}
 }
 
-// Handle moves the payment's redemption, if it has one, in the transaction of the consumer.
-func (f *Follower) Handle(ctx context.Context, tx *sqldb.Tx, ev events.Event) error {
-	msg, err := decode(ev)
+// Handle moves the payments' redemptions, where they have some, in the transaction of the consumer.
+func (f *Follower) Handle(ctx context.Context, tx *sqldb.Tx, evs []events.Event) error {
+	type step struct {
+		payment string
+		outcome voucher.Outcome
+	}
+	var steps []step
+	var payments []string
+	for _, ev := range evs {
+		msg, err := decode(ev)
+		if err != nil {
+			return err
+		}
+		if payment, o, ok := outcomeOf(msg); ok {
+			steps, payments = append(steps, step{payment, o}), append(payments, payment)
+		}
+	}
+	redeemed, err := f.redemptions.Redeemed(ctx, tx, payments) // most payments are without a voucher
 	if err != nil {
 		return err
 	}
+	for _, s := range steps {
+		if !redeemed[s.payment] {
+			continue
+		}
+		if err := f.redemptions.FollowPayment(ctx, tx, s.payment, s.outcome, f.now()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// outcomeOf is what an event says about the money of which payment.
+func outcomeOf(msg any) (payment string, o voucher.Outcome, ok bool) {
 	var facts *paymentsv1.PaymentFacts
-	var o voucher.Outcome
 	switch m := msg.(type) {
 	case *paymentsv1.PaymentAuthorized:
 		facts, o.Approved = m.GetPayment(), true
@@ -226,8 +255,8 @@ func (f *Follower) Handle(ctx context.Context, tx *sqldb.Tx, ev events.Event) er
 	case *paymentsv1.PaymentVoided:
 		facts, o.Over = m.GetPayment(), true
 	default:
-		return nil
+		return "", o, false
 	}
 	o.Captured = facts.GetCapturedAmount().GetMinorUnits()
-	return f.redemptions.FollowPayment(ctx, tx, strings.TrimPrefix(facts.GetPayment(), "payments/"), o, f.now())
+	return strings.TrimPrefix(facts.GetPayment(), "payments/"), o, true
 }

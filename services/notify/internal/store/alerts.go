@@ -13,7 +13,7 @@ import (
 )
 
 const alertColumns = `id, account, mode, kind_partner, kind_id, device, partner, sender, broadcast_id, collapse_key, category, priority,
-	delivery, engagement, sequence, attempt, content, request, decisions, created_at, expires_at, release_at, resend_at`
+		delivery, engagement, sequence, attempt, content, request, decisions, created_at, expires_at, release_at, resend_at`
 
 // alertContent is what an alert says, in one column, so that it can be taken away as a whole.
 type alertContent struct {
@@ -44,8 +44,7 @@ func alertRow(a alert.Alert) ([]any, error) {
 	}, nil
 }
 
-// insertAlertRows takes any number of alerts as one statement.
-var insertAlertRows = sqldb.NewBulk(`id text, account text, mode text, kind_partner text, kind_id text, device text, partner text, sender text,
+var insertAlerts = sqldb.NewBulk(`id text, account text, mode text, kind_partner text, kind_id text, device text, partner text, sender text,
 	broadcast_id text, collapse_key text, category text, priority bigint, delivery text, engagement text, sequence bigint, attempt bigint,
 	content text, request text, decisions text, created_at bigint, expires_at bigint?, release_at bigint?, resend_at bigint?`,
 	`INSERT INTO alerts ({columns}) SELECT {columns} FROM {rows} AS r`, 0)

@@ -111,7 +111,7 @@ func (s *Store) ReleaseDue(ctx context.Context, now time.Time, limit int) (int, 
 		if err != nil {
 			return err
 		}
-		_, err = s.deliver(ctx, tx, []alert.Alert{a}, kind, map[string]alert.Wearer{a.Device: w}, now)
+		_, err = s.deliverOne(ctx, tx, a, kind, w, now)
 		return err
 	})
 }

@@ -1,14 +1,15 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
-	"sort"
 	"time"
 
+	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/once"
@@ -20,11 +21,25 @@ func (s *Store) Deliver(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now ti
 	if err != nil {
 		return a, err
 	}
-	all, err := s.deliver(ctx, tx, []alert.Alert{a}, kind, nil, now)
-	if err != nil {
-		return a, err
+	return s.deliverOne(ctx, tx, a, kind, alert.Wearer{}, now)
+}
+
+// DeliverAll takes alerts of any types through the pipeline in tx, with as many statements as one takes. Those of one
+// account enter its inbox in their order. causes are the trace contexts that their events get.
+func (s *Store) DeliverAll(ctx context.Context, tx *sqldb.Tx, all []alert.Alert, causes []string, now time.Time) error {
+	kinds := map[alert.Key]*alert.Published{}
+	for _, a := range all {
+		if kinds[a.Kind] != nil {
+			continue
+		}
+		kind, err := s.published(ctx, tx, a.Kind)
+		if err != nil {
+			return err
+		}
+		kinds[a.Kind] = kind
 	}
-	return all[0], nil
+	_, err := s.deliver(ctx, tx, delivery{orders: all, kinds: kinds, causes: causes}, now)
+	return err
 }
 
 // Send implements alert.Store.
@@ -47,11 +62,8 @@ func (s *Store) Send(ctx context.Context, req once.Request, to alert.Recipient, 
 			if err != nil {
 				return "", err
 			}
-			sent, err := s.deliver(ctx, tx, []alert.Alert{a}, kind, map[string]alert.Wearer{to.Device: w}, now)
-			if err != nil {
-				return "", err
-			}
-			return sent[0].ID, nil
+			sent, err := s.deliverOne(ctx, tx, a, kind, w, now)
+			return sent.ID, err
 		})
 		if err != nil {
 			return err
@@ -62,118 +74,172 @@ func (s *Store) Send(ctx context.Context, req once.Request, to alert.Recipient, 
 	return out, err
 }
 
-// deliver decides on alerts of one type and stores them. New alerts are inserted; alerts that waited are updated.
-func (s *Store) deliver(ctx context.Context, tx *sqldb.Tx, orders []alert.Alert, kind *alert.Published, wearers map[string]alert.Wearer, now time.Time) ([]alert.Alert, error) {
-	settings, err := settingsOf(ctx, tx, orders)
+// delivery is what is delivered together.
+type delivery struct {
+	orders  []alert.Alert
+	kinds   map[alert.Key]*alert.Published
+	wearers map[string]alert.Wearer
+	// causes are the trace contexts of the orders; nil when all are that of the context.
+	causes []string
+}
+
+func (s *Store) deliverOne(ctx context.Context, tx *sqldb.Tx, a alert.Alert, kind *alert.Published, w alert.Wearer, now time.Time) (alert.Alert, error) {
+	all, err := s.deliver(ctx, tx, delivery{
+		orders: []alert.Alert{a}, kinds: map[alert.Key]*alert.Published{a.Kind: kind}, wearers: map[string]alert.Wearer{a.Device: w},
+	}, now)
+	if err != nil {
+		return a, err
+	}
+	return all[0], nil
+}
+
+// deliver decides on alerts and stores them. New alerts are inserted; alerts that waited are updated. Throttles are locked
+// before inboxes and both in an order of their own, so that two deliveries never wait for each other crosswise.
+func (s *Store) deliver(ctx context.Context, tx *sqldb.Tx, d delivery, now time.Time) ([]alert.Alert, error) {
+	decided, err := s.decide(ctx, tx, d, now)
 	if err != nil {
 		return nil, err
 	}
-	decided := make([]alert.Alert, len(orders))
-	for i, a := range orders {
+	steps, err := s.takeSequences(ctx, tx, decided, now)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := alertRows(ctx, tx, decided, d.orders)
+	if err != nil {
+		return nil, err
+	}
+	facts, err := s.facts(ctx, tx, d, decided, now)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := sqldb.ExecAll(ctx, tx, steps, rows, facts); err != nil {
+		return nil, fmt.Errorf("store alerts: %w", err)
+	}
+	for _, a := range decided {
+		if err := s.collapse(ctx, tx, a, now); err != nil {
+			return nil, err
+		}
+		tx.OnCommit(func() { s.became(a.Delivery) })
+	}
+	return decided, nil
+}
+
+func (s *Store) decide(ctx context.Context, tx *sqldb.Tx, d delivery, now time.Time) ([]alert.Alert, error) {
+	settings, err := settingsOf(ctx, tx, d.orders)
+	if err != nil {
+		return nil, err
+	}
+	order := make([]int, len(d.orders))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int {
+		a, b := d.orders[i], d.orders[j]
+		return cmp.Or(cmp.Compare(a.Account, b.Account), cmp.Compare(a.Device, b.Device), cmp.Compare(a.Kind.Partner, b.Kind.Partner),
+			cmp.Compare(a.Kind.ID, b.Kind.ID))
+	})
+	decided := make([]alert.Alert, len(d.orders))
+	for _, i := range order {
+		a := d.orders[i]
+		kind := d.kinds[a.Kind]
 		facts := alert.Facts{
 			Kind: kind, Account: settings["accounts/"+a.Account], Device: settings[a.Device], Partner: settings["partners/"+a.Partner],
-			Wearer: wearers[a.Device], ResendAfter: s.terms.ResendAfter,
+			Wearer: d.wearers[a.Device], ResendAfter: s.terms.ResendAfter,
 			Take: func() (bool, error) { return takeThrottle(ctx, tx, a, kind.Throttle, now) },
 		}
 		if decided[i], err = alert.Decide(a, facts, now); err != nil {
 			return nil, err
 		}
 	}
-	if err := s.takeSequences(ctx, tx, decided, now); err != nil {
-		return nil, err
-	}
-	if err := insertAlerts(ctx, tx, decided, orders); err != nil {
-		return nil, err
-	}
-	var facts []any
-	for _, a := range decided {
-		if fact, ok := tell(a); ok {
-			facts = append(facts, fact)
-		}
-		tx.OnCommit(func() { s.became(a.Delivery) })
-	}
-	if err := s.publish(ctx, tx, now, facts...); err != nil {
-		return nil, err
-	}
-	for _, a := range decided {
-		if err := s.replaceOlder(ctx, tx, a, now); err != nil {
-			return nil, err
-		}
-	}
 	return decided, nil
 }
 
-// takeSequences gives the alerts that go out their places, in the order of their accounts, so that two transactions never
-// wait for each other's inboxes. An account that is there twice takes its second one in a second round.
-func (s *Store) takeSequences(ctx context.Context, tx *sqldb.Tx, all []alert.Alert, now time.Time) error {
-	var rest []int
+// takeSequences gives the alerts that go out their places, in their order, and returns the steps to be stored. It locks every
+// inbox that this delivery is going to touch.
+func (s *Store) takeSequences(ctx context.Context, tx *sqldb.Tx, all []alert.Alert, now time.Time) (*sqldb.BulkRows, error) {
+	more := map[string]int64{}
+	for _, a := range all {
+		switch {
+		case a.Delivery == alert.SentOut:
+			more[a.Account]++
+		case collapses(a):
+			more[a.Account] += 0
+		}
+	}
+	inboxes := make([]growth, 0, len(more))
+	for _, account := range slices.Sorted(maps.Keys(more)) {
+		inboxes = append(inboxes, growth{account, more[account]})
+	}
+	last, err := s.grow(ctx, tx, inboxes, now)
+	if err != nil {
+		return nil, err
+	}
+	steps := insertSteps.Rows(len(all))
 	for i := range all {
-		if all[i].Delivery == alert.SentOut {
-			rest = append(rest, i)
+		a := &all[i]
+		if a.Delivery != alert.SentOut {
+			continue
 		}
+		more[a.Account]--
+		a.Sequence = last[a.Account] - more[a.Account]
+		steps.Add(a.Account, a.Sequence, string(alert.Upsert), a.ID, micros(now))
 	}
-	sort.SliceStable(rest, func(i, j int) bool { return all[rest[i]].Account < all[rest[j]].Account })
-	for len(rest) > 0 {
-		alertOf, place := map[string]string{}, map[string]int{}
-		var accounts []string
-		var again []int
-		for _, i := range rest {
-			account := all[i].Account
-			if _, taken := alertOf[account]; taken {
-				again = append(again, i)
-				continue
-			}
-			alertOf[account], place[account] = all[i].ID, i
-			accounts = append(accounts, account)
-		}
-		sequences, err := s.newSteps(ctx, tx, alert.Upsert, alertOf, accounts, now)
-		if err != nil {
-			return err
-		}
-		for account, i := range place {
-			all[i].Sequence = sequences[account]
-		}
-		rest = again
-	}
-	return nil
+	return steps, nil
 }
 
-func insertAlerts(ctx context.Context, tx *sqldb.Tx, decided, orders []alert.Alert) error {
-	rows := insertAlertRows.Rows(len(decided))
+// alertRows are the alerts to be inserted; those that waited are updated.
+func alertRows(ctx context.Context, tx *sqldb.Tx, decided, orders []alert.Alert) (*sqldb.BulkRows, error) {
+	rows := insertAlerts.Rows(len(decided))
 	for i, a := range decided {
 		if orders[i].Delivery.Waits() {
 			if err := updateAlert(ctx, tx, a); err != nil {
-				return err
+				return nil, err
 			}
 			continue
 		}
 		row, err := alertRow(a)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		rows.Add(row...)
 	}
-	if _, err := rows.Exec(ctx, tx); err != nil {
-		return fmt.Errorf("store alerts: %w", err)
-	}
-	return nil
+	return rows, nil
 }
 
-// tell is the fact of what became of an alert; false when nobody hears of it.
-func tell(a alert.Alert) (any, bool) {
-	if a.Delivery == alert.SentOut {
-		return alert.Sent{Alert: a}, true
+// facts are the events of what became of alerts.
+func (s *Store) facts(ctx context.Context, tx *sqldb.Tx, d delivery, decided []alert.Alert, now time.Time) (*sqldb.BulkRows, error) {
+	var evs []events.Event
+	for i, a := range decided {
+		var fact any
+		switch {
+		case a.Delivery == alert.SentOut:
+			fact = alert.Sent{Alert: a}
+		case a.Sender != "" && a.Sender != alert.Operator:
+			fact = alert.Moved{Alert: a}
+		default:
+			continue
+		}
+		ev, err := s.encode(ctx, fact, now)
+		if err != nil {
+			return nil, fmt.Errorf("encode %T: %w", fact, err)
+		}
+		if d.causes != nil {
+			ev.TraceParent = d.causes[i]
+		}
+		evs = append(evs, ev)
 	}
-	return alert.Moved{Alert: a}, a.Sender != "" && a.Sender != alert.Operator
+	return events.Rows(tx, evs...)
 }
 
-// replaceOlder takes the alerts away whose place one has taken.
-func (s *Store) replaceOlder(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now time.Time) error {
-	if a.CollapseKey == "" || a.Delivery == alert.Dropped || a.Delivery == alert.Expired {
+// collapses says whether an alert takes the place of older ones.
+func collapses(a alert.Alert) bool {
+	return a.CollapseKey != "" && a.Delivery != alert.Dropped && a.Delivery != alert.Expired
+}
+
+// collapse takes those away whose place an alert has taken. Its inbox is locked.
+func (s *Store) collapse(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now time.Time) error {
+	if !collapses(a) {
 		return nil
-	}
-	if err := s.lockInbox(ctx, tx, a.Account, now); err != nil {
-		return err
 	}
 	older, err := alerts(ctx, tx, `SELECT `+alertColumns+` FROM alerts WHERE account = $1 AND collapse_key = $2 AND sender = $3 AND device = $4
 		AND mode = $5 AND id <> $6 AND (`+inInbox+` OR delivery IN ('SCHEDULED', 'HELD'))`, a.Account, a.CollapseKey, a.Sender, a.Device, a.Mode, a.ID)
@@ -216,7 +282,7 @@ func settingsOf(ctx context.Context, tx *sqldb.Tx, all []alert.Alert) (map[strin
 	}
 	in, arg, err := sqldb.In(tx.Dialect(), slices.Collect(maps.Keys(subjects)))
 	if err != nil {
-		return nil, fmt.Errorf("read settings: %w", err)
+		return nil, err
 	}
 	rows, err := tx.QueryContext(ctx, `SELECT content FROM alert_settings WHERE subject `+in, arg)
 	if err != nil {

@@ -24,36 +24,40 @@ func (s *Store) lockInbox(ctx context.Context, tx *sqldb.Tx, account string, now
 	return nil
 }
 
-var (
-	growInboxes = sqldb.NewBulk("account text, epoch text", `INSERT INTO inboxes (account, epoch, last_sequence, updated_at)
-		SELECT account, epoch, 1, $1 FROM {rows} AS r WHERE true
-		ON CONFLICT (account) DO UPDATE SET last_sequence = inboxes.last_sequence + 1, updated_at = excluded.updated_at
-		RETURNING account, last_sequence`, 1)
-	insertSteps = sqldb.NewBulk("account text, sequence bigint, kind text, alert_id text, created_at bigint",
-		`INSERT INTO inbox_steps ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
-)
+// growth is by how many steps an inbox is to grow, which may be none.
+type growth struct {
+	account string
+	steps   int64
+}
 
-// newSteps adds one step to each of several inboxes, whose accounts must differ, and returns their sequences by account.
-func (s *Store) newSteps(ctx context.Context, tx *sqldb.Tx, kind alert.StepKind, alertOf map[string]string, accounts []string, now time.Time) (map[string]int64, error) {
-	inboxes := growInboxes.Rows(len(accounts)).With(micros(now))
-	for _, account := range accounts {
-		inboxes.Add(account, rand.Text())
+var growInboxes = sqldb.NewBulk("account text, epoch text, last_sequence bigint, updated_at bigint", `INSERT INTO inboxes ({columns})
+	SELECT {columns} FROM {rows} AS r WHERE true
+	ON CONFLICT (account) DO UPDATE SET last_sequence = inboxes.last_sequence + excluded.last_sequence, updated_at = excluded.updated_at
+	RETURNING account, last_sequence`, 0)
+
+var insertSteps = sqldb.NewBulk("account text, sequence bigint, kind text, alert_id text, created_at bigint",
+	`INSERT INTO inbox_steps ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
+
+// grow locks inboxes and makes room in them, and returns their last sequences by account. The accounts are in their order, so
+// that two transactions never wait for each other's inboxes.
+func (s *Store) grow(ctx context.Context, tx *sqldb.Tx, inboxes []growth, now time.Time) (map[string]int64, error) {
+	if len(inboxes) == 0 {
+		return nil, nil
 	}
-	rows, err := inboxes.Query(ctx, tx, tx.Dialect())
+	rows := growInboxes.Rows(len(inboxes))
+	for _, g := range inboxes {
+		rows.Add(g.account, rand.Text(), g.steps, micros(now))
+		if g.steps > 0 {
+			tx.OnCommit(func() { s.wake(g.account) })
+		}
+	}
+	found, err := rows.Query(ctx, tx, tx.Dialect())
 	if err != nil {
 		return nil, fmt.Errorf("take sequences: %w", err)
 	}
-	sequences, err := scanSequences(rows)
+	sequences, err := scanSequences(found)
 	if err != nil {
 		return nil, fmt.Errorf("take sequences: %w", err)
-	}
-	steps := insertSteps.Rows(len(accounts))
-	for _, account := range accounts {
-		steps.Add(account, sequences[account], string(kind), alertOf[account], micros(now))
-		tx.OnCommit(func() { s.wake(account) })
-	}
-	if _, err := steps.Exec(ctx, tx); err != nil {
-		return nil, fmt.Errorf("store steps: %w", err)
 	}
 	return sequences, nil
 }
@@ -74,8 +78,16 @@ func scanSequences(rows *sql.Rows) (map[string]int64, error) {
 
 // newStep adds one step to one inbox.
 func (s *Store) newStep(ctx context.Context, tx *sqldb.Tx, kind alert.StepKind, a alert.Alert, now time.Time) (int64, error) {
-	sequences, err := s.newSteps(ctx, tx, kind, map[string]string{a.Account: a.ID}, []string{a.Account}, now)
-	return sequences[a.Account], err
+	sequences, err := s.grow(ctx, tx, []growth{{a.Account, 1}}, now)
+	if err != nil {
+		return 0, err
+	}
+	steps := insertSteps.Rows(1)
+	steps.Add(a.Account, sequences[a.Account], string(kind), a.ID, micros(now))
+	if _, err := steps.Exec(ctx, tx); err != nil {
+		return 0, fmt.Errorf("store a step: %w", err)
+	}
+	return sequences[a.Account], nil
 }
 
 // moved stores an alert that changed and tells its inbox, and its sender when it is a partner. The inbox is locked.

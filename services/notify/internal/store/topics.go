@@ -251,7 +251,7 @@ func (s *Store) advance(ctx context.Context, tx *sqldb.Tx, b alert.Broadcast, no
 	if err != nil {
 		return b, err
 	}
-	decided, err := s.deliver(ctx, tx, orders, kind, wearers, now)
+	decided, err := s.deliver(ctx, tx, delivery{orders: orders, kinds: map[alert.Key]*alert.Published{b.Request.Kind: kind}, wearers: wearers}, now)
 	for _, a := range decided {
 		switch {
 		case a.Delivery == alert.SentOut:

@@ -17,6 +17,8 @@ const (
 	AccountToppedUp   = "account.topped_up"
 	AccountWithdrawn  = "account.withdrawn"
 	AccountClosed     = "account.closed"
+	AccountFrozen     = "account.frozen"
+	AccountUnfrozen   = "account.unfrozen"
 	AccountOverdrawn  = "account.overdrawn"
 	DebtCollected     = "account.debt_collected"
 	DeviceBound       = "device.bound"
@@ -191,6 +193,12 @@ func deviceKinds() []builtIn {
 			say("手环异常", "手环可能被复制", "有人可能使用了您手环的复制品，请联系客服。", nil)),
 		kind(AccountClosed, "Account closed", Security, High, VibrateOneLong,
 			say("Account closed", "Account closed", "Your account was closed.", nil), say("账户已关闭", "账户已关闭", "您的账户已关闭。", nil)),
+		kind(AccountFrozen, "Account frozen", Security, High, VibrateOneLong,
+			say("Account frozen", "Account frozen", "Your account was frozen. It pays nothing until this is lifted. Contact support.", nil),
+			say("账户已冻结", "账户已冻结", "您的账户已冻结，解除前不能付款，请联系客服。", nil)),
+		kind(AccountUnfrozen, "Account unfrozen", Security, High, VibrateTwoShort,
+			say("Account active", "Account active again", "Your account is no longer frozen.", nil),
+			say("账户已解冻", "账户已恢复", "您的账户已解除冻结。", nil)),
 	}
 }
 

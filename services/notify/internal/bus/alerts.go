@@ -75,7 +75,7 @@ func (a *Alerter) Consumers(src Source) []*events.Consumer {
 	return []*events.Consumer{
 		src.consumer("EVT_PAYMENTS", "notify-alerts-payments", a.Handle, append(
 			of("payments.payment", "authorized", "captured", "declined", "expired", "voided", "released", "refunded"),
-			of("payments.account", "topped_up", "withdrawn", "overdrawn", "debt_collected", "closed")...)...),
+			of("payments.account", "topped_up", "withdrawn", "overdrawn", "debt_collected", "closed", "frozen", "unfrozen")...)...),
 		src.consumer("EVT_DEVICES", "notify-alerts-devices", a.Handle,
 			of("devices.device", "bound", "suspended", "suspension_lifted", "released", "retired", "revoked")...),
 		src.consumer("EVT_AUTH", "notify-alerts-auth", a.Handle, of("auth.device", "clone_suspected")...),

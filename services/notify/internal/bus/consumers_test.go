@@ -210,6 +210,8 @@ func TestEveryEventThatAWearerHearsOfBecomesOneAlert(t *testing.T) {
 		{at("payments", "account", "overdrawn", ""), &paymentsv1.AccountOverdrawn{Account: "accounts/alice", Owed: facts("").GetAmount()}, "Owed ¥12.00"},
 		{at("payments", "account", "debt_collected", ""), &paymentsv1.AccountDebtCollected{Account: "accounts/alice", Amount: facts("").GetAmount()}, "Settled ¥12.00"},
 		{at("payments", "account", "closed", ""), &paymentsv1.AccountClosed{Account: "accounts/alice"}, "Account closed"},
+		{at("payments", "account", "frozen", ""), &paymentsv1.AccountFrozen{Account: "accounts/alice", Reason: "court order"}, "Account frozen"},
+		{at("payments", "account", "unfrozen", ""), &paymentsv1.AccountUnfrozen{Account: "accounts/alice"}, "Account active"},
 		{at("auth", "device", "clone_suspected", "acme"), &authv1.CloneSuspected{Device: device}, "Check your band"},
 		{at("devices", "device", "suspension_lifted", "acme"), &devicesv1.SuspensionLifted{Device: device, Account: "accounts/alice"}, "Band active"},
 		{
@@ -371,6 +373,7 @@ func TestNoMessageTellsAPartnerWhoseAccountItIs(t *testing.T) {
 		&paymentsv1.PaymentAuthorized{Payment: facts("accounts/alice")}, &paymentsv1.PaymentVoided{Payment: facts("accounts/alice")},
 		&paymentsv1.PaymentReleased{Payment: facts("accounts/alice")}, &paymentsv1.PaymentRefunded{Payment: facts("accounts/alice")},
 		&paymentsv1.AccountWithdrawn{Account: "accounts/alice"}, &paymentsv1.AccountClosed{Account: "accounts/alice"},
+		&paymentsv1.AccountFrozen{Account: "accounts/alice", Reason: "alice owes"}, &paymentsv1.AccountUnfrozen{Account: "accounts/alice"},
 		&devicesv1.DeviceReleased{Account: "accounts/alice"}, &devicesv1.DeviceEnded{Account: "accounts/alice"},
 	} {
 		redact(msg)

@@ -102,6 +102,10 @@ func redactKnown(msg proto.Message) {
 		m.Account = ""
 	case *paymentsv1.AccountClosed:
 		m.Account = ""
+	case *paymentsv1.AccountFrozen:
+		m.Account, m.Reason = "", ""
+	case *paymentsv1.AccountUnfrozen:
+		m.Account = ""
 	case *devicesv1.DeviceReleased:
 		m.Account = ""
 	case *devicesv1.DeviceEnded:

@@ -62,6 +62,10 @@ func paymentStory(msg proto.Message) (told, bool) {
 		return told{alert.DebtCollected, accountID(m.GetAccount()), "", amount(m.GetAmount())}, true
 	case *paymentsv1.AccountWithdrawn:
 		return told{alert.AccountWithdrawn, accountID(m.GetAccount()), "", amount(m.GetAmount())}, true
+	case *paymentsv1.AccountFrozen:
+		return told{alert.AccountFrozen, accountID(m.GetAccount()), "", nil}, true
+	case *paymentsv1.AccountUnfrozen:
+		return told{alert.AccountUnfrozen, accountID(m.GetAccount()), "", nil}, true
 	case *paymentsv1.AccountClosed:
 		return told{alert.AccountClosed, accountID(m.GetAccount()), "", nil}, true
 	}

@@ -40,6 +40,22 @@ up: build ## run the four services in one process until Ctrl-C, with its data in
 down: ## stop the containers that `docker compose up` started; their data stays
 	docker compose down
 
+.PHONY: suite
+suite: build ## the suite of docker-compose.yml as processes on this machine: PostgreSQL, Redis, NATS, four services
+	@tools/suite.sh up
+
+.PHONY: suite-down
+suite-down: ## stop what `make suite` started; the data stays in ./data/suite
+	@tools/suite.sh down
+
+# The journeys that bring their own partner and accounts, and start and stop nothing.
+ON_ANY_SUITE := ^(TestAWearerTapsAndPays|TestAVoucherAndAPaymentInOneTap|TestTapsWithoutAConnectionAreClearedLater|TestAPartnerBuildsAFeatureOfItsOwn|TestSixtyFour.*|TestAHundredTapsWithMoneyForFortyPayForty|TestATapThatBeginsAfterTheBandWasReportedLostIsRefused|TestAReplayedResponsePaysOnce|TestASupersededChallengeIsRefused|TestCallersGetWhatTheyMay)$$
+
+.PHONY: suite-test
+suite-test: suite ## the journeys against what `make suite` started
+	@cd test && ARMLET_ENDPOINTS="$(CURDIR)/data/suite/endpoints.json" ARMLET_TLS_CA="$(CURDIR)/data/suite/certificates/ca.pem" \
+		go test -count=1 -run '$(ON_ANY_SUITE)' ./journey
+
 .PHONY: build
 build: ## build bin/armlet, the all-in-one program and command line
 	@mkdir -p bin

@@ -12,7 +12,8 @@
 // A key `db-url` of service `device-registry` is set by, strongest first:
 //
 //	flag         --db-url VALUE or --db-url=VALUE
-//	environment  ARMLET_DEVICE_REGISTRY_DB_URL (an empty variable counts as not set)
+//	environment  ARMLET_DEVICE_REGISTRY_DB_URL (an empty variable counts as not set), or for a secret
+//	             ARMLET_DEVICE_REGISTRY_DB_URL_FILE, the file that holds it
 //	file         db-url: VALUE in the flat YAML file that --config or ARMLET_DEVICE_REGISTRY_CONFIG names
 //	default      what the struct has when it is passed in
 //
@@ -66,11 +67,8 @@ func fill(service string, keys []*key, given flags, env func(string) string) err
 		}
 	}
 	for _, k := range keys {
-		name := EnvName(service, k.name)
-		if v := env(name); v != "" {
-			if err := k.set([]string{v}, "environment "+name); err != nil {
-				return err
-			}
+		if err := fillFromEnvironment(k, EnvName(service, k.name), env); err != nil {
+			return err
 		}
 		if v, ok := given.values[k.name]; ok {
 			if err := k.set(v, "flag --"+k.name); err != nil {
@@ -80,6 +78,39 @@ func fill(service string, keys []*key, given flags, env func(string) string) err
 	}
 	return nil
 }
+
+func fillFromEnvironment(k *key, name string, env func(string) string) error {
+	v, file := env(name), ""
+	if k.secret {
+		file = env(name + fileSuffix)
+	}
+	switch {
+	case v != "" && file != "":
+		return fmt.Errorf("%s: %s and %s are both set; unset one", k.name, name, name+fileSuffix)
+	case v != "":
+		return k.set([]string{v}, "environment "+name)
+	case file != "":
+		return fillFromSecretFile(k, name+fileSuffix, file)
+	}
+	return nil
+}
+
+// fillFromSecretFile takes a whole file but for the end of its line, as editors and echo leave one. An empty file is a
+// secret that was not written, so it is refused rather than taken for none.
+func fillFromSecretFile(k *key, name, file string) error {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("%s (environment %s): %w", k.name, name, err)
+	}
+	text := strings.TrimRight(string(b), "\r\n")
+	if text == "" {
+		return fmt.Errorf("%s (environment %s): %s is empty", k.name, name, file)
+	}
+	return k.set([]string{text}, "file "+file)
+}
+
+// fileSuffix makes a secret's variable the one that names its file.
+const fileSuffix = "_FILE"
 
 // EnvName is the environment variable of a key: ARMLET_ + service + _ + key in upper case with _ for -.
 func EnvName(service, key string) string {

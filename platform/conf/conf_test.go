@@ -181,6 +181,32 @@ func TestWhatIsWrongIsNamedAndSecretsAreNot(t *testing.T) {
 	}
 }
 
+func TestASecretIsReadFromTheFileThatItsVariableNames(t *testing.T) {
+	f := file(t, "postgres://secret\n")
+	cfg, _, _, err := load(t, map[string]string{"ARMLET_SOME_SERVICE_DB_URL_FILE": f, "ARMLET_SOME_SERVICE_LISTEN_FILE": f})
+	if err != nil || cfg.DBURL != "postgres://secret" || cfg.Listen != ":1" {
+		t.Errorf("got %q and %q, %v", cfg.DBURL, cfg.Listen, err)
+	}
+	if cfg, _, _, err = load(t, map[string]string{"ARMLET_SOME_SERVICE_DB_URL_FILE": f}, "--db-url", "flag"); err != nil || cfg.DBURL != "flag" {
+		t.Errorf("with a flag: got %q, %v", cfg.DBURL, err)
+	}
+	_, printed, _, err := load(t, map[string]string{"ARMLET_SOME_SERVICE_DB_URL_FILE": f}, "--print-config")
+	if err != nil || strings.Contains(printed, "secret") || !strings.Contains(printed, "# file "+f) {
+		t.Errorf("printed %v\n%s", err, printed)
+	}
+	for name, env := range map[string]map[string]string{
+		"are both set": {"ARMLET_SOME_SERVICE_DB_URL_FILE": f, "ARMLET_SOME_SERVICE_DB_URL": "x"},
+		"no such file": {"ARMLET_SOME_SERVICE_DB_URL_FILE": f + ".none"},
+		"is empty":     {"ARMLET_SOME_SERVICE_DB_URL_FILE": file(t, "\n")},
+		"whole number": {"ARMLET_SOME_SERVICE_PIN_FILE": f},
+	} {
+		_, _, _, err := load(t, env)
+		if err == nil || !strings.Contains(err.Error(), name) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
 func TestStructsInsideAreValidatedToo(t *testing.T) {
 	type outer struct{ Inner shared }
 	var cfg outer
@@ -196,7 +222,7 @@ func TestHelpAndPrintConfigShowNoSecret(t *testing.T) {
 	if err != nil || !done {
 		t.Fatal(done, err)
 	}
-	for _, want := range []string{"--db-url TEXT", "ARMLET_SOME_SERVICE_DB_URL", "where the data is", "default ***", "--retain DURATION", "default 1h0m0s", "--config FILE"} {
+	for _, want := range []string{"--db-url TEXT", "ARMLET_SOME_SERVICE_DB_URL[_FILE]", "where the data is", "default ***", "--retain DURATION", "default 1h0m0s", "--config FILE"} {
 		if !strings.Contains(help, want) {
 			t.Errorf("help lacks %q:\n%s", want, help)
 		}
@@ -254,6 +280,10 @@ func TestAStructThatCannotBeConfiguredIsRefused(t *testing.T) {
 		}{},
 		"reserved": &struct {
 			A string `conf:"config"`
+		}{},
+		"a secret's file": &struct {
+			A string `conf:"a" secret:"true"`
+			B string `conf:"a-file"`
 		}{},
 		"nameless": &struct {
 			A string `conf:""`

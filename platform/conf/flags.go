@@ -58,7 +58,8 @@ func parseFlags(keys []*key, args []string) (flags, error) {
 func writeHelp(out io.Writer, service string, keys []*key) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintf(w, "Usage: %s [--key value ...]\n\n", service)
-	_, _ = fmt.Fprintf(w, "A key is set by its flag, else by its variable, else by the file, else it has its default.\n\n")
+	_, _ = fmt.Fprintf(w, "A key is set by its flag, else by its variable, else by the file, else it has its default.\n")
+	_, _ = fmt.Fprintf(w, "A variable with [%s] may have that added and then names a file that holds the value, as containers get secrets.\n\n", fileSuffix)
 	_, _ = fmt.Fprintf(w, "  --config FILE\t%s\tflat YAML file of keys\n", EnvName(service, "config"))
 	_, _ = fmt.Fprintf(w, "  --print-config\t\tprint what is in effect and where it comes from, then exit\n")
 	_, _ = fmt.Fprintf(w, "  --help\t\tprint this, then exit\n\n")
@@ -67,7 +68,11 @@ func writeHelp(out io.Writer, service string, keys []*key) error {
 		if d := k.text(); d != "" {
 			help = strings.TrimSpace(help + " (default " + d + ")")
 		}
-		_, _ = fmt.Fprintf(w, "  --%s %s\t%s\t%s\n", k.name, k.placeholder(), EnvName(service, k.name), help)
+		variable := EnvName(service, k.name)
+		if k.secret {
+			variable += "[" + fileSuffix + "]"
+		}
+		_, _ = fmt.Fprintf(w, "  --%s %s\t%s\t%s\n", k.name, k.placeholder(), variable, help)
 	}
 	return w.Flush()
 }

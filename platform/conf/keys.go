@@ -43,6 +43,11 @@ func keysOf(cfg any) ([]*key, error) {
 		}
 		seen = append(seen, k.name)
 	}
+	for _, k := range keys {
+		if k.secret && slices.Contains(seen, k.name+"-file") {
+			return nil, fmt.Errorf("conf: the key %s-file has the variable that names the file of the secret %s", k.name, k.name)
+		}
+	}
 	return keys, nil
 }
 

@@ -1,10 +1,13 @@
 // Package journey walks through the suite as its users do: by gRPC, HTTP and NATS
 // only, against the all-in-one program and against four processes. With
 // ARMLET_ENDPOINTS naming an endpoints.json (and operator.jwk.json beside it) the
-// journeys run against a suite that is already there.
+// journeys run against a suite that is already there, with TLS where
+// ARMLET_TLS_CA names its authority.
 package journey
 
 import (
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"os"
@@ -74,7 +77,23 @@ func existing(t testing.TB, file string) *deployment {
 	must(t, json.Unmarshal(text, &d.at))
 	d.operator, err = sdk.LoadKey(filepath.Join(d.dir, "operator.jwk.json"))
 	must(t, err)
+	if ca := os.Getenv("ARMLET_TLS_CA"); ca != "" {
+		d.secure(t, ca)
+	}
 	return d
+}
+
+// secure has clients connect with TLS to services that the authority vouches for.
+func (d *deployment) secure(t testing.TB, ca string) {
+	t.Helper()
+	pem, err := os.ReadFile(ca)
+	must(t, err)
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		t.Fatalf("%s has no certificate", ca)
+	}
+	config := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}
+	d.options, d.transport = []sdk.Option{sdk.WithTLS(config)}, credentials.NewTLS(config)
 }
 
 // up starts the all-in-one program on a folder and waits until it serves.

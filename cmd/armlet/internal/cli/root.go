@@ -77,7 +77,7 @@ Exit codes: 0 done, 1 failure, 2 wrong usage, 3 the suite said no, 4 the suite c
 	root.AddCommand(a.demoCommand(), a.upCommand(), a.tapCommand(), a.devicesCommand(), a.paymentsCommand(), a.accountsCommand(),
 		a.merchantsCommand(), a.terminalsCommand(), a.limitsCommand(), a.settlementsCommand(), a.transfersCommand(), a.offlineCommand(),
 		a.vouchersCommand(), a.alertsCommand(), a.eventsCommand(), a.listenCommand(),
-		a.partnersCommand(), a.clientsCommand(), a.grantsCommand(), a.keysCommand(), a.pkiCommand())
+		a.partnersCommand(), a.clientsCommand(), a.grantsCommand(), a.keysCommand(), a.pkiCommand(), a.secretsCommand())
 	usageArgs(root)
 	return root
 }

@@ -1,0 +1,39 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/armlet-pay/armlet/cmd/armlet/internal/secrets"
+)
+
+func (a *app) secretsCommand() *cobra.Command {
+	var dir string
+	var at secrets.Places
+	c := &cobra.Command{
+		Use: "secrets", Short: "Make the passwords of a deployment, where they are missing",
+		Long: `Make the passwords by which the services, PostgreSQL, Redis and NATS know each other, one file each, where they are
+missing, and the files that are made from them. The defaults are those of docker-compose.yml. Nothing secret is printed.`,
+		RunE: func(*cobra.Command, []string) error {
+			written, err := secrets.Make(dir, at)
+			if err != nil {
+				return err
+			}
+			if written == nil {
+				written = []string{}
+			}
+			return a.printer().plain(written, func(w io.Writer) {
+				_, _ = fmt.Fprintf(w, "%d files written in %s, the others are as they were\n", len(written), dir)
+			})
+		},
+	}
+	c.Flags().StringVar(&dir, "dir", "./secrets", "folder of the files")
+	c.Flags().StringVar(&at.Postgres, "postgres", "postgres:5432", "address of PostgreSQL for the services")
+	c.Flags().StringVar(&at.Redis, "redis", "redis:6379", "address of Redis for auth")
+	c.Flags().StringVar(&at.NATS, "nats", "nats:4222", "address of NATS for the services")
+	c.Flags().StringVar(&at.NATSListen, "nats-listen", "0.0.0.0:4222", "address that NATS listens on")
+	c.Flags().StringVar(&at.NATSStore, "nats-store", "/data", "folder of JetStream's files, for NATS")
+	return c
+}

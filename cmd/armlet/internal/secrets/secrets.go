@@ -1,0 +1,151 @@
+// Package secrets makes the passwords by which the services, PostgreSQL, Redis and NATS of one deployment know each other,
+// as the files that its containers and programs are given.
+package secrets
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nkeys"
+)
+
+// Places are where the servers are for the services, and where NATS is for itself.
+type Places struct {
+	Postgres   string // host:port
+	Redis      string // host:port
+	NATS       string // host:port
+	NATSListen string // the address that the server listens on
+	NATSStore  string // the folder of JetStream's files
+}
+
+// databases are the services with the name that their database and its role have in SQL.
+var databases = map[string]string{"device-registry": "device_registry", "auth": "auth", "payments": "payments", "notify": "notify"}
+
+var natsUsers = []string{"sys", "auth", "core", "edge"}
+
+// Passwords and the seed are made once; they are what everything else is made from.
+const (
+	password = "-password"
+	seedFile = "nats-callout.seed"
+)
+
+// Make writes the files that dir lacks and returns the names of those it wrote. Passwords that are there stay; what is made
+// from them is written again when the places or the passwords have changed. Containers run as users of their own, so the
+// files can be read by all, and the folder by its owner alone.
+func Make(dir string, at Places) (written []string, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(dir, 0o700); err != nil { //nolint:gosec // a folder is entered
+		return nil, err
+	}
+	m := maker{dir: dir}
+	files := map[string]string{}
+	m.once("postgres"+password, rand.Text)
+	m.once("grafana"+password, rand.Text)
+	for service, database := range databases {
+		pw := m.once("postgres-"+service+password, rand.Text)
+		files[service+"-db-url"] = fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", database, pw, at.Postgres, database)
+	}
+	pw := m.once("redis"+password, rand.Text)
+	files["redis-users.acl"] = "user default on >" + pw + " ~* &* +@all"
+	files["redis-url"] = fmt.Sprintf("redis://default:%s@%s/0", pw, at.Redis)
+	users := map[string]string{}
+	for _, user := range natsUsers {
+		users[user] = m.once("nats-"+user+password, rand.Text)
+		files["nats-"+user+"-url"] = fmt.Sprintf("nats://%s:%s@%s", user, users[user], at.NATS)
+	}
+	files["nats-settings.json"] = m.natsSettings(at, users)
+	for name, text := range files {
+		m.write(name, text)
+	}
+	slices.Sort(m.written)
+	return m.written, m.err
+}
+
+// maker does nothing more after its first error.
+type maker struct {
+	dir     string
+	written []string
+	err     error
+}
+
+// once is the text of a file, which is made when it is not there.
+func (m *maker) once(name string, text func() string) string {
+	if m.err != nil {
+		return ""
+	}
+	b, err := os.ReadFile(filepath.Join(m.dir, name))
+	if errors.Is(err, fs.ErrNotExist) {
+		made := text()
+		m.write(name, made)
+		return made
+	}
+	m.err = err
+	got := strings.TrimSpace(string(b))
+	if err == nil && got == "" {
+		m.err = fmt.Errorf("%s is empty; remove it to have it made again", filepath.Join(m.dir, name))
+	}
+	return got
+}
+
+// write replaces a file in one step when it has another text.
+func (m *maker) write(name, text string) {
+	file := filepath.Join(m.dir, name)
+	if m.err != nil {
+		return
+	}
+	if old, err := os.ReadFile(file); err == nil && string(old) == text+"\n" {
+		return
+	}
+	next := file + ".next"
+	err := os.WriteFile(next, []byte(text+"\n"), 0o444)
+	if err == nil {
+		err = os.Rename(next, file)
+	}
+	if err != nil {
+		m.err = err
+		return
+	}
+	m.written = append(m.written, name)
+}
+
+// natsSettings are what notify writes the server's configuration from.
+func (m *maker) natsSettings(at Places, users map[string]string) string {
+	seed := m.once(seedFile, func() string {
+		pair, err := nkeys.CreateAccount()
+		if err != nil {
+			m.err = err
+			return ""
+		}
+		seed, err := pair.Seed()
+		m.err = err
+		return string(seed)
+	})
+	if m.err != nil {
+		return ""
+	}
+	pair, err := nkeys.FromSeed([]byte(seed))
+	if err != nil {
+		m.err = fmt.Errorf("%s: %w", filepath.Join(m.dir, seedFile), err)
+		return ""
+	}
+	issuer, err := pair.PublicKey()
+	if err != nil {
+		m.err = err
+		return ""
+	}
+	text, err := json.Marshal(map[string]string{
+		"listen": at.NATSListen, "store_dir": at.NATSStore, "callout_issuer": issuer,
+		"system_password": users["sys"], "auth_password": users["auth"], "core_password": users["core"], "edge_password": users["edge"],
+	})
+	m.err = err
+	return string(text)
+}

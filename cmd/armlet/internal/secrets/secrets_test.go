@@ -1,0 +1,85 @@
+package secrets_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nkeys"
+
+	"github.com/armlet-pay/armlet/cmd/armlet/internal/secrets"
+)
+
+var places = secrets.Places{Postgres: "db:5432", Redis: "redis:6379", NATS: "nats:4222", NATSListen: "0.0.0.0:4222", NATSStore: "/store"}
+
+func read(t *testing.T, dir, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSuffix(string(b), "\n")
+}
+
+func TestEveryFileAgreesWithThePasswords(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "secrets")
+	if _, err := secrets.Make(dir, places); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := read(t, dir, "device-registry-db-url"), "postgres://device_registry:"+read(t, dir, "postgres-device-registry-password")+"@db:5432/device_registry?sslmode=disable"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	redis := read(t, dir, "redis-password")
+	if !strings.Contains(read(t, dir, "redis-users.acl"), ">"+redis+" ") || !strings.Contains(read(t, dir, "redis-url"), ":"+redis+"@redis:6379/") {
+		t.Error("Redis has another password")
+	}
+	pair, err := nkeys.FromSeed([]byte(read(t, dir, "nats-callout.seed")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer, err := pair.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	settings := read(t, dir, "nats-settings.json")
+	for _, want := range []string{issuer, read(t, dir, "nats-sys-password"), read(t, dir, "nats-edge-password"), "/store"} {
+		if !strings.Contains(settings, want) {
+			t.Errorf("the settings of NATS lack %s", want)
+		}
+	}
+	info, err := os.Stat(dir)
+	if err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("others may enter the folder: %v, %v", info.Mode(), err)
+	}
+}
+
+func TestPasswordsStayAndPlacesMayChange(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := secrets.Make(dir, places); err != nil {
+		t.Fatal(err)
+	}
+	before := read(t, dir, "nats-core-password")
+	if again, err := secrets.Make(dir, places); err != nil || len(again) != 0 {
+		t.Errorf("written again: %v, %v", again, err)
+	}
+	moved := places
+	moved.NATS = "elsewhere:4222"
+	written, err := secrets.Make(dir, moved)
+	if err != nil || len(written) != 4 {
+		t.Errorf("written: %v, %v", written, err)
+	}
+	if got := read(t, dir, "nats-core-url"); got != "nats://core:"+before+"@elsewhere:4222" {
+		t.Errorf("got %s", got)
+	}
+}
+
+func TestAnEmptyPasswordIsNotUsed(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "redis-password"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := secrets.Make(dir, places); err == nil || !strings.Contains(err.Error(), "redis-password is empty") {
+		t.Errorf("got %v", err)
+	}
+}

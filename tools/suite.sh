@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The suite of docker-compose.yml as processes on this machine, for where there is no Docker: PostgreSQL, Redis, NATS and
+# The four services as processes on this machine, for where there is no Docker: PostgreSQL, Redis, NATS and
 # the four services with mutual TLS, on the same files of deploy/. Data, logs and process ids are in ./data/suite.
 #
 #   tools/suite.sh up      start what is not running

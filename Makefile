@@ -41,7 +41,7 @@ down: ## stop the containers that `docker compose up` started; their data stays
 	docker compose down
 
 .PHONY: suite
-suite: build ## the suite of docker-compose.yml as processes on this machine: PostgreSQL, Redis, NATS, four services
+suite: build ## the suite as processes on this machine: PostgreSQL, Redis, NATS, four services
 	@tools/suite.sh up
 
 .PHONY: suite-down

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The four services as processes on this machine, for where there is no Docker: PostgreSQL, Redis, NATS and
-# the four services with mutual TLS, on the same files of deploy/. Data, logs and process ids are in ./data/suite.
+# The suite as processes on this machine, for where there is no Docker: PostgreSQL, Redis, NATS and the four services
+# with mutual TLS, on the files of deploy/. Data, logs and process ids are in ./data/suite.
 #
 #   tools/suite.sh up      start what is not running
 #   tools/suite.sh down    stop what is; the data stays

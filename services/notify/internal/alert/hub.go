@@ -86,12 +86,10 @@ func (h *Hub) Replace(account, client string) {
 }
 
 // Wake tells the streams of an account to look. It never blocks.
-func (h *Hub) Wake(account string) { h.wake(account, math.MaxInt64) }
+func (h *Hub) Wake(account string) { h.WakeTo(account, math.MaxInt64) }
 
 // WakeTo tells those streams of an account to look that have not read as far as this sequence. It never blocks.
-func (h *Hub) WakeTo(account string, sequence int64) { h.wake(account, sequence) }
-
-func (h *Hub) wake(account string, sequence int64) {
+func (h *Hub) WakeTo(account string, sequence int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, l := range h.streams[account] {

@@ -25,7 +25,7 @@ const eventBatch = 64
 // Inbox is where alerts go, and where it is remembered who wears what.
 type Inbox interface {
 	// DeliverAll takes alerts through the pipeline; causes are the trace contexts of what each tells of.
-	DeliverAll(ctx context.Context, tx *sqldb.Tx, all []alert.Alert, causes []string, now time.Time) error
+	DeliverAll(ctx context.Context, tx *sqldb.Tx, all []alert.Alert, causes []string, now time.Time) ([]alert.Alert, error)
 	// SetWearer ignores what is older than what it knows.
 	SetWearer(ctx context.Context, tx *sqldb.Tx, w alert.Wearer, epoch int64, now time.Time) error
 	// Wearer is who wears a device.
@@ -119,7 +119,8 @@ func (a *Alerter) Handle(ctx context.Context, tx *sqldb.Tx, evs []events.Event) 
 	if len(orders) == 0 {
 		return nil
 	}
-	return a.inbox.DeliverAll(ctx, tx, orders, causes, now)
+	_, err := a.inbox.DeliverAll(ctx, tx, orders, causes, now)
+	return err
 }
 
 // order is the alert that tells of an event, if there is one to tell it to.

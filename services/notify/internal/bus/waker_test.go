@@ -53,7 +53,7 @@ func TestAnAlertOfAnotherReplicaWakesTheStreamsHere(t *testing.T) {
 			deadline := time.After(20 * time.Second)
 			for woken := false; !woken; {
 				err := db.InTx(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-					_, err := st.Deliver(ctx, tx, newOrder("alice", "hi"), time.Now())
+					_, err := st.DeliverAll(ctx, tx, []alert.Alert{newOrder("alice", "hi")}, nil, time.Now())
 					return err
 				})
 				if err != nil {

@@ -194,6 +194,8 @@ func (w *Webhooks) first(ctx context.Context, s subscription.Subscription, seeds
 		_ = msg.Nak()
 		return false
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), webhookSettle)
+	defer cancel()
 	if !o.Taken {
 		err = w.Store.KeepDelivery(ctx, d.After(o, w.Retries, rand.Float64(), w.Now())) //nolint:gosec // jitter needs no secrecy
 	}

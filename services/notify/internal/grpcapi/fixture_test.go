@@ -205,10 +205,10 @@ func (a *api) count(query string) (n int) {
 func (a *api) alert(account, text string) {
 	a.t.Helper()
 	err := a.db.InTx(a.t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := a.st.Deliver(ctx, tx, alert.Alert{CreatedAt: noon, Order: alert.Order{
+		_, err := a.st.DeliverAll(ctx, tx, []alert.Alert{{CreatedAt: noon, Order: alert.Order{
 			ID: uuid.NewString(), Account: account, Mode: "live", Kind: alert.Key{ID: alert.PartnerMessage},
 			Payload: map[string]any{"band_text": text},
-		}}, noon)
+		}}}, nil, noon)
 		return err
 	})
 	if err != nil {

@@ -15,18 +15,9 @@ import (
 	"github.com/armlet-pay/armlet/services/notify/internal/once"
 )
 
-// Deliver takes an alert through the pipeline in tx, and stores what became of it with its events.
-func (s *Store) Deliver(ctx context.Context, tx *sqldb.Tx, a alert.Alert, now time.Time) (alert.Alert, error) {
-	kind, err := s.published(ctx, tx, a.Kind)
-	if err != nil {
-		return a, err
-	}
-	return s.deliverOne(ctx, tx, a, kind, alert.Wearer{}, now)
-}
-
 // DeliverAll takes alerts of any types through the pipeline in tx, with as many statements as one takes. Those of one
-// account enter its inbox in their order. causes are the trace contexts that their events get.
-func (s *Store) DeliverAll(ctx context.Context, tx *sqldb.Tx, all []alert.Alert, causes []string, now time.Time) error {
+// account enter its inbox in their order. causes are the trace contexts that their events get; nil for that of ctx.
+func (s *Store) DeliverAll(ctx context.Context, tx *sqldb.Tx, all []alert.Alert, causes []string, now time.Time) ([]alert.Alert, error) {
 	kinds := map[alert.Key]*alert.Published{}
 	for _, a := range all {
 		if kinds[a.Kind] != nil {
@@ -34,12 +25,11 @@ func (s *Store) DeliverAll(ctx context.Context, tx *sqldb.Tx, all []alert.Alert,
 		}
 		kind, err := s.published(ctx, tx, a.Kind)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		kinds[a.Kind] = kind
 	}
-	_, err := s.deliver(ctx, tx, delivery{orders: all, kinds: kinds, causes: causes}, now)
-	return err
+	return s.deliver(ctx, tx, delivery{orders: all, kinds: kinds, causes: causes}, now)
 }
 
 // Send implements alert.Store.

@@ -80,10 +80,8 @@ func (s *Store) UpdateSubscription(ctx context.Context, req *once.Request, partn
 		if err != nil {
 			return sub, err
 		}
-		for _, fact := range facts {
-			if err := s.publish(ctx, tx, now, fact); err != nil {
-				return sub, err
-			}
+		if err := s.publish(ctx, tx, now, facts...); err != nil {
+			return sub, err
 		}
 		return sub, writeSubscription(ctx, tx, sub)
 	}

@@ -68,7 +68,10 @@ func order(account, text string) alert.Alert {
 
 func (b *box) deliver(a alert.Alert, at time.Time) (out alert.Alert, err error) {
 	err = b.db.InTx(context.WithoutCancel(b.t.Context()), func(ctx context.Context, tx *sqldb.Tx) error {
-		out, err = b.Deliver(ctx, tx, a, at)
+		all, err := b.DeliverAll(ctx, tx, []alert.Alert{a}, nil, at)
+		if err == nil {
+			out = all[0]
+		}
 		return err
 	})
 	return out, err

@@ -1,6 +1,6 @@
 #!/bin/sh
-# One role and one database for each service, and no service can read another's. May be run again and again: the image of
-# PostgreSQL does at its first start, and `make suite` each time. Connects as psql does by default (PGHOST and so on).
+# One role and one database for each service, and no service can read another's. May be run again and again, as
+# `make suite` does. Connects as psql does by default (PGHOST and so on).
 set -eu
 
 secrets=${SUITE_SECRETS:-/run/secrets}

@@ -15,7 +15,7 @@ func (a *app) secretsCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use: "secrets", Short: "Make the passwords of a deployment, where they are missing",
 		Long: `Make the passwords by which the services, PostgreSQL, Redis and NATS know each other, one file each, where they are
-missing, and the files that are made from them. The defaults are those of docker-compose.yml. Nothing secret is printed.`,
+missing, and the files that are made from them. The default addresses are names of hosts in one network. Nothing secret is printed.`,
 		RunE: func(*cobra.Command, []string) error {
 			written, err := secrets.Make(dir, at)
 			if err != nil {

@@ -25,8 +25,8 @@ type Places struct {
 	NATSStore  string // the folder of JetStream's files
 }
 
-// databases are the services with the name that their database and its role have in SQL.
-var databases = map[string]string{"device-registry": "device_registry", "auth": "auth", "payments": "payments", "notify": "notify"}
+// services have a database each; it and its role have the service's name, with _ for -.
+var services = []string{"device-registry", "auth", "payments", "notify"}
 
 var natsUsers = []string{"sys", "auth", "core", "edge"}
 
@@ -49,8 +49,8 @@ func Make(dir string, at Places) (written []string, err error) {
 	m := maker{dir: dir}
 	files := map[string]string{}
 	m.once("postgres"+password, rand.Text)
-	m.once("grafana"+password, rand.Text)
-	for service, database := range databases {
+	for _, service := range services {
+		database := strings.ReplaceAll(service, "-", "_")
 		pw := m.once("postgres-"+service+password, rand.Text)
 		files[service+"-db-url"] = fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", database, pw, at.Postgres, database)
 	}

@@ -126,7 +126,7 @@ fuzz: ## run every fuzzer for FUZZTIME each (60s), or those that FUZZ matches
 	@tools/fuzz.sh $(MODULES)
 
 .PHONY: chaos
-chaos: ## break every part and every link of a running suite under taps, and print what that cost; 20 minutes at most
+chaos: ## break every part and every link of a running suite under taps, and print what that cost; some four minutes
 	@tools/testdeps.sh
 	@cd test && ARMLET_CHAOS=1 PATH="$$(../tools/testdeps.sh --postgres):$$PATH" go test -count=1 -timeout 20m -v ./chaos/...
 

@@ -26,6 +26,7 @@ type Config struct {
 	HoldFor     time.Duration `conf:"authorization-lifetime" help:"how long the money of a payment that is captured later stays held"`
 	ExpireEvery time.Duration `conf:"expire-every" help:"how often payments that nobody tapped or captured in time are looked for"`
 	SettleEvery time.Duration `conf:"settle-every" help:"how often merchants whose cut-off has passed are looked for"`
+	SettleAfter time.Duration `conf:"settle-after" help:"how long after the cut-off a day is settled, so that what was decided just before it is there"`
 	Telemetry   telemetry.Config
 }
 
@@ -44,6 +45,7 @@ func DefaultConfig() Config {
 		HoldFor:     7 * 24 * time.Hour,
 		ExpireEvery: time.Second,
 		SettleEvery: time.Minute,
+		SettleAfter: time.Minute,
 	}
 }
 
@@ -68,6 +70,8 @@ func (c Config) Validate() error {
 		return fmt.Errorf("expire-every: %s is less than 10ms", c.ExpireEvery)
 	case c.SettleEvery < 10*time.Millisecond:
 		return fmt.Errorf("settle-every: %s is less than 10ms", c.SettleEvery)
+	case c.SettleAfter < 0 || c.SettleAfter > time.Hour:
+		return fmt.Errorf("settle-after: %s is not between 0 and 1h", c.SettleAfter)
 	}
 	return c.Telemetry.Validate()
 }

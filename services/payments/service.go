@@ -94,7 +94,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err != nil {
 		return nil, err
 	}
-	workers, err := newWorkers(cfg, env, db, events, rules, settlement.NewService(books, books, newID))
+	workers, err := newWorkers(cfg, env, db, events, rules, settlement.NewService(books, books, newID, cfg.SettleAfter))
 	if err != nil {
 		return nil, err
 	}

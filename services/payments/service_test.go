@@ -63,6 +63,7 @@ func TestAWrongKeyOfTheConfigurationIsNamed(t *testing.T) {
 		"tls-cert":      func(c *payments.Config) { c.TLSCert = "cert.pem" },
 		"tls-ca":        func(c *payments.Config) { c.TLSCA = "ca.pem" },
 		"confirm-grace": func(c *payments.Config) { c.Grace = -time.Second },
+		"settle-after":  func(c *payments.Config) { c.SettleAfter = -time.Second },
 		"expire-every":  func(c *payments.Config) { c.ExpireEvery = 0 },
 		"log-level":     func(c *payments.Config) { c.Telemetry.LogLevel = "loud" },
 	} {

@@ -22,12 +22,13 @@ func text(object map[string]any, path ...string) string {
 func TestTheOperatorsCommandsOfPayments(t *testing.T) {
 	t.Parallel()
 	s := newShell(t)
+	t.Run("offline", func(*testing.T) { offlineByCommand(s) })
+	merchant := shopsDay(s)
 	t.Run("accounts", func(*testing.T) { accountsByCommand(s) })
 	t.Run("merchants and terminals", func(*testing.T) { merchantsByCommand(s) })
 	t.Run("limits", func(*testing.T) { limitsByCommand(s) })
 	t.Run("transfers", func(*testing.T) { transfersByCommand(s) })
-	t.Run("offline", func(*testing.T) { offlineByCommand(s) })
-	s.run(0, "settlements", "list")
+	t.Run("settlements", func(*testing.T) { settlementsByCommand(s, merchant) })
 	none := "settlements/00000000-0000-0000-0000-000000000000"
 	s.run(3, "settlements", "get", none)
 	s.run(3, "settlements", "report", none)

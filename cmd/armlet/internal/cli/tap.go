@@ -16,7 +16,7 @@ import (
 
 func (a *app) tapCommand() *cobra.Command {
 	var amount, topUp, voucher string
-	var noKnock, takenOff bool
+	var noKnock, takenOff, manual bool
 	c := &cobra.Command{
 		Use:   "tap",
 		Short: "Pay with a virtual band at a virtual terminal",
@@ -38,13 +38,18 @@ folder. When the account has too little money, use --top-up.`,
 				}
 			}
 			return a.connected(c.Context(), func(ctx context.Context, s *sandbox.Sandbox) error {
-				return a.tap(ctx, s, &paymentsv1.CreatePaymentRequest{Amount: price, VoucherCode: voucher}, more, !noKnock, takenOff)
+				order := &paymentsv1.CreatePaymentRequest{Amount: price, VoucherCode: voucher}
+				if manual {
+					order.CaptureMode = paymentsv1.CaptureMode_CAPTURE_MODE_MANUAL
+				}
+				return a.tap(ctx, s, order, more, !noKnock, takenOff)
 			})
 		},
 	}
 	c.Flags().StringVar(&amount, "amount", "12.00", "amount in CNY")
 	c.Flags().StringVar(&topUp, "top-up", "", "put this much CNY into the account first")
 	c.Flags().StringVar(&voucher, "voucher", "", "the code of a voucher to pay with; the band is asked for what is left")
+	c.Flags().BoolVar(&manual, "manual", false, "only hold the money; payments capture takes it, in one part or several")
 	c.Flags().BoolVar(&noKnock, "no-knock", false, "the wearer does not knock")
 	c.Flags().BoolVar(&takenOff, "taken-off", false, "the band lies on the table")
 	return c
@@ -82,7 +87,7 @@ func (a *app) tap(ctx context.Context, s *sandbox.Sandbox, order *paymentsv1.Cre
 	if err := a.printer().message(payment, func(w io.Writer) { tapped(w, payment, phone.Band, time.Since(begin)) }); err != nil {
 		return err
 	}
-	if payment.GetState() != paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED {
+	if s := payment.GetState(); s != paymentsv1.PaymentState_PAYMENT_STATE_CAPTURED && s != paymentsv1.PaymentState_PAYMENT_STATE_AUTHORIZED {
 		return refused{fmt.Sprintf("the payment was declined: %s", payment.GetDeclineReason())}
 	}
 	return nil

@@ -2,6 +2,7 @@ package suite
 
 import (
 	"path/filepath"
+	"time"
 
 	"github.com/armlet-pay/armlet/sdk"
 	"github.com/armlet-pay/armlet/services/auth"
@@ -46,6 +47,7 @@ func configs(dir string, p ports, at sdk.Endpoints) serviceConfigs {
 
 	c.payments.Listen, c.payments.HTTPListen = at.Payments, ""
 	c.payments.DBURL = "sqlite:" + file("payments.db")
+	c.payments.SettleEvery, c.payments.SettleAfter = 5*time.Second, 5*time.Second // whoever tries settlements does not want to wait
 	c.payments.TokenIssuer, c.payments.JWKSURL = issuer, at.JWKSURL
 
 	c.notify.Listen, c.notify.HTTPListen = at.Notify, ""

@@ -46,7 +46,7 @@ func (s *stage) settle(t *testing.T) string {
 	days := settlement.NewService(s.books, s.books, func() string {
 		n++
 		return fmt.Sprintf("01957a10-0000-7000-8000-%012d", n)
-	})
+	}, time.Minute)
 	_, err := days.SettleDue(t.Context(), 10, start.Add(24*time.Hour))
 	must(t, err)
 	list, err := s.operator.ListSettlements(t.Context(), &paymentsv1.ListSettlementsRequest{})

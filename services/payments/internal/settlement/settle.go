@@ -36,24 +36,23 @@ type Books interface {
 	Post(ctx context.Context, transactions ...ledger.Transaction) ([]ledger.Posted, error)
 }
 
-const (
-	// lateness is how long after the cut-off a day is settled, so that what was decided just before it is there. What comes
-	// even later belongs to the next settlement.
-	lateness = time.Minute
-	// payTries is how often the payout is decided anew when a refund took the money in between.
-	payTries = 5
-)
+// payTries is how often the payout is decided anew when a refund took the money in between.
+const payTries = 5
 
 // Service settles.
 type Service struct {
 	store Store
 	books Books
 	newID func() string
+	// lateness is how long after the cut-off a day is settled, so that what was decided just before it is there. What comes
+	// even later belongs to the next settlement.
+	lateness time.Duration
 }
 
-// NewService puts the rules on top of a store and the books. newID makes UUIDs that sort by time.
-func NewService(store Store, books Books, newID func() string) *Service {
-	return &Service{store: store, books: books, newID: newID}
+// NewService puts the rules on top of a store and the books. newID makes UUIDs that sort by time; a day is settled that
+// long after its cut-off.
+func NewService(store Store, books Books, newID func() string, lateness time.Duration) *Service {
+	return &Service{store: store, books: books, newID: newID, lateness: lateness}
 }
 
 // SettleDue settles every merchant whose cut-off has passed, and returns how many settlements were made. Any number of
@@ -116,7 +115,7 @@ func (s *Service) next(ctx context.Context, m Merchant, now time.Time) (Settleme
 		first = last.End
 	}
 	end, err := m.Schedule.Next(first)
-	if err != nil || now.Before(end.Add(lateness)) {
+	if err != nil || now.Before(end.Add(s.lateness)) {
 		return Settlement{}, false, err
 	}
 	next := Settlement{

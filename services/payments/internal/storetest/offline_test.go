@@ -321,7 +321,7 @@ func TestAnOfflineTapIsAPaymentLikeOthers(t *testing.T) {
 				t.Errorf("a terminal that asks for the device %q finds %d", device, len(list))
 			}
 		}
-		days := settlement.NewService(f.store, f.store, newID)
+		days := settlement.NewService(f.store, f.store, newID, time.Minute)
 		made, err := days.SettleDue(t.Context(), 10, start.Add(48*time.Hour))
 		must(t, err)
 		list, err := f.store.Settlements(t.Context(), f.merchant.ID, nil, 10)

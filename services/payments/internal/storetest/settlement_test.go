@@ -28,7 +28,7 @@ func newShop(t *testing.T, db *sqldb.DB) *shop {
 	f := newFixture(t, db)
 	f.topUp(t, "alice", 100_000)
 	must(t, f.store.OpenAccounts(t.Context(), ledger.Open(ledger.Fee, cny, cny)))
-	return &shop{fixture: f, days: settlement.NewService(f.store, f.store, newID), account: ledger.ID(ledger.Merchant, f.merchant.ID)}
+	return &shop{fixture: f, days: settlement.NewService(f.store, f.store, newID, time.Minute), account: ledger.ID(ledger.Merchant, f.merchant.ID)}
 }
 
 // book posts a capture, or a refund when the amount is negative, and the fee.
@@ -200,7 +200,7 @@ func TestASettlementThatIsCutOffAtAnyStepIsCompletedOnce(t *testing.T) {
 					s.book(t, 1000, 30, start)
 					c := &crashing{Store: s.store, Books: s.store, at: step, after: after}
 					now := start.Add(48 * time.Hour)
-					if _, err := settlement.NewService(c, c, newID).SettleDue(t.Context(), 10, now); !errors.Is(err, errCrash) {
+					if _, err := settlement.NewService(c, c, newID, time.Minute).SettleDue(t.Context(), 10, now); !errors.Is(err, errCrash) {
 						t.Fatalf("it was to crash, got %v", err)
 					}
 					// What is left has changed before it is tried again, also when all that was earned is paid out already.

@@ -168,7 +168,7 @@ func goesOn(t *testing.T, f *fixture) {
 	if len(lines) != 4 || lines[0].Balance != 1000 || lines[1].Balance != 700 || lines[3].Balance != 500 {
 		t.Errorf("the statement: %+v", lines)
 	}
-	made, err := settlement.NewService(f.store, f.store, newID).SettleDue(t.Context(), 10, start.Add(48*time.Hour))
+	made, err := settlement.NewService(f.store, f.store, newID, time.Minute).SettleDue(t.Context(), 10, start.Add(48*time.Hour))
 	must(t, err)
 	a, err := f.store.LedgerAccount(t.Context(), ledger.ID(ledger.Settlement, oldShop))
 	must(t, err)

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"text/tabwriter"
 	"time"
+
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // fullEnv asks for the long form, which make chaos runs: every fault there is, for longer and with more bands.
@@ -62,9 +64,9 @@ func TestNothingIsLostWhateverBreaks(t *testing.T) {
 // faults are all that can be broken, or of the links between the parts those that matter most.
 func (s *suite) faults() []fault {
 	var all []fault
-	for _, service := range services {
+	for _, service := range programs.Services {
 		p := s.processes[service]
-		all = append(all, fault{"kill -9 " + service, p.kill, p.start})
+		all = append(all, fault{"kill -9 " + service, p.Kill, func() { p.Restart(s.t) }})
 	}
 	all = append(all,
 		fault{"kill -9 PostgreSQL", s.postgres.Kill, s.postgres.Start},

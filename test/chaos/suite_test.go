@@ -8,7 +8,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"database/sql"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -16,19 +15,16 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // registers the driver "pgx"
-	"github.com/nats-io/nkeys"
 
 	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/sdk"
+	"github.com/armlet-pay/armlet/test/programs"
 )
-
-var services = []string{"device-registry", "auth", "payments", "notify"}
 
 // suite are the four services and what they need, all as processes of their own, every connection between them through a proxy.
 type suite struct {
@@ -41,7 +37,7 @@ type suite struct {
 	users    map[string]string // NATS user → password
 	natsAddr string
 
-	processes map[string]*process
+	processes map[string]*programs.Process
 	postgres  *testkit.OwnPostgres
 	redis     *testkit.RedisProcess
 	nats      *testkit.NATSProcess
@@ -51,14 +47,14 @@ func startSuite(t testing.TB) *suite {
 	t.Helper()
 	s := &suite{
 		t: t, dir: t.TempDir(), pki: testkit.PKI(t), links: newLinks(t), grpc: map[string]string{}, web: testkit.Addr(t),
-		natsAddr: testkit.Addr(t), processes: map[string]*process{}, postgres: testkit.NewPostgres(t), redis: testkit.NewRedisProcess(t),
+		natsAddr: testkit.Addr(t), processes: map[string]*programs.Process{}, postgres: testkit.NewPostgres(t), redis: testkit.NewRedisProcess(t),
 	}
-	s.settings()
+	s.users = programs.NATSSettings(t, s.dir, s.natsAddr)
 	s.databases()
-	for _, service := range services {
+	for _, service := range programs.Services {
 		s.grpc[service] = testkit.Addr(t)
 	}
-	for _, service := range services {
+	for _, service := range programs.Services {
 		s.launch(service)
 	}
 	file := filepath.Join(s.dir, "nats.conf")
@@ -68,35 +64,13 @@ func startSuite(t testing.TB) *suite {
 	return s
 }
 
-// settings writes what NATS and the callout need.
-func (s *suite) settings() {
-	pair, err := nkeys.CreateAccount()
-	must(s.t, err)
-	seed, err := pair.Seed()
-	must(s.t, err)
-	issuer, err := pair.PublicKey()
-	must(s.t, err)
-	s.users = map[string]string{}
-	for _, user := range []string{"sys", "auth", "core", "edge"} {
-		s.users[user] = strings.Repeat(user, 6)
-	}
-	text, err := json.Marshal(map[string]string{
-		"listen": s.natsAddr, "store_dir": filepath.Join(s.dir, "nats"), "callout_issuer": issuer,
-		"system_password": s.users["sys"], "auth_password": s.users["auth"],
-		"core_password": s.users["core"], "edge_password": s.users["edge"],
-	})
-	must(s.t, err)
-	must(s.t, os.WriteFile(filepath.Join(s.dir, "nats-settings.json"), text, 0o600))
-	must(s.t, os.WriteFile(filepath.Join(s.dir, "callout.seed"), append(seed, '\n'), 0o600))
-}
-
 // databases makes one database for each service.
 func (s *suite) databases() {
 	s.t.Helper()
 	db, err := sql.Open("pgx", s.postgres.URL())
 	must(s.t, err)
 	defer func() { _ = db.Close() }()
-	for _, service := range services {
+	for _, service := range programs.Services {
 		_, err := db.ExecContext(s.t.Context(), "CREATE DATABASE "+database(service))
 		must(s.t, err)
 	}
@@ -154,24 +128,17 @@ func (s *suite) launch(service string) {
 			config["redeliver-after"] = "1s" // what notify had in hand when it was killed need not take 30 s in the short form
 		}
 	}
-	p := &process{t: s.t, name: service, file: program(s.t, service)}
-	for k, v := range config {
-		p.env = append(p.env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)
-	}
-	slices.Sort(p.env)
+	p := programs.Launch(s.t, programs.Env(service, config), programs.Service(s.t, service))
 	s.processes[service] = p
-	p.start()
 	s.t.Cleanup(func() {
-		if err := p.stop(); err != nil {
+		if err := p.Stop(); err != nil {
 			s.t.Error(err)
 		}
 		if s.t.Failed() {
-			s.t.Logf("%s:\n%s", service, p.output())
+			s.t.Logf("%s:\n%s", service, p.Output())
 		}
 	})
 }
-
-func envName(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "-", "_")) }
 
 // ready says whether all four listen.
 func (s *suite) ready() error {

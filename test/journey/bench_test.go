@@ -14,6 +14,7 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/sdk/virtual"
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 const (
@@ -28,16 +29,16 @@ func BenchmarkTaps(b *testing.B) {
 	b.Run("embedded", func(b *testing.B) {
 		dir := b.TempDir()
 		d := up(b, dir)
-		b.Cleanup(func() { _ = d.process.stop() })
+		b.Cleanup(func() { _ = d.process.Stop() })
 		fsync := testkit.Fsyncs(b, dir)
-		measureTaps(b, "taps/embedded", d, map[string]*process{"armlet": d.process}).record(b, &fsync)
+		measureTaps(b, "taps/embedded", d, map[string]*programs.Process{"armlet": d.process}).record(b, &fsync)
 	})
 	b.Run("processes", func(b *testing.B) {
 		pgbench := testkit.PGBench(b, testkit.Postgres(b))
 		d := startProcesses(b, func(_, _ string) string { return testkit.Postgres(b) })
-		services := map[string]*process{}
+		services := map[string]*programs.Process{}
 		for _, p := range d.parts.all {
-			services[p.name] = p
+			services[p.Name] = p
 		}
 		before := pgbench(4 * time.Second)
 		taps := measureTaps(b, "taps/processes", d, services)
@@ -53,7 +54,7 @@ type tapsMade struct {
 	cpu       map[string]float64
 }
 
-func measureTaps(b *testing.B, name string, d *deployment, services map[string]*process) tapsMade {
+func measureTaps(b *testing.B, name string, d *deployment, services map[string]*programs.Process) tapsMade {
 	b.Helper()
 	w := newWorld(b, d)
 	bands := make([]*virtual.Band, benchBands)
@@ -128,14 +129,14 @@ const (
 )
 
 // cpuTimes is how long each program has been on a processor so far.
-func cpuTimes(b *testing.B, services map[string]*process) map[string]time.Duration {
+func cpuTimes(b *testing.B, services map[string]*programs.Process) map[string]time.Duration {
 	b.Helper()
 	var own syscall.Rusage
 	must(b, syscall.Getrusage(syscall.RUSAGE_SELF, &own))
 	out := map[string]time.Duration{driver: time.Duration(own.Utime.Nano() + own.Stime.Nano())}
 	for name, p := range services {
 		// man 5 proc_pid_stat: after the name in parentheses utime and stime are the 12th and 13th field.
-		_, rest, _ := strings.Cut(readProc(b, fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid)), ") ")
+		_, rest, _ := strings.Cut(readProc(b, fmt.Sprintf("/proc/%d/stat", p.PID())), ") ")
 		fields := strings.Fields(rest)
 		out[name] = ticks(b, fields[11]) + ticks(b, fields[12])
 	}

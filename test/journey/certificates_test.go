@@ -25,6 +25,7 @@ import (
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	"github.com/armlet-pay/armlet/sdk"
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // calls has, for each service, a call that a service may make, which one, and one that may not.
@@ -107,7 +108,7 @@ func TestCertificatesAreRenewedUnderTaps(t *testing.T) {
 	load := w.load(2, true)
 	fresh := w.connectAnew()
 	load.untilMore(5)
-	for _, service := range modules {
+	for _, service := range programs.Services {
 		before := d.serial(t, service)
 		d.parts.renew(service)
 		d.parts.until(service+" shows its new certificate", func() error {

@@ -16,7 +16,7 @@ func TestTheCommandLineSaysWhoMayWhat(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	d := up(t, dir)
-	t.Cleanup(func() { must(t, d.process.stop()) })
+	t.Cleanup(func() { must(t, d.process.Stop()) })
 	file := func(name string) string { return filepath.Join(dir, name) }
 	run := func(want int, args ...string) map[string]any {
 		t.Helper()

@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // shell runs the command line against one suite.
@@ -25,7 +26,7 @@ func newShell(t *testing.T) shell {
 	dir := t.TempDir()
 	d := up(t, dir)
 	t.Cleanup(func() {
-		if err := d.process.stop(); err != nil {
+		if err := d.process.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -113,8 +114,8 @@ func TestAnImportThatIsKilledGoesOn(t *testing.T) {
 // killed runs the command and kills it with -9 when it first tells how far it is.
 func killed(t *testing.T, args ...string) {
 	t.Helper()
-	c := exec.Command(program(t, "cmd/armlet", "."), args...)
-	c.SysProcAttr = diesWithParent()
+	c := exec.Command(programs.Armlet(t), args...)
+	c.SysProcAttr = programs.DiesWithParent()
 	stderr, err := c.StderrPipe()
 	must(t, err)
 	must(t, c.Start())

@@ -15,7 +15,7 @@ func TestTheCommandLineRunsCampaignsAlertTypesAndOwnEvents(t *testing.T) {
 	dir := t.TempDir()
 	d := up(t, dir)
 	t.Cleanup(func() {
-		if err := d.process.stop(); err != nil {
+		if err := d.process.Stop(); err != nil {
 			t.Error(err)
 		}
 	})

@@ -8,13 +8,15 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // armlet runs the command line and returns its exit code and output.
 func armlet(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
-	c := exec.Command(program(t, "cmd/armlet", "."), args...)
-	c.SysProcAttr = diesWithParent()
+	c := exec.Command(programs.Armlet(t), args...)
+	c.SysProcAttr = programs.DiesWithParent()
 	var out, errs bytes.Buffer
 	c.Stdout, c.Stderr = &out, &errs
 	err := c.Run()
@@ -123,7 +125,7 @@ func TestTheCommandLineSaysWhatHappenedByItsExitCode(t *testing.T) {
 	run(0, "tap")
 	run(0, "devices", "audit", device)
 	run(1, "up", "--port-base", "0")
-	must(t, d.process.stop())
+	must(t, d.process.Stop())
 	run(4, "payments", "list", "--timeout", "2s")
 	if code, _, errs := armlet(t, "tap", "--data", filepath.Join(dir, "nowhere")); code != 1 || !strings.Contains(errs, "armlet up") {
 		t.Errorf("without a suite: exit %d, %s", code, errs)

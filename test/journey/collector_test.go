@@ -13,6 +13,8 @@ import (
 	metricsv1 "go.opentelemetry.io/proto/otlp/metrics/v1"
 	resourcev1 "go.opentelemetry.io/proto/otlp/resource/v1"
 	"google.golang.org/grpc"
+
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // collector takes what programs send by OTLP and keeps which services made the spans of a trace, and which metrics exist.
@@ -56,7 +58,7 @@ func newCollector(t *testing.T) *collector {
 // follow has every service send to the collector; it is an option of startProcesses.
 func (c *collector) follow(*processes) map[string]map[string]string {
 	set := map[string]map[string]string{}
-	for _, service := range modules {
+	for _, service := range programs.Services {
 		set[service] = map[string]string{"otlp-endpoint": "http://" + c.addr}
 	}
 	return set

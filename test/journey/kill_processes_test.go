@@ -17,6 +17,7 @@ import (
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	"github.com/armlet-pay/armlet/sdk"
 	"github.com/armlet-pay/armlet/sdk/virtual"
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // killsEnv is how often TestKilledPaymentsAndPostgresLoseNoTap kills; ARMLET_KILLS=20 is the long form.
@@ -77,7 +78,7 @@ type killing struct {
 	database *testkit.OwnPostgres
 	// payments are the two processes by the address they listen on, tills a terminal at each.
 	addresses []string
-	payments  map[string]*process
+	payments  map[string]*programs.Process
 	tills     []*virtual.Terminal
 
 	mu           sync.Mutex
@@ -90,9 +91,9 @@ func (k *killing) addPayments() {
 	t.Helper()
 	first := s.grpc["payments"]
 	k.addresses = []string{first, testkit.Addr(t)}
-	k.payments = map[string]*process{}
+	k.payments = map[string]*programs.Process{}
 	for _, p := range s.all {
-		if p.name == "payments" {
+		if p.Name == "payments" {
 			k.payments[first] = p
 		}
 	}
@@ -145,7 +146,7 @@ func (k *killing) run(bands []*virtual.Band, price int64) {
 			continue
 		}
 		address := k.addresses[rand.IntN(len(k.addresses))]
-		k.payments[address].kill()
+		k.payments[address].Kill()
 		k.start(address)
 	}
 	k.await(tapsBetween)

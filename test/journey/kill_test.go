@@ -38,7 +38,7 @@ func TestKilledInTheMiddleOfTapsNothingIsLost(t *testing.T) {
 
 	again := up(t, dir)
 	t.Cleanup(func() {
-		if err := again.process.stop(); err != nil {
+		if err := again.process.Stop(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -100,7 +100,7 @@ func (w *world) tapUntilKilled(d *deployment, bands []*virtual.Band, each int, p
 	case <-enough:
 	case <-time.After(60 * time.Second):
 	}
-	d.process.kill()
+	d.process.Kill()
 	cancel()
 	wg.Wait()
 	return acknowledged

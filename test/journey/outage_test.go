@@ -120,8 +120,8 @@ func TestKilledUnderLoadEveryEventTakesEffectOnce(t *testing.T) {
 func (s *processes) kill(service string) {
 	s.t.Helper()
 	for i := len(s.all) - 1; i >= 0; i-- {
-		if p := s.all[i]; p.name == service && !p.exited() {
-			p.kill()
+		if p := s.all[i]; p.Name == service && !p.Exited() {
+			p.Kill()
 			s.all = append(s.all[:i], s.all[i+1:]...)
 			return
 		}

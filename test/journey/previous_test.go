@@ -16,6 +16,7 @@ import (
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	"github.com/armlet-pay/armlet/sdk"
 	"github.com/armlet-pay/armlet/sdk/virtual"
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // previousEnv names another commit than the previous one, such as the last release.
@@ -35,13 +36,13 @@ func TestTheProgramsOfThePreviousCommitGoOnBesideThisOnes(t *testing.T) {
 		if i == 0 {
 			return before.binaries[service]
 		}
-		return program(t, "services/"+service, "./cmd/"+service)
+		return programs.Service(t, service)
 	})
 	w := newWorld(t, d)
 	feed := w.subscribe("live.payments.payment.captured")
 	load := w.load(2, true)
 	load.untilMore(5)
-	for _, service := range modules {
+	for _, service := range programs.Services {
 		out, err := r.command(service, "migrate")
 		if err != nil || !strings.Contains(out, "migrated from version") {
 			t.Errorf("%s migrate: %v\n%s", service, err, out)
@@ -50,7 +51,7 @@ func TestTheProgramsOfThePreviousCommitGoOnBesideThisOnes(t *testing.T) {
 	}
 	load.untilMore(5) // the previous programs alone, on databases that are ahead of them
 	r.each(func(service string) { r.startReplica(1, service) })
-	for _, service := range modules {
+	for _, service := range programs.Services {
 		if got := r.revision(t, service, 0); got != before.revision {
 			t.Errorf("the first replica of %s is of %s, want %s", service, got, before.revision)
 		}
@@ -113,13 +114,13 @@ func previousPrograms(t *testing.T) *previous {
 		fmt.Fprintf(os.Stderr, "THE PREVIOUS COMMIT CANNOT BE HAD (%v): this commit's programs stand in for its.\n", err)
 	}
 	dir := t.TempDir()
-	for _, service := range modules {
+	for _, service := range programs.Services {
 		p.binaries[service] = filepath.Join(dir, service)
 		args := []string{"-ldflags", "-s -w -X github.com/armlet-pay/armlet/platform/run.revision=" + p.revision}
 		if overlay != "" {
 			args = append(args, "-overlay", overlay)
 		}
-		compile(t, p.binaries[service], "services/"+service, "./cmd/"+service, args...)
+		programs.Compile(t, p.binaries[service], "services/"+service, "./cmd/"+service, args...)
 	}
 	return p
 }

@@ -4,18 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nkeys"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
@@ -24,6 +21,7 @@ import (
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
 	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
 	"github.com/armlet-pay/armlet/sdk"
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // TestFourProcessesPassTheSameJourney starts each service as a program of its own,
@@ -79,18 +77,16 @@ type processes struct {
 	users  map[string]string // NATS user → password
 	db     func(dir, service string) string
 	set    map[string]map[string]string
-	all    []*process
+	all    []*programs.Process
 	web    string                      // address of auth's HTTP
 	binary func(service string) string // what services are started from; nil is this commit's program
 }
-
-var modules = []string{"device-registry", "auth", "payments", "notify"}
 
 // startProcesses starts them all; set has keys of services that are to be other than usual, by service and key.
 func startProcesses(t testing.TB, db func(dir, service string) string, set ...func(s *processes) map[string]map[string]string) *deployment {
 	t.Helper()
 	s := &processes{t: t, dir: t.TempDir(), pki: testkit.PKI(t), grpc: map[string]string{}, redis: testkit.Redis(t), db: db}
-	for _, m := range modules {
+	for _, m := range programs.Services {
 		s.grpc[m] = testkit.Addr(t)
 	}
 	web := testkit.Addr(t)
@@ -100,14 +96,14 @@ func startProcesses(t testing.TB, db func(dir, service string) string, set ...fu
 		Devices: s.grpc["device-registry"], Auth: s.grpc["auth"], Payments: s.grpc["payments"], Notify: s.grpc["notify"],
 		TokenURL: "http://" + web + "/oauth2/token", JWKSURL: "http://" + web + "/.well-known/jwks.json", NATSURL: "nats://" + s.nats,
 	}
-	s.settings()
+	s.users = programs.NATSSettings(t, s.dir, s.nats)
 	for _, more := range set {
 		s.set = more(s)
 	}
 	// notify writes NATS's configuration and waits for the server to come; so it is first, and the order of the others
 	// does not matter either.
-	for i := len(modules) - 1; i >= 0; i-- {
-		s.launch(modules[i], web)
+	for i := len(programs.Services) - 1; i >= 0; i-- {
+		s.launch(programs.Services[i], web)
 	}
 	s.startNATS()
 	s.await("http://" + web)
@@ -121,52 +117,30 @@ func startProcesses(t testing.TB, db func(dir, service string) string, set ...fu
 	return &deployment{at: s.at, operator: operator, dir: s.dir, options: []sdk.Option{sdk.WithTLS(config)}, transport: credentials.NewTLS(config), parts: s}
 }
 
-// settings writes what NATS and the callout need.
-func (s *processes) settings() {
-	pair, err := nkeys.CreateAccount()
-	must(s.t, err)
-	seed, err := pair.Seed()
-	must(s.t, err)
-	issuer, err := pair.PublicKey()
-	must(s.t, err)
-	s.users = map[string]string{}
-	for _, user := range []string{"sys", "auth", "core", "edge"} {
-		s.users[user] = strings.Repeat(user, 6)
-	}
-	text, err := json.Marshal(map[string]string{
-		"listen": s.nats, "store_dir": filepath.Join(s.dir, "nats"), "callout_issuer": issuer,
-		"system_password": s.users["sys"], "auth_password": s.users["auth"],
-		"core_password": s.users["core"], "edge_password": s.users["edge"],
-	})
-	must(s.t, err)
-	must(s.t, os.WriteFile(filepath.Join(s.dir, "nats-settings.json"), text, 0o600))
-	must(s.t, os.WriteFile(filepath.Join(s.dir, "callout.seed"), append(seed, '\n'), 0o600))
-}
-
 func (s *processes) launch(service, web string) { s.launchWith(service, web, nil) }
 
 // launchWith starts a process with keys that are its own.
-func (s *processes) launchWith(service, web string, keys map[string]string) *process {
+func (s *processes) launchWith(service, web string, keys map[string]string) *programs.Process {
 	s.t.Helper()
 	if s.binary != nil {
 		return s.start(s.binary(service), service, web, keys)
 	}
-	return s.start(program(s.t, "services/"+service, "./cmd/"+service), service, web, keys)
+	return s.start(programs.Service(s.t, service), service, web, keys)
 }
 
 // start starts a process of the service from the binary.
-func (s *processes) start(binary, service, web string, more map[string]string) *process {
+func (s *processes) start(binary, service, web string, more map[string]string) *programs.Process {
 	s.t.Helper()
-	p := launch(s.t, s.env(service, web, more), binary)
+	p := programs.Launch(s.t, s.env(service, web, more), binary)
 	s.all = append(s.all, p)
 	s.t.Cleanup(func() {
 		if s.t.Failed() {
-			s.t.Logf("%s:\n%s", service, p.output())
+			s.t.Logf("%s:\n%s", service, p.Output())
 		}
-		if p.killed.Load() {
+		if p.Ended() {
 			return
 		}
-		if err := p.stop(); err != nil {
+		if err := p.Stop(); err != nil {
 			s.t.Error(err)
 		}
 	})
@@ -200,14 +174,8 @@ func (s *processes) env(service, web string, more map[string]string) []string {
 	for _, keys := range []map[string]string{config, own, s.set[service], more} {
 		maps.Copy(set, keys)
 	}
-	env := []string{"OTEL_METRIC_EXPORT_INTERVAL=500", "OTEL_BSP_SCHEDULE_DELAY=200"}
-	for k, v := range set {
-		env = append(env, "ARMLET_"+envName(service)+"_"+envName(k)+"="+v)
-	}
-	return env
+	return append(programs.Env(service, set), "OTEL_METRIC_EXPORT_INTERVAL=500", "OTEL_BSP_SCHEDULE_DELAY=200")
 }
-
-func envName(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "-", "_")) }
 
 // startNATS starts a nats-server process on the file that notify writes.
 func (s *processes) startNATS() {
@@ -253,13 +221,13 @@ func (s *processes) until(what string, check func() error) {
 			return
 		}
 		for _, p := range s.all {
-			if p.exited() && !p.killed.Load() {
-				s.t.Fatalf("%s ended while waiting until %s:\n%s", p.name, what, p.output())
+			if p.Exited() && !p.Ended() {
+				s.t.Fatalf("%s ended while waiting until %s:\n%s", p.Name, what, p.Output())
 			}
 		}
 	}
 	for _, p := range s.all {
-		s.t.Logf("%s:\n%s", p.name, p.output())
+		s.t.Logf("%s:\n%s", p.Name, p.Output())
 	}
 	s.t.Fatalf("waited a minute until %s: %v", what, err)
 }

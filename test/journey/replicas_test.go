@@ -20,6 +20,7 @@ import (
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	"github.com/armlet-pay/armlet/sdk"
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // minReady is how long a rolling restart waits between a replica being ready and the next one stopping, so that its callers
@@ -35,7 +36,7 @@ type replicas struct {
 	binary func(replica int, service string) string
 
 	mu   sync.Mutex
-	runs map[string][2]*process
+	runs map[string][2]*programs.Process
 }
 
 // startReplicas starts them; the second ones start when the first ones serve.
@@ -49,15 +50,15 @@ func startReplicas(t testing.TB) (*deployment, *replicas) {
 // prepareReplicas starts the first ones; everything knows the addresses of the second ones.
 func prepareReplicas(t testing.TB, binary func(replica int, service string) string) (*deployment, *replicas) {
 	t.Helper()
-	r := &replicas{addresses: map[string][2]string{}, http: map[string][2]string{}, binary: binary, runs: map[string][2]*process{}}
+	r := &replicas{addresses: map[string][2]string{}, http: map[string][2]string{}, binary: binary, runs: map[string][2]*programs.Process{}}
 	databases := map[string]string{}
-	for _, service := range modules {
+	for _, service := range programs.Services {
 		databases[service] = testkit.Postgres(t)
 	}
 	d := startProcesses(t, func(_, service string) string { return databases[service] }, r.configure)
 	r.processes = d.parts
 	for _, p := range d.parts.all {
-		r.runs[filepath.Base(p.name)] = [2]*process{p}
+		r.runs[filepath.Base(p.Name)] = [2]*programs.Process{p}
 	}
 	return d, r
 }
@@ -65,7 +66,7 @@ func prepareReplicas(t testing.TB, binary func(replica int, service string) stri
 // configure gives everything the addresses of both replicas.
 func (r *replicas) configure(s *processes) map[string]map[string]string {
 	list := map[string]string{}
-	for _, service := range modules {
+	for _, service := range programs.Services {
 		r.addresses[service] = [2]string{s.grpc[service], testkit.Addr(s.t)}
 		r.http[service] = [2]string{testkit.Addr(s.t), testkit.Addr(s.t)}
 		list[service] = strings.Join([]string{r.addresses[service][0], r.addresses[service][1]}, ",")
@@ -96,7 +97,7 @@ func (r *replicas) configure(s *processes) map[string]map[string]string {
 // each does something for every service at once.
 func (r *replicas) each(do func(service string)) {
 	var all sync.WaitGroup
-	for _, service := range modules {
+	for _, service := range programs.Services {
 		all.Go(func() { do(service) })
 	}
 	all.Wait()
@@ -104,7 +105,7 @@ func (r *replicas) each(do func(service string)) {
 
 // startReplica starts a replica and waits until it is ready. It is for the goroutines of each, so it does not end the test.
 func (r *replicas) startReplica(i int, service string) {
-	binary := program(r.t, "services/"+service, "./cmd/"+service)
+	binary := programs.Service(r.t, service)
 	if r.binary != nil {
 		binary = r.binary(i, service)
 	}
@@ -115,7 +116,7 @@ func (r *replicas) startReplica(i int, service string) {
 	r.runs[service] = both
 	r.mu.Unlock()
 	if err := r.ready(p, "http://"+r.http[service][i]+"/readyz"); err != nil {
-		r.t.Errorf("replica %d of %s: %v\n%s", i, service, err, p.output())
+		r.t.Errorf("replica %d of %s: %v\n%s", i, service, err, p.Output())
 	}
 }
 
@@ -126,7 +127,7 @@ func (r *replicas) own(i int, service string) map[string]string {
 
 // command runs a command of this commit's program, with the configuration of the second replica.
 func (r *replicas) command(service string, args ...string) (string, error) {
-	c := exec.Command(program(r.t, "services/"+service, "./cmd/"+service), args...)
+	c := exec.Command(programs.Service(r.t, service), args...)
 	c.Env = append(os.Environ(), r.env(service, r.web, r.own(1, service))...)
 	out, err := c.CombinedOutput()
 	return string(out), err
@@ -145,9 +146,9 @@ func (r *replicas) revision(t *testing.T, service string, i int) string {
 	return build.Revision
 }
 
-func (r *replicas) ready(p *process, url string) error {
+func (r *replicas) ready(p *programs.Process, url string) error {
 	var err error
-	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && !p.exited(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline) && !p.Exited(); time.Sleep(20 * time.Millisecond) {
 		var resp *http.Response
 		if resp, err = http.Get(url); err == nil {
 			_ = resp.Body.Close()
@@ -166,7 +167,7 @@ func (r *replicas) restart(i int) {
 		r.mu.Lock()
 		p := r.runs[service][i]
 		r.mu.Unlock()
-		if err := p.stop(); err != nil {
+		if err := p.Stop(); err != nil {
 			r.t.Error(err)
 		}
 		r.startReplica(i, service)

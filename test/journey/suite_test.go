@@ -21,6 +21,7 @@ import (
 
 	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/sdk"
+	"github.com/armlet-pay/armlet/test/programs"
 )
 
 // deployment is a running suite.
@@ -30,8 +31,8 @@ type deployment struct {
 	options  []sdk.Option
 	// transport is how a bare grpc connection is made; nil is clear text.
 	transport credentials.TransportCredentials
-	process   *process   // the all-in-one program, nil for another deployment
-	parts     *processes // the four processes, nil for another deployment
+	process   *programs.Process // the all-in-one program, nil for another deployment
+	parts     *processes        // the four processes, nil for another deployment
 	dir       string
 }
 
@@ -66,7 +67,7 @@ func stopShared() error {
 	if shared.suite == nil || shared.suite.process == nil {
 		return nil
 	}
-	return errors.Join(shared.suite.process.stop(), os.RemoveAll(shared.suite.dir))
+	return errors.Join(shared.suite.process.Stop(), os.RemoveAll(shared.suite.dir))
 }
 
 func existing(t testing.TB, file string) *deployment {
@@ -101,15 +102,15 @@ func up(t testing.TB, dir string) *deployment {
 	t.Helper()
 	file := filepath.Join(dir, "endpoints.json")
 	_ = os.Remove(file)
-	p := launch(t, nil, program(t, "cmd/armlet", "."), "up", "--data", dir, "--port-base", strconv.Itoa(testkit.PortBlock(t)), "-o", "json", "--verbose")
+	p := programs.Launch(t, nil, programs.Armlet(t), "up", "--data", dir, "--port-base", strconv.Itoa(testkit.PortBlock(t)), "-o", "json", "--verbose")
 	deadline := time.Now().Add(60 * time.Second)
 	for {
 		if text, err := os.ReadFile(file); err == nil && json.Valid(text) {
 			break
 		}
-		if p.exited() || time.Now().After(deadline) {
-			p.kill()
-			t.Fatalf("the suite did not come up:\n%s", p.output())
+		if p.Exited() || time.Now().After(deadline) {
+			p.Kill()
+			t.Fatalf("the suite did not come up:\n%s", p.Output())
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -160,11 +160,11 @@ func TestAVoucherFollowsItsPaymentThroughADeath(t *testing.T) {
 	must(t, err)
 	_, err = w.confirm(callCtx(t), paid, response)
 	must(t, err)
-	d.process.kill()
+	d.process.Kill()
 
 	again := up(t, dir)
 	t.Cleanup(func() {
-		if err := again.process.stop(); err != nil {
+		if err := again.process.Stop(); err != nil {
 			t.Error(err)
 		}
 	})

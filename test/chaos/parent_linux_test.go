@@ -1,5 +1,0 @@
-package chaos
-
-import "syscall"
-
-func diesWithParent() *syscall.SysProcAttr { return &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} }

@@ -1,5 +1,0 @@
-//go:build race
-
-package journey
-
-const raceDetector = true

@@ -169,6 +169,9 @@ func (c *Consumer) session(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find the stream: %w", err)
 	}
+	if err := c.prepareDeadLetters(setup); err != nil {
+		c.cfg.Log.WarnContext(ctx, "dead letters could not be stored at present", "error", err)
+	}
 	consumer, err := stream.CreateOrUpdateConsumer(setup, jetstream.ConsumerConfig{
 		Durable:        c.cfg.Durable,
 		FilterSubjects: c.cfg.Filters,

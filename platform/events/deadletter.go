@@ -79,21 +79,35 @@ func deadLetter(cfg ConsumerConfig, msg jetstream.Msg, meta *jetstream.MsgMetada
 func (c *Consumer) publishDeadLetter(ctx context.Context, letter *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, apiTimeout)
 	defer cancel()
+	if err := c.prepareDeadLetters(ctx); err != nil {
+		return err
+	}
+	_, err := c.cfg.JetStream.PublishMsg(ctx, letter, jetstream.WithExpectStream(DeadLetterStream))
+	return err
+}
+
+// prepareDeadLetters makes the stream of dead letters, or has it kept on as many nodes as is wanted now; whatever else an
+// operator has changed of it stays.
+func (c *Consumer) prepareDeadLetters(ctx context.Context) error {
 	js := c.cfg.JetStream
-	if _, err := js.Stream(ctx, DeadLetterStream); errors.Is(err, jetstream.ErrStreamNotFound) {
+	stream, err := js.Stream(ctx, DeadLetterStream)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
 		_, err = js.CreateStream(ctx, jetstream.StreamConfig{
 			Name:     DeadLetterStream,
 			Subjects: []string{deadLetterPrefix + ">"},
 			MaxAge:   deadLetterAge,
 		})
-		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return fmt.Errorf("make the stream %s: %w", DeadLetterStream, err)
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody else was faster
+			err = nil
 		}
-	} else if err != nil {
-		return fmt.Errorf("find the stream %s: %w", DeadLetterStream, err)
+	case err == nil:
+		_, err = js.UpdateStream(ctx, stream.CachedInfo().Config)
 	}
-	_, err := js.PublishMsg(ctx, letter, jetstream.WithExpectStream(DeadLetterStream))
-	return err
+	if err != nil {
+		return fmt.Errorf("make the stream %s: %w", DeadLetterStream, err)
+	}
+	return nil
 }
 
 func oneLine(s string) string {

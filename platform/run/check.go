@@ -134,28 +134,36 @@ func probeNATS(jetStream bool) probe {
 	}
 }
 
-// probeRedis speaks just enough of the protocol, so that it needs no client of its own. Every address is asked.
+// probeRedis speaks just enough of the protocol, so that it needs no client of its own. Every address is asked: a server, some
+// nodes of a cluster, or sentinels, which have a user of their own.
 func probeRedis(ctx context.Context, value string) (string, error) {
 	u, err := url.Parse(value)
 	if err != nil || u.Host == "" {
 		return "", errors.New("wants redis://user:password@host:6379/0")
 	}
 	hosts := append(strings.Split(u.Host, ","), u.Query()["addr"]...)
+	user, kind := u.User, "Redis answers"
+	if query := u.Query(); query.Has("master_name") {
+		user, kind = nil, "Redis' sentinels answer"
+		if password := query.Get("sentinel_password"); password != "" {
+			user = url.UserPassword(query.Get("sentinel_username"), password)
+		}
+	}
 	for _, host := range hosts {
-		if err := pingRedis(ctx, u, host); err != nil {
+		if err := pingRedis(ctx, u.Scheme, user, host); err != nil {
 			return "", err
 		}
 	}
-	return fmt.Sprintf("Redis answers (%d)", len(hosts)), nil
+	return fmt.Sprintf("%s (%d)", kind, len(hosts)), nil
 }
 
-func pingRedis(ctx context.Context, u *url.URL, host string) error {
+func pingRedis(ctx context.Context, scheme string, as *url.Userinfo, host string) error {
 	if _, _, err := net.SplitHostPort(host); err != nil {
 		host = net.JoinHostPort(host, "6379")
 	}
 	var conn net.Conn
 	var err error
-	if strings.HasPrefix(u.Scheme, "rediss") {
+	if strings.HasPrefix(scheme, "rediss") {
 		conn, err = (&tls.Dialer{}).DialContext(ctx, "tcp", host)
 	} else {
 		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", host)
@@ -179,8 +187,8 @@ func pingRedis(ctx context.Context, u *url.URL, host string) error {
 		line, err := answers.ReadString('\n')
 		return strings.TrimSpace(line), err
 	}
-	if password, ok := u.User.Password(); ok {
-		user := u.User.Username()
+	if password, ok := as.Password(); ok {
+		user := as.Username()
 		if user == "" {
 			user = "default"
 		}

@@ -33,6 +33,8 @@ const (
 	defaultPgConns  = 16
 	connMaxIdleTime = 5 * time.Minute
 	connMaxLifetime = 30 * time.Minute
+	// connectTimeout is how long one host of PostgreSQL may take to let a connection in before the next one is tried.
+	connectTimeout = 5 * time.Second
 
 	// sqliteCacheKiB is the most memory that the writer of SQLite keeps pages in; a transaction that changes more has to write
 	// some of them twice. sqliteCheckpointPages is how long the write-ahead log grows before its pages are brought into the
@@ -65,6 +67,10 @@ type DB struct {
 // in-memory databases are refused because nothing in them survives. "postgres://…" and "postgresql://…" take every
 // parameter of libpq that pgx knows. In both, pool_max_conns sets the number of connections: of the whole pool in
 // PostgreSQL (default 16), of the readers in SQLite (default 4 or the number of processors, whichever is greater).
+//
+// A primary and its standbys are named together, "postgres://user@host1:5432,host2:5432/name?target_session_attrs=read-write":
+// connections are made to the one that takes writes, after a promotion too. A host that does not answer is given up after
+// connect_timeout seconds, 5 by default.
 //
 // Errors name what is wrong with the URL but never repeat it, since it may hold a password.
 func Open(ctx context.Context, rawURL string) (*DB, error) {
@@ -205,6 +211,9 @@ func openPostgres(rawURL string) (*DB, error) {
 	cfg, err := pgx.ParseConfig(u.String())
 	if err != nil {
 		return nil, fmt.Errorf("sqldb: %w", err) // pgx redacts the password
+	}
+	if !query.Has("connect_timeout") {
+		cfg.ConnectTimeout = connectTimeout
 	}
 	pool := stdlib.OpenDB(*cfg)
 	pool.SetMaxOpenConns(conns)

@@ -47,6 +47,9 @@ type txKey struct{ db *DB }
 // (SQLITE_BUSY, serialization failure, deadlock); it stops early when ctx ends. fn gets a context that marks the
 // transaction: beginning another one on the same database with it, or writing around it, is an error instead of a deadlock.
 //
+// A commit that is under way is waited for also when ctx ends: PostgreSQL answers the cancelling of a commit that waits for a
+// standby by showing everybody what no standby has.
+//
 // When Commit fails because the connection broke, the transaction may or may not have been committed; a caller that repeats
 // needs a key that makes the repetition harmless.
 func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) error) (err error) {
@@ -73,7 +76,17 @@ func (db *DB) InTx(ctx context.Context, fn func(ctx context.Context, tx *Tx) err
 }
 
 func (db *DB) attempt(ctx context.Context, fn func(context.Context, *Tx) error) (err error) {
-	tx, err := db.begin(ctx)
+	// The transaction ends with ctx, up to its commit.
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	detach := context.AfterFunc(ctx, end)
+	defer func() {
+		detach()
+		if cause := ctx.Err(); err != nil && cause != nil && !errors.Is(err, cause) {
+			err = errors.Join(cause, err) // life knows of no deadline
+		}
+	}()
+	tx, err := db.begin(life)
 	if err != nil {
 		return fmt.Errorf("begin: %w", err)
 	}
@@ -92,6 +105,9 @@ func (db *DB) attempt(ctx context.Context, fn func(context.Context, *Tx) error) 
 	}()
 	if err := fn(context.WithValue(ctx, txKey{db}, true), tx); err != nil {
 		return err
+	}
+	if !detach() {
+		return fmt.Errorf("commit: %w", ctx.Err())
 	}
 	finished = true
 	if err := sqlTx.Commit(); err != nil {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -49,6 +50,31 @@ func PlainNATSConfig(t testing.TB) (config, addr string) {
 		t.Fatalf("testkit: NATS: %v", err)
 	}
 	return config, addr
+}
+
+// NewNATSCluster starts a cluster of three servers without accounts, or with what the lines of more say; they end with the test.
+func NewNATSCluster(t testing.TB, more ...string) []*NATSProcess {
+	t.Helper()
+	const size = 3
+	var routes []string
+	for range size {
+		routes = append(routes, Addr(t))
+	}
+	nodes := make([]*NATSProcess, size)
+	for i := range nodes {
+		dir, addr := t.TempDir(), Addr(t)
+		lines := append([]string{
+			fmt.Sprintf("server_name: n%d", i+1), fmt.Sprintf("listen: %q", addr),
+			fmt.Sprintf("jetstream { store_dir: %q }", filepath.Join(dir, "js")),
+			fmt.Sprintf(`cluster { name: testkit, listen: %q, routes: ["nats://%s"] }`, routes[i], strings.Join(routes, `", "nats://`)),
+		}, more...)
+		config := filepath.Join(dir, "nats.conf")
+		if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
+			t.Fatalf("testkit: NATS: %v", err)
+		}
+		nodes[i] = NewNATSProcess(t, config, addr)
+	}
+	return nodes
 }
 
 // URL is where clients connect; it stays the same.

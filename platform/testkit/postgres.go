@@ -31,9 +31,10 @@ var (
 type postgresServer struct {
 	process *process
 	port    int
-	// program and dir are what it was started with, as whom it runs.
+	// program, dir and settings are what it was started with, as whom it runs.
 	program, dir string
 	as           *syscall.Credential
+	settings     []string
 }
 
 // Postgres returns the URL of an empty database of the test's own. It is on a real server that keeps its defaults for
@@ -104,7 +105,7 @@ func (p *OwnPostgres) Start() {
 	p.t.Helper()
 	// What the killed server leaves behind ends by itself, and until then the data cannot be opened again.
 	for deadline := time.Now().Add(startTimeout); ; time.Sleep(startPoll) {
-		server, err := runPostgres(p.server.program, p.server.dir, p.server.as, p.server.port)
+		server, err := runPostgres(p.server.program, p.server.dir, p.server.as, p.server.port, p.server.settings...)
 		if err == nil {
 			p.server = server
 			return
@@ -129,6 +130,11 @@ func startPostgres() (_ *postgresServer, err error) {
 	if err != nil {
 		return nil, err
 	}
+	return newPostgresServer(filepath.Join(filepath.Dir(initdb), "postgres"), as, func(dir string) error { return initCluster(initdb, dir, as) })
+}
+
+// newPostgresServer has the data made in a folder of its own and runs a server on it.
+func newPostgresServer(postgres string, as *syscall.Credential, data func(dir string) error, settings ...string) (_ *postgresServer, err error) {
 	dir, err := os.MkdirTemp("", "testkit-postgres-")
 	if err != nil {
 		return nil, err
@@ -143,7 +149,7 @@ func startPostgres() (_ *postgresServer, err error) {
 			return nil, err
 		}
 	}
-	if err := initCluster(initdb, dir, as); err != nil {
+	if err := data(dir); err != nil {
 		return nil, err
 	}
 	// Another program may take the port between its choice and its use.
@@ -152,7 +158,7 @@ func startPostgres() (_ *postgresServer, err error) {
 		if err != nil {
 			return nil, err
 		}
-		server, err := runPostgres(filepath.Join(filepath.Dir(initdb), "postgres"), dir, as, port)
+		server, err := runPostgres(postgres, dir, as, port, settings...)
 		if err == nil || attempt == 3 {
 			return server, err
 		}
@@ -171,9 +177,12 @@ func initCluster(initdb, dir string, as *syscall.Credential) error {
 	return nil
 }
 
-func runPostgres(postgres, dir string, as *syscall.Credential, port int) (*postgresServer, error) {
-	cmd := exec.Command(postgres, "-D", filepath.Join(dir, "data"), "-h", "127.0.0.1", "-p", strconv.Itoa(port),
-		"-c", "unix_socket_directories=", "-c", "max_connections=300", "-c", "deadlock_timeout=200ms")
+func runPostgres(postgres, dir string, as *syscall.Credential, port int, settings ...string) (*postgresServer, error) {
+	args := append([]string{
+		"-D", filepath.Join(dir, "data"), "-h", "127.0.0.1", "-p", strconv.Itoa(port),
+		"-c", "unix_socket_directories=", "-c", "max_connections=300", "-c", "deadlock_timeout=200ms",
+	}, settings...)
+	cmd := exec.Command(postgres, args...)
 	cmd.Dir, cmd.Env = dir, postgresEnv(dir)
 	cmd.SysProcAttr = childAttr(as, syscall.SIGINT) // SIGINT is PostgreSQL's fast shutdown
 	logFile := filepath.Join(dir, "log")
@@ -186,7 +195,7 @@ func runPostgres(postgres, dir string, as *syscall.Credential, port int) (*postg
 	if err != nil {
 		return nil, fmt.Errorf("start postgres: %w", err)
 	}
-	server := &postgresServer{process: process, port: port, program: postgres, dir: dir, as: as}
+	server := &postgresServer{process: process, port: port, program: postgres, dir: dir, as: as, settings: settings}
 	if err := process.waitFor(func() error { return server.admin("SELECT 1") }); err != nil {
 		process.stop()
 		return nil, fmt.Errorf("%w\n%s", err, logTail(logFile))

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/telemetry"
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
@@ -26,8 +27,9 @@ type Config struct {
 	HTTPSKey        string        `conf:"https-key" help:"PEM file of its private key; empty: tls-key"`
 	HTTPSClientCA   string        `conf:"https-client-ca" help:"PEM file of the authority that signs clients' certificates; empty: tls-ca"`
 	DBURL           string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
-	RedisURL        string        `conf:"redis-url" help:"where live challenges are, redis://user:password@host:6379/0; empty: in memory, for a single process" secret:"true"`
-	NATSURL         string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
+	RedisURL        string        `conf:"redis-url" help:"where live challenges are, redis://user:password@host:6379/0; of a cluster with ?addr=host:port for more of its nodes, by sentinels with ?master_name=NAME and addr= for more sentinels; empty: in memory, for a single process" secret:"true"`
+	NATSURL         string        `conf:"nats-url" help:"NATS server, or with commas several of a cluster, that events are published to, with the user and password of account CORE" secret:"true"`
+	Replicas        int           `conf:"stream-replicas" help:"on how many nodes of a cluster of NATS servers each stream is kept: 1, 3 or 5; streams that are there are changed"`
 	CalloutURL      string        `conf:"nats-callout-url" help:"the same server with the user and password of account AUTH, where partners' connections are decided on; empty: they are not" secret:"true"`
 	CalloutSeed     string        `conf:"nats-callout-seed-file" help:"file of the account nkey seed (SA…) that signs those decisions, made when missing; empty: partners' connections are not decided on"`
 	SysURL          string        `conf:"nats-sys-url" help:"the same server with the user and password of account SYS, by which partners' connections are cut off when their tokens are taken back; empty: they end with the token, five minutes at most" secret:"true"`
@@ -62,6 +64,7 @@ func DefaultConfig() Config {
 		HTTPListen:      "127.0.0.1:8002",
 		DBURL:           "sqlite:data/auth.db",
 		NATSURL:         "nats://127.0.0.1:4222",
+		Replicas:        1,
 		RegistryAddr:    "127.0.0.1:7001",
 		RegistryMode:    registryStrict,
 		TokenIssuer:     "http://127.0.0.1:8002",
@@ -122,6 +125,9 @@ func (c Config) Validate() error {
 		if err := webURL("https-url", c.HTTPSURL); err != nil {
 			return err
 		}
+	}
+	if err := events.CheckReplicas(c.Replicas); err != nil {
+		return fmt.Errorf("stream-replicas: %w", err)
 	}
 	return c.Telemetry.Validate()
 }

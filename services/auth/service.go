@@ -19,6 +19,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc"
 
+	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -238,7 +239,7 @@ func (b *builder) connect(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("nats-url: %w", err)
 	}
-	b.workers = append(b.workers, run.Worker{Name: "outbox", Run: bus.NewRelay(b.db, js, b.env.Log).Run})
+	b.workers = append(b.workers, run.Worker{Name: "outbox", Run: bus.NewRelay(b.db, events.Replicated(js, b.cfg.Replicas), b.env.Log).Run})
 	if b.cfg.CalloutSeed == "" {
 		return nil
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/telemetry"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/quota"
 )
@@ -14,7 +15,8 @@ type Config struct {
 	Listen       string `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
 	HTTPListen   string `conf:"http-listen" help:"TCP address of /healthz and /readyz; empty: none"`
 	DBURL        string `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
-	NATSURL      string `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
+	NATSURL      string `conf:"nats-url" help:"NATS server, or with commas several of a cluster, that events are published to, with the user and password of account CORE" secret:"true"`
+	Replicas     int    `conf:"stream-replicas" help:"on how many nodes of a cluster of NATS servers each stream is kept: 1, 3 or 5; streams that are there are changed"`
 	TokenIssuer  string `conf:"token-issuer" help:"who issues access tokens: auth's token-issuer"`
 	JWKSURL      string `conf:"jwks-url" help:"where auth publishes its keys, https://host/.well-known/jwks.json; of replicas without a balancer, URLs with commas"`
 	TLSCert      string `conf:"tls-cert" help:"PEM file of this service's certificate; empty: plaintext, for a trusted network only"`
@@ -41,6 +43,7 @@ func DefaultConfig() Config {
 		HTTPListen:  "127.0.0.1:8001",
 		DBURL:       "sqlite:data/device-registry.db",
 		NATSURL:     "nats://127.0.0.1:4222",
+		Replicas:    1,
 		TokenIssuer: "http://127.0.0.1:8002",
 		JWKSURL:     "http://127.0.0.1:8002/.well-known/jwks.json",
 		DeviceLimit: 5,
@@ -65,6 +68,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("device-limit: %d is not from 1 to %d", c.DeviceLimit, maxDeviceLimit)
 	case c.QuotaModels < 0 || c.QuotaLots < 0 || c.QuotaDevices < 0:
 		return errors.New("quota-models, quota-lots, quota-devices: cannot be below 0")
+	}
+	if err := events.CheckReplicas(c.Replicas); err != nil {
+		return fmt.Errorf("stream-replicas: %w", err)
 	}
 	return c.Telemetry.Validate()
 }

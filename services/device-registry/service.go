@@ -62,7 +62,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if events, err = env.ConnectNATS(ctx, "CORE", cfg.NATSURL); err != nil {
 		return nil, fmt.Errorf("nats-url: %w", err)
 	}
-	relay, err := bus.NewRelay(db, events, env.Log)
+	relay, err := bus.NewRelay(db, events, cfg.Replicas, env.Log)
 	if err != nil {
 		return nil, err
 	}

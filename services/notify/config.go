@@ -3,9 +3,11 @@ package notify
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
+	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/telemetry"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
@@ -16,7 +18,8 @@ type Config struct {
 	Listen           string        `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
 	HTTPListen       string        `conf:"http-listen" help:"TCP address of /healthz and /readyz; empty: none"`
 	DBURL            string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
-	NATSURL          string        `conf:"nats-url" help:"NATS server that events are read from and published to, with the user and password of account CORE" secret:"true"`
+	NATSURL          string        `conf:"nats-url" help:"NATS server, or with commas several of a cluster, that events are read from and published to, with the user and password of account CORE" secret:"true"`
+	Replicas         int           `conf:"stream-replicas" help:"on how many nodes of a cluster of NATS servers each stream is kept: 1, 3 or 5; streams that are there are changed"`
 	NATSEdgeURL      string        `conf:"nats-edge-url" help:"the same server with the user and password of account EDGE, where partners' streams are; empty: nats-url" secret:"true"`
 	NATSSysURL       string        `conf:"nats-sys-url" help:"the same server with the user and password of account SYS, to make it read nats-accounts-file again" secret:"true"`
 	NATSAccountsFile string        `conf:"nats-accounts-file" help:"configuration file of the NATS server, written by this service; empty: partners get no accounts of their own, for development"`
@@ -48,6 +51,7 @@ func DefaultConfig() Config {
 		HTTPListen:    "127.0.0.1:8004",
 		DBURL:         "sqlite:data/notify.db",
 		NATSURL:       "nats://127.0.0.1:4222",
+		Replicas:      1,
 		PublicNATSURL: "nats://127.0.0.1:4222",
 		TokenIssuer:   "http://127.0.0.1:8002",
 		JWKSURL:       "http://127.0.0.1:8002/.well-known/jwks.json",
@@ -90,6 +94,9 @@ func (c Config) Validate() error {
 		return errors.New("nats-settings-file: is needed with nats-accounts-file")
 	case c.NATSAccountsFile != "" && c.ReloadNATS == nil && c.NATSSysURL == "":
 		return errors.New("nats-sys-url: is needed with nats-accounts-file")
+	}
+	if err := events.CheckReplicas(c.Replicas); err != nil {
+		return fmt.Errorf("stream-replicas: %w", err)
 	}
 	return c.Telemetry.Validate()
 }

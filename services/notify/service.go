@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -256,10 +257,10 @@ func (c *connections) open(ctx context.Context, cfg Config, env run.Env) (err er
 	if edgeURL == "" {
 		edgeURL = cfg.NATSURL
 	}
-	if c.core, err = c.jetStream(ctx, env, bus.AccountCore, cfg.NATSURL); err != nil {
+	if c.core, err = c.jetStream(ctx, cfg, env, bus.AccountCore, cfg.NATSURL); err != nil {
 		return fmt.Errorf("nats-url: %w", err)
 	}
-	if c.edge, err = c.jetStream(ctx, env, bus.AccountEdge, edgeURL); err != nil {
+	if c.edge, err = c.jetStream(ctx, cfg, env, bus.AccountEdge, edgeURL); err != nil {
 		return fmt.Errorf("nats-edge-url: %w", err)
 	}
 	if cfg.NATSAccountsFile == "" || cfg.ReloadNATS != nil {
@@ -272,13 +273,17 @@ func (c *connections) open(ctx context.Context, cfg Config, env run.Env) (err er
 	return nil
 }
 
-func (c *connections) jetStream(ctx context.Context, env run.Env, account, url string) (jetstream.JetStream, error) {
+func (c *connections) jetStream(ctx context.Context, cfg Config, env run.Env, account, url string) (jetstream.JetStream, error) {
 	nc, err := env.ConnectNATS(ctx, account, url)
 	if err != nil {
 		return nil, err
 	}
 	c.all = append(c.all, nc)
-	return jetstream.New(nc)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	return events.Replicated(js, cfg.Replicas), nil
 }
 
 func (c *connections) close() {

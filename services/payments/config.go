@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/telemetry"
 )
 
@@ -14,7 +15,8 @@ type Config struct {
 	Listen      string        `conf:"listen" help:"TCP address to serve gRPC on; empty: in-process only"`
 	HTTPListen  string        `conf:"http-listen" help:"TCP address of /healthz and /readyz; empty: none"`
 	DBURL       string        `conf:"db-url" help:"sqlite:/path/file.db or postgres://user:password@host:5432/name" secret:"true"`
-	NATSURL     string        `conf:"nats-url" help:"NATS server that events are published to, with the user and password of account CORE" secret:"true"`
+	NATSURL     string        `conf:"nats-url" help:"NATS server, or with commas several of a cluster, that events are published to, with the user and password of account CORE" secret:"true"`
+	Replicas    int           `conf:"stream-replicas" help:"on how many nodes of a cluster of NATS servers each stream is kept: 1, 3 or 5; streams that are there are changed"`
 	AuthAddr    string        `conf:"auth-addr" help:"gRPC address of auth, host:port; of replicas host:port,host:port or dns:///name:port"`
 	NotifyAddr  string        `conf:"notify-addr" help:"gRPC address of notify, which knows vouchers; as auth-addr, and empty to take none"`
 	TokenIssuer string        `conf:"token-issuer" help:"who issues access tokens and assertions: auth's token-issuer"`
@@ -37,6 +39,7 @@ func DefaultConfig() Config {
 		HTTPListen:  "127.0.0.1:8003",
 		DBURL:       "sqlite:data/payments.db",
 		NATSURL:     "nats://127.0.0.1:4222",
+		Replicas:    1,
 		AuthAddr:    "127.0.0.1:7002",
 		NotifyAddr:  "127.0.0.1:7004",
 		TokenIssuer: "http://127.0.0.1:8002",
@@ -72,6 +75,9 @@ func (c Config) Validate() error {
 		return fmt.Errorf("settle-every: %s is less than 10ms", c.SettleEvery)
 	case c.SettleAfter < 0 || c.SettleAfter > time.Hour:
 		return fmt.Errorf("settle-after: %s is not between 0 and 1h", c.SettleAfter)
+	}
+	if err := events.CheckReplicas(c.Replicas); err != nil {
+		return fmt.Errorf("stream-replicas: %w", err)
 	}
 	return c.Telemetry.Validate()
 }

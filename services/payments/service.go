@@ -20,6 +20,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/armlet-pay/armlet/platform/events"
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -74,11 +75,11 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err != nil {
 		return nil, err
 	}
-	events, err := env.ConnectNATS(ctx, "CORE", cfg.NATSURL)
+	core, err := env.ConnectNATS(ctx, "CORE", cfg.NATSURL)
 	if err != nil {
 		return nil, fmt.Errorf("nats-url: %w", err)
 	}
-	open.add(func() error { events.Close(); return nil })
+	open.add(func() error { core.Close(); return nil })
 
 	verifier := rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now})
 	books := store.New(db, bus.Encode, env.Now)
@@ -94,7 +95,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	if err != nil {
 		return nil, err
 	}
-	workers, err := newWorkers(cfg, env, db, events, rules, settlement.NewService(books, books, newID, cfg.SettleAfter))
+	workers, err := newWorkers(cfg, env, db, core, rules, settlement.NewService(books, books, newID, cfg.SettleAfter))
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +137,7 @@ func newWorkers(cfg Config, env run.Env, db *sqldb.DB, conn *nats.Conn, rules *p
 		return nil, err
 	}
 	return []run.Worker{
-		{Name: "outbox", Run: bus.NewRelay(db, js, env.Log).Run},
+		{Name: "outbox", Run: bus.NewRelay(db, events.Replicated(js, cfg.Replicas), env.Log).Run},
 		{Name: "expiry", Run: func(ctx context.Context) error { return expire(ctx, cfg.ExpireEvery, rules, env.Now, env.Log) }},
 		{Name: "settlement", Run: func(ctx context.Context) error { return settle(ctx, cfg.SettleEvery, days, env.Now, env.Log) }},
 	}, nil

@@ -26,16 +26,22 @@ var start = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 const life = 60 * time.Second
 
-// eachLive runs test on both live stores.
+// eachLive runs test on every live store.
 func eachLive(t *testing.T, test func(t *testing.T, s challenge.LiveStore)) {
 	t.Helper()
 	t.Run("memory", func(t *testing.T) { test(t, live.NewMemory()) })
 	t.Run("redis", func(t *testing.T) { test(t, openRedis(t, testkit.Redis(t))) })
+	t.Run("redis cluster", func(t *testing.T) {
+		nodes := testkit.RedisCluster(t)
+		test(t, openLive(t, "redis://"+nodes[0]+"?addr="+strings.Join(nodes[1:], "&addr=")))
+	})
 }
 
-func openRedis(t testing.TB, addr string) *live.Redis {
+func openRedis(t testing.TB, addr string) *live.Redis { return openLive(t, "redis://"+addr) }
+
+func openLive(t testing.TB, url string) *live.Redis {
 	t.Helper()
-	s, err := live.OpenRedis("redis://"+addr, tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider())
+	s, err := live.OpenRedis(url, tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider())
 	must(t, err)
 	t.Cleanup(func() { must(t, s.Close()) })
 	return s

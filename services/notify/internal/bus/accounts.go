@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -87,28 +88,80 @@ func writeFile(path string, text []byte) (err error) {
 	return os.Rename(tmp.Name(), path)
 }
 
-// SystemReload asks the server that nc is connected to, as the system account's user, to read its configuration again.
+// reloadGather is how long the next server of a cluster is waited for, one that has just died among them.
+const reloadGather = 500 * time.Millisecond
+
+// SystemReload asks every server of the cluster that nc is connected to, as the system account's user, to read its configuration
+// again. A server that is away reads it when it starts.
 func SystemReload(nc *nats.Conn) func(ctx context.Context) error {
 	return func(ctx context.Context) error {
-		id := nc.ConnectedServerId()
-		if id == "" {
-			return nats.ErrDisconnected
-		}
-		msg, err := nc.RequestWithContext(ctx, "$SYS.REQ.SERVER."+id+".RELOAD", nil)
+		servers, err := servers(ctx, nc)
 		if err != nil {
 			return err
 		}
-		var answer struct {
-			Error *struct {
-				Description string `json:"description"`
-			} `json:"error"`
-		}
-		if err := json.Unmarshal(msg.Data, &answer); err != nil {
-			return fmt.Errorf("the answer of the server: %w", err)
-		}
-		if answer.Error != nil {
-			return fmt.Errorf("the server refused: %s", answer.Error.Description)
+		for _, id := range servers {
+			if err := reload(ctx, nc, id); err != nil {
+				return err
+			}
 		}
 		return nil
 	}
+}
+
+// servers are the ids of all that answer.
+func servers(ctx context.Context, nc *nats.Conn) (ids []string, err error) {
+	if !nc.IsConnected() {
+		return nil, nats.ErrDisconnected
+	}
+	sub, err := nc.SubscribeSync(nats.NewInbox())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := nc.PublishRequest("$SYS.REQ.SERVER.PING.STATSZ", sub.Subject, nil); err != nil {
+		return nil, err
+	}
+	for known := 1; len(ids) < known; {
+		wait, cancel := context.WithTimeout(ctx, reloadGather)
+		msg, err := sub.NextMsgWithContext(wait)
+		cancel()
+		if err != nil && len(ids) > 0 && ctx.Err() == nil {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("no NATS server answers on the system account: %w", err)
+		}
+		var answer struct {
+			Server struct {
+				ID string `json:"id"`
+			} `json:"server"`
+			Stats struct {
+				Servers int `json:"active_servers"`
+			} `json:"statsz"`
+		}
+		if err := json.Unmarshal(msg.Data, &answer); err != nil {
+			return nil, fmt.Errorf("the answer of a NATS server: %w", err)
+		}
+		ids, known = append(ids, answer.Server.ID), max(known, answer.Stats.Servers)
+	}
+	return ids, nil
+}
+
+func reload(ctx context.Context, nc *nats.Conn, server string) error {
+	msg, err := nc.RequestWithContext(ctx, "$SYS.REQ.SERVER."+server+".RELOAD", nil)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Error *struct {
+			Description string `json:"description"`
+		} `json:"error"`
+	}
+	if err := json.Unmarshal(msg.Data, &answer); err != nil {
+		return fmt.Errorf("the answer of the server: %w", err)
+	}
+	if answer.Error != nil {
+		return fmt.Errorf("the server refused: %s", answer.Error.Description)
+	}
+	return nil
 }

@@ -24,12 +24,13 @@ const partnerAPI = "armlet.api"
 
 // NATSSettings is what the configuration of the NATS server depends on.
 type NATSSettings struct {
-	// Listen is the TCP address for clients, "127.0.0.1:4222".
-	Listen string `json:"listen"`
+	// Listen is the TCP address for clients, "127.0.0.1:4222". Without it and StoreDir the text has the accounts alone, and each
+	// server of a cluster has a file of its own that includes it.
+	Listen string `json:"listen,omitempty"`
 	// ServerName is optional.
 	ServerName string `json:"server_name,omitempty"`
 	// StoreDir is the folder of JetStream's files.
-	StoreDir string `json:"store_dir"`
+	StoreDir string `json:"store_dir,omitempty"`
 	// TLSCert and TLSKey are PEM files; without them connections are not encrypted.
 	TLSCert string `json:"tls_cert,omitempty"`
 	TLSKey  string `json:"tls_key,omitempty"`
@@ -48,8 +49,11 @@ type NATSSettings struct {
 
 // Validate names the first setting that has a value it cannot have.
 func (s NATSSettings) Validate() error {
-	if s.Listen == "" || s.StoreDir == "" {
-		return errors.New("the NATS settings need listen and store_dir")
+	switch own := s.Listen != ""; {
+	case own != (s.StoreDir != ""):
+		return errors.New("the NATS settings listen and store_dir go together: with both for one server, without both for a cluster")
+	case !own && (s.ServerName != "" || s.TLSCert != ""):
+		return errors.New("the NATS settings server_name, tls_cert and tls_key want listen: in a cluster they are in each server's own file")
 	}
 	for _, p := range [...]struct{ name, value string }{
 		{"system_password", s.SystemPassword}, {"auth_password", s.AuthPassword},
@@ -105,11 +109,13 @@ func RenderNATS(s NATSSettings) string {
 	var b strings.Builder
 	line := func(format string, a ...any) { fmt.Fprintf(&b, format+"\n", a...) }
 	line("# Written by notify; changes are overwritten.")
-	line("listen: %s", quote(s.Listen))
+	if s.Listen != "" {
+		line("listen: %s", quote(s.Listen))
+		line("jetstream { store_dir: %s }", quote(s.StoreDir))
+	}
 	if s.ServerName != "" {
 		line("server_name: %s", quote(s.ServerName))
 	}
-	line("jetstream { store_dir: %s }", quote(s.StoreDir))
 	if s.TLSCert != "" {
 		line("tls { cert_file: %s, key_file: %s }", quote(s.TLSCert), quote(s.TLSKey))
 	}

@@ -22,9 +22,6 @@ import (
 // answer is refused.
 const keepExtra = 30 * time.Second
 
-// What one command may take before Redis counts as away; a URL may say otherwise (dial_timeout, read_timeout, write_timeout).
-const answerWithin = 2 * time.Second
-
 // piecesAtATime is how many pieces are on their way at once, so that Redis works on one while the next is put together.
 const piecesAtATime = 2
 
@@ -38,23 +35,19 @@ type Redis struct {
 
 var _ challenge.LiveStore = (*Redis)(nil)
 
-// OpenRedis makes a store for redis://… or rediss://…; it connects when it is first used.
-// Each command is measured and, in a sampled trace, a span; no command's arguments are in it.
+// OpenRedis makes a store for a URL of one of three forms; it connects when it is first used.
+//
+//	redis://user:password@host:6379/0                               one server
+//	redis://user:password@host:6379?addr=host:port&addr=…           a cluster, of which these are some of the nodes
+//	redis://user:password@sentinel:26379/0?master_name=…&addr=…     what the sentinels say is the primary
+//
+// The scheme rediss is for TLS. Each command is measured and, in a sampled trace, a span; no command's arguments are in it.
 // Without providers nothing is.
 func OpenRedis(url string, tp trace.TracerProvider, mp metric.MeterProvider) (*Redis, error) {
-	options, err := redis.ParseURL(url)
+	client, err := newClient(url)
 	if err != nil {
-		return nil, errors.New("live: the Redis URL cannot be parsed: use redis://user:password@host:6379/0")
+		return nil, err
 	}
-	// A write whose reply was lost is not sent again behind our back: the caller decides, and every step can be repeated.
-	options.MaxRetries = -1
-	options.DialerRetries = 1
-	for _, timeout := range []*time.Duration{&options.DialTimeout, &options.ReadTimeout, &options.WriteTimeout} {
-		if *timeout == 0 {
-			*timeout = answerWithin
-		}
-	}
-	client := redis.NewClient(options)
 	if err := observe(client, tp, mp); err != nil {
 		return nil, errors.Join(err, client.Close())
 	}

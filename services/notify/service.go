@@ -29,6 +29,7 @@ import (
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
 	"github.com/armlet-pay/armlet/services/notify/internal/custom"
 	"github.com/armlet-pay/armlet/services/notify/internal/grpcapi"
+	"github.com/armlet-pay/armlet/services/notify/internal/offboarding"
 	"github.com/armlet-pay/armlet/services/notify/internal/peers"
 	"github.com/armlet-pay/armlet/services/notify/internal/senders"
 	"github.com/armlet-pay/armlet/services/notify/internal/store"
@@ -108,20 +109,22 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	}
 	return &run.Service{
 		Name: Name, Server: server, Listen: cfg.Listen, Network: env.Network, HTTPListen: cfg.HTTPListen,
-		Workers: workers(cfg, env, db, conns, st, waker, clerk, fabric, webhooks, api.Vouchers), Check: db.Ping, Close: release,
+		Workers: workers(cfg, env, db, conns, st, waker, clerk, fabric, webhooks, api), Check: db.Ping, Close: release,
 	}, nil
 }
 
 func workers(cfg Config, env run.Env, db *sqldb.DB, conns *connections, st *store.Store, waker *bus.Waker, clerk *bus.Clerk, fabric *bus.Fabric, webhooks *bus.Webhooks,
-	vouchers *voucher.Service,
+	api grpcapi.Config,
 ) []run.Worker {
+	offboarder := bus.NewOffboarder(st, api.Offboarding, env.Now, env.Log)
 	all := []run.Worker{
 		{Name: "outbox", Run: bus.NewRelay(db, conns.core, conns.edge, env.Log).Run},
 		{Name: "fabric", Run: fabric.Run},
 		{Name: "webhooks", Run: webhooks.Run},
 		{Name: "waker", Run: func(ctx context.Context) error { return waker.Run(ctx, st) }},
+		{Name: "offboarding", Run: offboarder.Run},
 		{Name: "broadcasts", Run: clerk.Broadcasts}, {Name: "due", Run: clerk.Due}, {Name: "retention", Run: clerk.Retention},
-		{Name: "voucher-holds", Run: func(ctx context.Context) error { return release(ctx, vouchers, env.Now, env.Log) }},
+		{Name: "voucher-holds", Run: func(ctx context.Context) error { return release(ctx, api.Vouchers, env.Now, env.Log) }},
 	}
 	src := bus.Source{JetStream: conns.core, DB: db, Log: env.Log, Tracer: env.TracerProvider, AckWait: cfg.RedeliverAfter}
 	for _, c := range bus.NewAlerter(st, env.Now, newID).Consumers(src) {
@@ -130,7 +133,10 @@ func workers(cfg Config, env run.Env, db *sqldb.DB, conns *connections, st *stor
 	for _, c := range bus.NewFollower(st, env.Now).Consumers(src) {
 		all = append(all, run.Worker{Name: "redemptions", Run: c.Run})
 	}
-	for _, c := range bus.NewEgress(fabric).Consumers(src) {
+	for _, c := range offboarder.Consumers(src) {
+		all = append(all, run.Worker{Name: "offboarding-events", Run: c.Run})
+	}
+	for _, c := range bus.NewEgress(fabric, st).Consumers(src) {
 		all = append(all, run.Worker{Name: "egress", Run: c.Run})
 	}
 	return all
@@ -155,7 +161,7 @@ func newAPI(ctx context.Context, cfg Config, env run.Env, st *store.Store, fabri
 		Vouchers:      voucher.NewService(voucher.Stores{Campaigns: st, Vouchers: st, Batches: st, Redemptions: st}, codes, proofs, newID),
 		Subscriptions: subscription.NewService(st, fabric, newSecret, cfg.WebhookLoopback),
 		Custom:        custom.NewService(st, peers.NewSchemas(), fabric, newID), EventTypes: st,
-		DeadLetters: st, Puller: fabric, Seeds: seeds(st, wrapping, env),
+		Offboarding: offboarding.NewService(st, fabric), DeadLetters: st, Puller: fabric, Seeds: seeds(st, wrapping, env),
 		Reader: st, Inboxes: st, AlertReader: st, Acker: st, Topics: st, PageKey: pages,
 		NATSURL: cfg.PublicNATSURL, APIPrefix: fabric.APIPrefix(), Now: env.Now,
 	}, nil

@@ -28,6 +28,10 @@ func cutOff(t *testing.T, w *world) {
 			_, err := w.operator.Auth.RevokeGrant(callCtx(t), &authv1.RevokeGrantRequest{Name: partner + "/grants/events.subscribe", RequestId: id()})
 			return err
 		},
+		"its partner for good": func(partner, _ string) error {
+			_, err := w.operator.Auth.OffboardPartner(callCtx(t), &authv1.OffboardPartnerRequest{Name: partner, RequestId: id()})
+			return err
+		},
 		"the partner": func(partner, _ string) error {
 			_, err := w.operator.Auth.SuspendPartner(callCtx(t), &authv1.SuspendPartnerRequest{Name: partner, RequestId: id()})
 			return err

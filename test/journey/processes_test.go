@@ -47,6 +47,16 @@ func TestFourProcessesPassTheSameJourney(t *testing.T) {
 			}
 			oneTraceFromTapToWrist(t, watched)
 			everyMetricIsCatalogued(t, watched)
+			if name == "SQLite" {
+				offboarded(t, w, func(offboard func()) { // notify is killed, hears of it when it is back, and is killed again in the middle
+					d.parts.all[0].Kill() // notify was the first to be started
+					offboard()
+					p := d.parts.launchWith("notify", d.parts.web, nil)
+					time.Sleep(500 * time.Millisecond)
+					p.Kill()
+					d.parts.launchWith("notify", d.parts.web, nil)
+				})
+			}
 		})
 	}
 }

@@ -34,7 +34,7 @@ func (a *app) auth(use, short string, do func(ctx context.Context, auth authv1.A
 }
 
 func (a *app) partnersCommand() *cobra.Command {
-	c := &cobra.Command{Use: "partners", Short: "Register makers, suspend and resume them"}
+	c := &cobra.Command{Use: "partners", Short: "Register makers, suspend, resume and offboard them"}
 	var displayName string
 	create := a.auth("create PARTNER", "Register a partner with its first master key", func(ctx context.Context, auth authv1.AuthServiceClient, args []string) (proto.Message, error) {
 		return auth.CreatePartner(ctx, &authv1.CreatePartnerRequest{
@@ -53,7 +53,7 @@ func (a *app) partnersCommand() *cobra.Command {
 		return auth.SuspendPartner(ctx, &authv1.SuspendPartnerRequest{Name: named("partners/", args[0]), Note: note, RequestId: sandbox.RequestID()})
 	})
 	noteFlag(suspend, &note)
-	c.AddCommand(create, list, suspend,
+	c.AddCommand(create, list, suspend, a.partnersOffboard(),
 		a.auth("get PARTNER", "Show one partner", func(ctx context.Context, auth authv1.AuthServiceClient, args []string) (proto.Message, error) {
 			return auth.GetPartner(ctx, &authv1.GetPartnerRequest{Name: named("partners/", args[0])})
 		}),

@@ -20,6 +20,9 @@ func PartnerMessage(p partner.Partner) *authv1.Partner {
 	if p.Suspended {
 		out.State = authv1.PartnerState_PARTNER_STATE_SUSPENDED
 	}
+	if p.Offboarded {
+		out.State = authv1.PartnerState_PARTNER_STATE_OFFBOARDED
+	}
 	return out
 }
 

@@ -56,6 +56,9 @@ func Encode(ctx context.Context, ev any, now time.Time) (events.Event, error) {
 	case partner.Changed:
 		return event(ctx, now, "partner", "changed", ev.Partner.ID, ev.Partner.ID, ev.Partner.Name(),
 			&authv1.PartnerChanged{Partner: PartnerMessage(ev.Partner)})
+	case partner.Offboarded:
+		return event(ctx, now, "partner", "offboarded", ev.Partner.ID, ev.Partner.ID, ev.Partner.Name(),
+			&authv1.PartnerOffboarded{Partner: PartnerMessage(ev.Partner)})
 	case partner.ClientChanged:
 		of := ev.Client.Partner
 		if of == "" {

@@ -58,6 +58,15 @@ func (s *Server) SuspendPartner(ctx context.Context, in *authv1.SuspendPartnerRe
 	return partnerOr(s.partners.Suspend(ctx, req, id(in.GetName()), in.GetNote(), s.now()))
 }
 
+// OffboardPartner implements authv1.AuthServiceServer.
+func (s *Server) OffboardPartner(ctx context.Context, in *authv1.OffboardPartnerRequest) (*authv1.Partner, error) {
+	req, err := requestOf(ctx, "OffboardPartner", in)
+	if err != nil {
+		return nil, err
+	}
+	return partnerOr(s.partners.Offboard(ctx, req, id(in.GetName()), in.GetNote(), s.now()))
+}
+
 // ResumePartner implements authv1.AuthServiceServer.
 func (s *Server) ResumePartner(ctx context.Context, in *authv1.ResumePartnerRequest) (*authv1.Partner, error) {
 	req, err := requestOf(ctx, "ResumePartner", in)

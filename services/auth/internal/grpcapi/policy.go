@@ -23,6 +23,7 @@ func Policy() rpc.Policy {
 		authv1.AuthService_GetPartner_FullMethodName:            self,
 		authv1.AuthService_ListPartners_FullMethodName:          operator,
 		authv1.AuthService_SuspendPartner_FullMethodName:        operator,
+		authv1.AuthService_OffboardPartner_FullMethodName:       operator,
 		authv1.AuthService_ResumePartner_FullMethodName:         operator,
 		authv1.AuthService_CreateClient_FullMethodName:          operator,
 		authv1.AuthService_GetClient_FullMethodName:             self,

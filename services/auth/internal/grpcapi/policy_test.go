@@ -29,6 +29,7 @@ var mayCall = map[string][]string{
 	"CreatePartner":         {"operator"},
 	"ListPartners":          {"operator", "support", "auditor"},
 	"SuspendPartner":        {"operator"},
+	"OffboardPartner":       {"operator"},
 	"ResumePartner":         {"operator"},
 	"CreateClient":          {"operator"},
 	"ResumeClient":          {"operator"},

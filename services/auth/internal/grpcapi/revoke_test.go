@@ -574,3 +574,96 @@ func TestPartnersAndClientsAreListedPageByPage(t *testing.T) {
 	_, err = op.SuspendPartner(ctx, &authv1.SuspendPartnerRequest{Name: "partners/nobody", RequestId: f.requestID()})
 	want(t, err, fault.NotFound, "PARTNER_NOT_FOUND")
 }
+
+func (f *fixture) count(query string) (n int) {
+	f.t.Helper()
+	must(f.t, f.db.QueryRowContext(f.t.Context(), query).Scan(&n))
+	return n
+}
+
+func TestAnOffboardedPartnerIsGoneForGoodWithAllItActsWith(t *testing.T) {
+	f := newFixture(t)
+	op, ctx := f.as(f.tokenOf(f.operator)), t.Context()
+	acme, globex := f.partner("acme", "payments.read", "devices.read"), f.partner("globex", "payments.read")
+	token, other := f.as(f.tokenOf(acme)), f.as(f.tokenOf(globex))
+	f.works(token, "nothing")
+	_, err := token.OffboardPartner(ctx, &authv1.OffboardPartnerRequest{Name: "partners/acme", RequestId: f.requestID()})
+	want(t, err, fault.PermissionDenied, rpc.ReasonCallerNotAllowed)
+	request := &authv1.OffboardPartnerRequest{Name: "partners/acme", Note: "contract ended", RequestId: f.requestID()}
+	for range 2 { // the same request, and then another one
+		for range 2 {
+			p, err := op.OffboardPartner(ctx, request)
+			must(t, err)
+			if p.GetState() != authv1.PartnerState_PARTNER_STATE_OFFBOARDED {
+				t.Errorf("offboarded: %v", p)
+			}
+		}
+		request.RequestId = f.requestID()
+	}
+	f.void(token, "offboarding the partner")
+	_, err = other.GetPartner(ctx, &authv1.GetPartnerRequest{Name: "partners/globex"})
+	must(t, err)
+	if f.count(`SELECT COUNT(*) FROM outbox WHERE subject = 'evt.v1.live.auth.partner.offboarded.acme.acme'`) != 1 {
+		t.Error("it is not told once")
+	}
+	if f.count(`SELECT COUNT(*) FROM outbox WHERE seq > (SELECT seq FROM outbox WHERE subject LIKE '%partner.offboarded%') AND subject LIKE '%.acme.%'`) != 0 {
+		t.Error("something about the partner is told behind its end")
+	}
+	clients, err := op.ListClients(ctx, &authv1.ListClientsRequest{Parent: "partners/acme"})
+	must(t, err)
+	for _, c := range clients.GetClients() {
+		if c.GetState() != authv1.ClientState_CLIENT_STATE_REVOKED {
+			t.Errorf("%s is %s", c.GetName(), c.GetState())
+		}
+	}
+	grants, err := op.ListGrants(ctx, &authv1.ListGrantsRequest{Parent: "partners/acme"})
+	must(t, err)
+	for _, g := range grants.GetGrants() {
+		if g.GetState() != authv1.GrantState_GRANT_STATE_REVOKED {
+			t.Errorf("%s is %s", g.GetName(), g.GetState())
+		}
+	}
+	if len(clients.GetClients()) != 1 || len(grants.GetGrants()) != 2 {
+		t.Errorf("%v, %v", clients, grants)
+	}
+	for what, call := range map[string]func() error{
+		"resumed": func() error {
+			_, err := op.ResumePartner(ctx, &authv1.ResumePartnerRequest{Name: "partners/acme", RequestId: f.requestID()})
+			return err
+		},
+		"suspended": func() error {
+			_, err := op.SuspendPartner(ctx, &authv1.SuspendPartnerRequest{Name: "partners/acme", RequestId: f.requestID()})
+			return err
+		},
+		"given a client": func() error {
+			_, err := op.CreateClient(ctx, &authv1.CreateClientRequest{
+				ClientId: "acme-2", Role: authv1.ClientRole_CLIENT_ROLE_PARTNER, Partner: "partners/acme", PublicJwk: newClient(t, "acme-2").public(t), RequestId: f.requestID(),
+			})
+			return err
+		},
+		"given a grant": func() error {
+			_, err := op.CreateGrant(ctx, &authv1.CreateGrantRequest{Parent: "partners/acme", Scope: "payments.read", RequestId: f.requestID()})
+			return err
+		},
+		"given a bundle": func() error {
+			_, err := op.ApplyGrantBundle(ctx, &authv1.ApplyGrantBundleRequest{
+				Parent: "partners/acme", Bundle: authv1.GrantBundle_GRANT_BUNDLE_BASIC, RequestId: f.requestID(),
+			})
+			return err
+		},
+	} {
+		if err := call(); fault.KindOf(err) != fault.FailedPrecondition || fault.ReasonOf(err) != "PARTNER_OFFBOARDED" {
+			t.Errorf("it is %s: %v", what, err)
+		}
+	}
+	_, err = op.CreatePartner(ctx, &authv1.CreatePartnerRequest{PartnerId: "acme", DisplayName: "Acme", RequestId: f.requestID()})
+	want(t, err, fault.AlreadyExists, "PARTNER_EXISTS")
+	_, err = op.OffboardPartner(ctx, &authv1.OffboardPartnerRequest{Name: "partners/nobody", RequestId: f.requestID()})
+	want(t, err, fault.NotFound, "PARTNER_NOT_FOUND")
+	audit, err := op.ListAuditEntries(ctx, &authv1.ListAuditEntriesRequest{Subject: "partners/acme", PageSize: 100})
+	must(t, err)
+	last := audit.GetAuditEntries()[len(audit.GetAuditEntries())-1]
+	if last.GetAction() != "partner.offboarded" || last.GetDetail() != "contract ended" {
+		t.Errorf("the last entry is %v", last)
+	}
+}

@@ -1,6 +1,6 @@
 // Package partner knows the hardware makers, the programs and people that act, and what each may do.
 //
-//	partner:  ACTIVE ◀──resume── ──suspend──▶ SUSPENDED
+//	partner:  ACTIVE ◀──resume── ──suspend──▶ SUSPENDED,  either ──offboard──▶ OFFBOARDED (final)
 //	client:   ACTIVE ◀──resume── ──suspend──▶ SUSPENDED,  either ──revoke──▶ REVOKED (final)
 //	grant:    REQUESTED ──▶ SANDBOX ──approve──▶ APPROVED      SANDBOX and APPROVED ◀──approve── ──suspend──▶ SUSPENDED
 //	              └───────────approve──────────────▲           each ──revoke──▶ REVOKED
@@ -28,6 +28,7 @@ type Partner struct {
 	No          uint32    `json:"no"`        // stands first in every uid of its devices
 	KeyEpoch    int       `json:"key_epoch"` // of its master key, for new devices
 	Suspended   bool      `json:"suspended"`
+	Offboarded  bool      `json:"offboarded"` // for good
 	CreatedAt   time.Time `json:"created_at"`
 }
 
@@ -106,6 +107,9 @@ type Created struct{ Partner Partner }
 // Changed is the event of a partner that was suspended or resumed.
 type Changed struct{ Partner Partner }
 
+// Offboarded is the event of a partner that was offboarded.
+type Offboarded struct{ Partner Partner }
+
 // ClientChanged is the event of a client that was made or changed.
 type ClientChanged struct{ Client Client }
 
@@ -115,7 +119,8 @@ type GrantChanged struct{ Grant Grant }
 // The refusals.
 var (
 	ErrNotFound       = fault.New(fault.NotFound, "PARTNER_NOT_FOUND", "there is no such partner")
-	ErrExists         = fault.New(fault.AlreadyExists, "PARTNER_EXISTS", "a partner of this id exists; choose another id")
+	ErrExists         = fault.New(fault.AlreadyExists, "PARTNER_EXISTS", "a partner of this id exists, or was offboarded; choose another id")
+	ErrOffboarded     = fault.New(fault.FailedPrecondition, "PARTNER_OFFBOARDED", "the partner was offboarded, which is for good; register it anew under another id")
 	ErrGrantExists    = fault.New(fault.AlreadyExists, "GRANT_EXISTS", "the partner has this scope already, or has asked for it")
 	ErrGrantNotFound  = fault.New(fault.NotFound, "GRANT_NOT_FOUND", "the partner was never granted this scope")
 	ErrTransition     = fault.New(fault.FailedPrecondition, "ILLEGAL_TRANSITION", "the grant's state does not allow this; read it with GetGrant")

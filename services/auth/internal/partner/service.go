@@ -18,12 +18,15 @@ type Store interface {
 	CreatePartner(ctx context.Context, req request.ID, p Partner, master keys.Row, effects func(Partner) []any) (Partner, error)
 	// UpdatePartner fails with PARTNER_NOT_FOUND and REQUEST_ID_REUSED.
 	UpdatePartner(ctx context.Context, req request.ID, id string, now time.Time, change func(old Partner) (Partner, []any, error)) (Partner, error)
-	// CreateClient fails with PARTNER_NOT_FOUND, CLIENT_EXISTS and REQUEST_ID_REUSED.
+	// OffboardPartner lets leave decide on the partner and all its clients and grants under a lock that CreateClient and
+	// UpdateGrant take too. It fails with PARTNER_NOT_FOUND and REQUEST_ID_REUSED.
+	OffboardPartner(ctx context.Context, req request.ID, id string, now time.Time, leave func(Belongings) (Belongings, []any)) (Partner, error)
+	// CreateClient fails with PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, CLIENT_EXISTS and REQUEST_ID_REUSED.
 	CreateClient(ctx context.Context, req request.ID, c Client, effects []any) (Client, error)
 	// UpdateClient fails with CLIENT_NOT_FOUND and REQUEST_ID_REUSED.
 	UpdateClient(ctx context.Context, req request.ID, id string, now time.Time, change func(old Client) (Client, []any, error)) (Client, error)
 	// UpdateGrant lets change make the next grant from the present one, the zero Grant when there is none, and returns
-	// what is then stored. It fails with PARTNER_NOT_FOUND and REQUEST_ID_REUSED.
+	// what is then stored. It fails with PARTNER_NOT_FOUND, PARTNER_OFFBOARDED and REQUEST_ID_REUSED.
 	UpdateGrant(ctx context.Context, req request.ID, partner, scope string, now time.Time, change func(old Grant) (Grant, []any, error)) (Grant, error)
 	// EnsureClient adds the client or gives the one that is there the new key alone.
 	EnsureClient(ctx context.Context, c Client) error
@@ -65,6 +68,9 @@ func (s *Service) Create(ctx context.Context, req request.ID, id, displayName st
 // Suspend stops a partner's clients.
 func (s *Service) Suspend(ctx context.Context, req request.ID, id, note string, now time.Time) (Partner, error) {
 	return s.store.UpdatePartner(ctx, req, id, now, func(p Partner) (Partner, []any, error) {
+		if p.Offboarded {
+			return p, nil, ErrOffboarded
+		}
 		if p.Suspended {
 			return p, nil, nil
 		}
@@ -76,12 +82,53 @@ func (s *Service) Suspend(ctx context.Context, req request.ID, id, note string, 
 // Resume lets a partner's clients get tokens again.
 func (s *Service) Resume(ctx context.Context, req request.ID, id string, now time.Time) (Partner, error) {
 	return s.store.UpdatePartner(ctx, req, id, now, func(p Partner) (Partner, []any, error) {
+		if p.Offboarded {
+			return p, nil, ErrOffboarded
+		}
 		if !p.Suspended {
 			return p, nil, nil
 		}
 		p.Suspended = false
 		return p, []any{Changed{p}, decided(req, "partner.resumed", p.Name(), "")}, nil
 	})
+}
+
+// Belongings are a partner with all that it may act with.
+type Belongings struct {
+	Partner Partner
+	Clients []Client
+	Grants  []Grant
+}
+
+// Offboard ends a partner for good: its clients and grants are revoked with it. Its bands are their wearers', and its master
+// keys are what those bands are verified with; neither is touched.
+func (s *Service) Offboard(ctx context.Context, req request.ID, id, note string, now time.Time) (Partner, error) {
+	return s.store.OffboardPartner(ctx, req, id, now, func(all Belongings) (Belongings, []any) {
+		if all.Partner.Offboarded {
+			return Belongings{Partner: all.Partner}, nil
+		}
+		return leave(all, req, note, now)
+	})
+}
+
+// leave is what changes when a partner is offboarded. One entry voids the tokens of all its clients.
+func leave(all Belongings, req request.ID, note string, now time.Time) (next Belongings, effects []any) {
+	next.Partner = all.Partner
+	next.Partner.Offboarded = true
+	effects = []any{void(revocation.Partner, all.Partner.ID, now), decided(req, "partner.offboarded", all.Partner.Name(), note)}
+	for _, c := range all.Clients {
+		if c, changed, err := c.become(ClientRevoked); err == nil && changed {
+			next.Clients = append(next.Clients, c)
+			effects = append(effects, ClientChanged{c}, decided(req, "client.revoked", c.Name(), "with its partner"))
+		}
+	}
+	for _, g := range all.Grants {
+		if g, changed, err := revoke(g); err == nil && changed {
+			next.Grants = append(next.Grants, g)
+			effects = append(effects, GrantChanged{g}, decided(req, "grant.revoked", g.Name(), "with its partner"))
+		}
+	}
+	return next, append(effects, Offboarded{next.Partner}) // last, so that nothing about the partner follows it
 }
 
 // CreateClient registers a program by its public key, or by the name in its certificate.

@@ -18,7 +18,7 @@ const clientColumns = `SELECT id, role, partner, mode, state, tls, operator_role
 func (s *Store) CreateClient(ctx context.Context, req request.ID, c partner.Client, effects []any) (partner.Client, error) {
 	return once(ctx, s, req, c.CreatedAt, func(ctx context.Context, tx *sqldb.Tx) (partner.Client, error) {
 		if c.Partner != "" {
-			if _, err := readPartner(ctx, tx, c.Partner); err != nil {
+			if err := lockPartner(ctx, tx, c.Partner); err != nil {
 				return c, err
 			}
 		}
@@ -156,6 +156,24 @@ func (s *Store) clients(ctx context.Context, owner, after string, limit int) ([]
 			return nil, err
 		}
 		all = append(all, c)
+	}
+	return all, rows.Err()
+}
+
+// clientsOf are the ids of a partner's clients, in order.
+func clientsOf(ctx context.Context, tx *sqldb.Tx, owner string) ([]string, error) {
+	rows, err := tx.QueryContext(ctx, `SELECT id FROM clients WHERE partner = $1 ORDER BY id`, owner)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []string
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		all = append(all, id)
 	}
 	return all, rows.Err()
 }

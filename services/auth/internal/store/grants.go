@@ -21,7 +21,7 @@ func (s *Store) UpdateGrant(ctx context.Context, req request.ID, owner, scope st
 ) (partner.Grant, error) {
 	return once(ctx, s, req, now, func(ctx context.Context, tx *sqldb.Tx) (partner.Grant, error) {
 		// The partner's row is the lock: a grant that does not exist yet has none of its own.
-		if _, err := scanPartner(lock(ctx, tx, partnerColumns+` WHERE id = $1`, owner)); err != nil {
+		if err := lockPartner(ctx, tx, owner); err != nil {
 			return partner.Grant{}, err
 		}
 		old, err := readGrant(ctx, tx, owner, scope)
@@ -32,20 +32,25 @@ func (s *Store) UpdateGrant(ctx context.Context, req request.ID, owner, scope st
 		if err != nil {
 			return next, err
 		}
-		amounts, err := json.Marshal(next.Limits.MaxAmounts)
-		if err != nil {
-			return next, err
-		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO grants (partner, scope, state, expires_at, revision, calls_per_minute, max_amounts, updated_at)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
-			ON CONFLICT (partner, scope) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
-			revision = excluded.revision, calls_per_minute = excluded.calls_per_minute, max_amounts = excluded.max_amounts, updated_at = excluded.updated_at`,
-			owner, scope, string(next.State), optional(next.ExpiresAt), next.Revision, next.Limits.CallsPerMinute, string(amounts), now.UnixMicro())
-		if err != nil {
+		next.Partner, next.Scope = owner, scope
+		if err := writeGrant(ctx, tx, next, now); err != nil {
 			return next, err
 		}
 		return next, s.publish(ctx, tx, now, effects...)
 	})
+}
+
+func writeGrant(ctx context.Context, tx *sqldb.Tx, g partner.Grant, now time.Time) error {
+	amounts, err := json.Marshal(g.Limits.MaxAmounts)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `INSERT INTO grants (partner, scope, state, expires_at, revision, calls_per_minute, max_amounts, updated_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+		ON CONFLICT (partner, scope) DO UPDATE SET state = excluded.state, expires_at = excluded.expires_at,
+		revision = excluded.revision, calls_per_minute = excluded.calls_per_minute, max_amounts = excluded.max_amounts, updated_at = excluded.updated_at`,
+		g.Partner, g.Scope, string(g.State), optional(g.ExpiresAt), g.Revision, g.Limits.CallsPerMinute, string(amounts), now.UnixMicro())
+	return err
 }
 
 // Grant fails with GRANT_NOT_FOUND.
@@ -77,7 +82,11 @@ func scanGrant(row scanner, owner string) (partner.Grant, error) {
 
 // Grants implements token.Clients.
 func (s *Store) Grants(ctx context.Context, owner string) ([]partner.Grant, error) {
-	rows, err := s.db.QueryContext(ctx, grantColumns+` WHERE partner = $1 ORDER BY scope`, owner)
+	return readGrants(ctx, s.db, owner)
+}
+
+func readGrants(ctx context.Context, q sqldb.Queryer, owner string) ([]partner.Grant, error) {
+	rows, err := q.QueryContext(ctx, grantColumns+` WHERE partner = $1 ORDER BY scope`, owner)
 	if err != nil {
 		return nil, err
 	}

@@ -59,12 +59,12 @@ func readPartner(ctx context.Context, q sqldb.Queryer, id string) (partner.Partn
 
 func scanPartner(row scanner) (p partner.Partner, err error) {
 	var created int64
-	var suspended int
-	err = row.Scan(&p.ID, &p.DisplayName, &p.No, &p.KeyEpoch, &suspended, &created)
+	var state int
+	err = row.Scan(&p.ID, &p.DisplayName, &p.No, &p.KeyEpoch, &state, &created)
 	if errors.Is(err, sql.ErrNoRows) {
 		return p, partner.ErrNotFound
 	}
-	p.Suspended, p.CreatedAt = suspended != 0, timeOf(created)
+	p.Suspended, p.Offboarded, p.CreatedAt = state == suspended, state == offboarded, timeOf(created)
 	return p, err
 }
 
@@ -100,12 +100,86 @@ func (s *Store) UpdatePartner(ctx context.Context, req request.ID, id string, no
 			return next, err
 		}
 		_, err = tx.ExecContext(ctx, `UPDATE partners SET display_name = $1, key_epoch = $2, suspended = $3 WHERE id = $4`,
-			next.DisplayName, next.KeyEpoch, flag(next.Suspended), id)
+			next.DisplayName, next.KeyEpoch, stateOf(next), id)
 		if err != nil {
 			return next, err
 		}
 		return next, s.publish(ctx, tx, now, effects...)
 	})
+}
+
+// What the column suspended says. The version before takes whatever is not 0 for suspended, so it serves no offboarded partner.
+const (
+	active     = 0
+	suspended  = 1
+	offboarded = 2
+)
+
+func stateOf(p partner.Partner) int {
+	switch {
+	case p.Offboarded:
+		return offboarded
+	case p.Suspended:
+		return suspended
+	}
+	return active
+}
+
+// lockPartner fails with PARTNER_NOT_FOUND and PARTNER_OFFBOARDED. While the lock is held, the partner is not offboarded.
+func lockPartner(ctx context.Context, tx *sqldb.Tx, id string) error {
+	p, err := scanPartner(lock(ctx, tx, partnerColumns+` WHERE id = $1`, id))
+	if err == nil && p.Offboarded {
+		err = partner.ErrOffboarded
+	}
+	return err
+}
+
+// OffboardPartner implements partner.Store.
+func (s *Store) OffboardPartner(ctx context.Context, req request.ID, id string, now time.Time,
+	leave func(partner.Belongings) (partner.Belongings, []any),
+) (partner.Partner, error) {
+	return once(ctx, s, req, now, func(ctx context.Context, tx *sqldb.Tx) (partner.Partner, error) {
+		all, err := belongings(ctx, tx, id)
+		if err != nil {
+			return all.Partner, err
+		}
+		next, effects := leave(all)
+		_, err = tx.ExecContext(ctx, `UPDATE partners SET suspended = $1 WHERE id = $2`, stateOf(next.Partner), id)
+		if err != nil {
+			return next.Partner, err
+		}
+		for _, c := range next.Clients {
+			if err := writeClient(ctx, tx, c); err != nil {
+				return next.Partner, err
+			}
+		}
+		for _, g := range next.Grants {
+			if err := writeGrant(ctx, tx, g, now); err != nil {
+				return next.Partner, err
+			}
+		}
+		return next.Partner, s.publish(ctx, tx, now, effects...)
+	})
+}
+
+// belongings locks a partner and its clients, and reads its grants, which the partner's lock is for too.
+func belongings(ctx context.Context, tx *sqldb.Tx, id string) (all partner.Belongings, err error) {
+	if all.Partner, err = scanPartner(lock(ctx, tx, partnerColumns+` WHERE id = $1`, id)); err != nil {
+		return all, err
+	}
+	ids, err := clientsOf(ctx, tx, id)
+	if err != nil {
+		return all, err
+	}
+	for _, one := range ids {
+		c, err := lockClient(ctx, tx, one)
+		if err != nil {
+			return all, err
+		}
+		all.Clients = append(all.Clients, c)
+	}
+	all.Grants, err = readGrants(ctx, tx, id)
+	return all, err
 }
 
 // flag is how a bool is stored in both databases.

@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/armlet-pay/armlet/platform/events"
+	"github.com/armlet-pay/armlet/platform/fault"
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/platform/testkit"
 	"github.com/armlet-pay/armlet/services/auth/internal/bus"
@@ -211,6 +213,47 @@ func TestASchemaThatIsThereIsLeftAlone(t *testing.T) {
 		must(t, err)
 		if p.No != 1 || p.DisplayName != "Acme Bands" || !p.CreatedAt.Equal(start) {
 			t.Errorf("partner %+v", p)
+		}
+	})
+}
+
+// Clients and grants that are made while their partner is offboarded are either refused or revoked with it.
+func TestNothingIsMadeBesideAnOffboarding(t *testing.T) {
+	text, err := keys.NewPrivateJWK()
+	must(t, err)
+	var private jose.JSONWebKey
+	must(t, private.UnmarshalJSON(text))
+	public, err := private.Public().MarshalJSON()
+	must(t, err)
+	eachWorld(t, func(t *testing.T, w *world) {
+		p := newPartners(w)
+		var made [33]error
+		var reqs [33]request.ID
+		for i := range reqs {
+			reqs[i] = ask("Concurrently")
+		}
+		together(33, func(i int) {
+			switch {
+			case i == 16:
+				_, made[i] = p.Offboard(t.Context(), reqs[i], "acme", "", start)
+			case i%2 == 0:
+				_, made[i] = p.CreateClient(t.Context(), reqs[i], partner.Client{ID: "c" + strconv.Itoa(i), Role: partner.RolePartner, Partner: "acme", Mode: partner.Live}, string(public), start)
+			default:
+				_, made[i] = p.Grant(t.Context(), reqs[i], partner.Grant{Partner: "acme", Scope: "custom:acme/" + strconv.Itoa(i)}, start)
+			}
+		})
+		for i, err := range made {
+			if err != nil && fault.ReasonOf(err) != "PARTNER_OFFBOARDED" || i == 16 && err != nil {
+				t.Errorf("%d: %v", i, err)
+			}
+		}
+		if n := w.count(`SELECT COUNT(*) FROM clients WHERE partner = 'acme' AND state <> 'REVOKED'`) +
+			w.count(`SELECT COUNT(*) FROM grants WHERE partner = 'acme' AND state <> 'REVOKED'`); n != 0 {
+			t.Errorf("%d clients and grants of an offboarded partner are in force", n)
+		}
+		got, err := w.store.Partner(t.Context(), "acme")
+		if err != nil || !got.Offboarded || w.events("PartnerOffboarded") != 1 {
+			t.Errorf("%+v, %v, %d events", got, err, w.events("PartnerOffboarded"))
 		}
 	})
 }

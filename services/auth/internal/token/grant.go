@@ -118,7 +118,7 @@ func (e *Endpoint) token(ctx context.Context, req Request, now time.Time) (Token
 	if err != nil {
 		return Token{}, err
 	}
-	if p.Suspended {
+	if p.Suspended || p.Offboarded {
 		return Token{}, ErrClient
 	}
 	grants, err := e.clients.Grants(ctx, c.Partner)

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -62,6 +63,16 @@ func (a *Accounts) Ensure(ctx context.Context, list func(context.Context) ([]str
 	}
 	a.applied = text
 	return nil
+}
+
+// Has reports whether the configuration as it was applied last has an account for the partner.
+func (a *Accounts) Has(partner string) bool {
+	if a == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return strings.Contains(a.applied, quote(PartnerAccount(partner)))
 }
 
 // writeFile replaces a file at once or not at all, readable by its owner only: it holds passwords.

@@ -22,6 +22,7 @@ import (
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
 	typev1 "github.com/armlet-pay/armlet/proto/gen/armlet/type/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
+	"github.com/armlet-pay/armlet/services/notify/internal/offboarding"
 	"github.com/armlet-pay/armlet/services/notify/internal/store"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
 )
@@ -39,7 +40,8 @@ type office struct {
 	db *sqldb.DB
 	st *store.Store
 	// js and edge are connections of their own, as in the service.
-	js, edge jetstream.JetStream
+	js, edge    jetstream.JetStream
+	offboarding *offboarding.Service
 }
 
 func newOffice(t *testing.T) *office {
@@ -70,7 +72,13 @@ func (o *office) run() {
 	for _, c := range NewAlerter(o.st, func() time.Time { return noon }, uuid.NewString).Consumers(src) {
 		workers = append(workers, c.Run)
 	}
-	for _, c := range NewEgress(fabric).Consumers(src) {
+	for _, c := range NewEgress(fabric, o.st).Consumers(src) {
+		workers = append(workers, c.Run)
+	}
+	o.offboarding = offboarding.NewService(o.st, fabric)
+	offboarder := NewOffboarder(o.st, o.offboarding, func() time.Time { return noon }, discard)
+	workers = append(workers, offboarder.Run)
+	for _, c := range offboarder.Consumers(src) {
 		workers = append(workers, c.Run)
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(o.t.Context()))
@@ -171,6 +179,7 @@ func at(domain, entity, verb, partner string) events.Subject {
 }
 
 func TestEveryEventThatAWearerHearsOfBecomesOneAlert(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
 	o.run()
 	for _, step := range []struct {
@@ -245,6 +254,7 @@ func TestEveryEventThatAWearerHearsOfBecomesOneAlert(t *testing.T) {
 }
 
 func TestADuplicateEventMakesOneAlertAndOneCopy(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
 	o.run()
 	ev := o.happen(at("payments", "payment", "captured", "acme"), captured("accounts/alice"))
@@ -282,6 +292,7 @@ func TestADuplicateEventMakesOneAlertAndOneCopy(t *testing.T) {
 func copyID(ev events.Event) string { return uuid.NewSHA1(copies, []byte(ev.ID)).String() }
 
 func TestAPoisonousEventGoesToTheDeadLettersAndHoldsNothingUp(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
 	o.run()
 	unreadable := o.happen(at("payments", "payment", "captured", "acme"), captured("accounts/alice"))
@@ -309,6 +320,7 @@ func TestAPoisonousEventGoesToTheDeadLettersAndHoldsNothingUp(t *testing.T) {
 }
 
 func TestPartnersGetTheirEventsWithoutTheAccount(t *testing.T) {
+	t.Parallel()
 	o := newOffice(t)
 	o.run()
 	ev := o.happen(at("payments", "payment", "captured", "acme"), captured("accounts/alice"))

@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -23,11 +24,20 @@ type Streams interface {
 	Ready(partner string) bool
 }
 
+// Partners knows which partners were offboarded.
+type Partners interface {
+	// OffboardedOf are those of the partners that were.
+	OffboardedOf(ctx context.Context, tx *sqldb.Tx, partners []string) (map[string]bool, error)
+}
+
 // Egress copies the events that concern a partner into the partner's own stream.
-type Egress struct{ streams Streams }
+type Egress struct {
+	streams  Streams
+	partners Partners
+}
 
 // NewEgress makes an Egress.
-func NewEgress(streams Streams) *Egress { return &Egress{streams: streams} }
+func NewEgress(streams Streams, partners Partners) *Egress { return &Egress{streams, partners} }
 
 // Consumers are the consumers of everything that may concern a partner.
 func (e *Egress) Consumers(src Source) []*events.Consumer {
@@ -44,9 +54,13 @@ func (e *Egress) Consumers(src Source) []*events.Consumer {
 
 // Handle writes the copies into the outbox in the transaction of the consumer, so that there is exactly one of each.
 func (e *Egress) Handle(ctx context.Context, tx *sqldb.Tx, evs []events.Event) error {
+	gone, err := e.partners.OffboardedOf(ctx, tx, partnersOf(evs))
+	if err != nil {
+		return err
+	}
 	copies := make([]events.Event, 0, len(evs))
 	for _, ev := range evs {
-		out, ok, err := e.copyOf(ev)
+		out, ok, err := e.copyOf(ev, gone)
 		if err != nil {
 			return err
 		}
@@ -57,13 +71,24 @@ func (e *Egress) Handle(ctx context.Context, tx *sqldb.Tx, evs []events.Event) e
 	return events.Append(ctx, tx, copies...)
 }
 
-// copyOf is the copy of an event for the partner that it concerns, if there is one.
-func (e *Egress) copyOf(ev events.Event) (out events.Event, ok bool, err error) {
+// partnersOf are the partners that events concern. Subjects that cannot be read are seen to later.
+func partnersOf(evs []events.Event) []string {
+	var all []string
+	for _, ev := range evs {
+		if s, err := events.ParseSubject(ev.Subject); err == nil && s.Partner != "" && !slices.Contains(all, s.Partner) {
+			all = append(all, s.Partner)
+		}
+	}
+	return all
+}
+
+// copyOf is the copy of an event for the partner that it concerns, if there is one that was not offboarded.
+func (e *Egress) copyOf(ev events.Event, gone map[string]bool) (out events.Event, ok bool, err error) {
 	subject, err := events.ParseSubject(ev.Subject)
 	if err != nil {
 		return out, false, fault.New(fault.Invalid, "EVENT_INVALID", "the subject cannot be read").WithCause(err)
 	}
-	if subject.Partner == "" {
+	if subject.Partner == "" || gone[subject.Partner] {
 		return out, false, nil
 	}
 	if !subscription.ValidPartner(subject.Partner) {

@@ -41,6 +41,8 @@ func OwnStream() jetstream.StreamConfig {
 type Subscriptions interface {
 	Subscriptions(ctx context.Context) ([]subscription.Subscription, error)
 	SubscribedPartners(ctx context.Context) ([]string, error)
+	// Offboarded are the partners for which nothing is made again.
+	Offboarded(ctx context.Context) ([]string, error)
 }
 
 // Fabric makes partners' accounts, streams and consumers. A stream is made for the first event or the first
@@ -252,11 +254,19 @@ func (f *Fabric) reconcile(ctx context.Context) error {
 	if err := f.accounts.Ensure(ctx, f.subs.SubscribedPartners); err != nil {
 		return err
 	}
+	gone, err := f.subs.Offboarded(ctx)
+	if err != nil {
+		return err
+	}
+	f.forget(gone...)
 	subs, err := f.subs.Subscriptions(ctx)
 	if err != nil {
 		return err
 	}
 	for _, sub := range subs {
+		if slices.Contains(gone, sub.Partner) {
+			continue
+		}
 		if err := f.ensureConsumer(ctx, sub); err != nil {
 			return err
 		}

@@ -41,6 +41,7 @@ type fortress struct {
 type partnerList struct {
 	mu   sync.Mutex
 	subs []subscription.Subscription
+	gone []string
 }
 
 func (p *partnerList) Subscriptions(context.Context) ([]subscription.Subscription, error) {
@@ -57,6 +58,20 @@ func (p *partnerList) SubscribedPartners(context.Context) ([]string, error) {
 		all = append(all, s.Partner)
 	}
 	return all, nil
+}
+
+func (p *partnerList) Offboarded(context.Context) ([]string, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.gone), nil
+}
+
+// leave forgets a partner's subscriptions.
+func (p *partnerList) leave(partner string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.subs = slices.DeleteFunc(p.subs, func(s subscription.Subscription) bool { return s.Partner == partner })
+	p.gone = append(p.gone, partner)
 }
 
 func (p *partnerList) add(s subscription.Subscription) {
@@ -205,6 +220,7 @@ func (f *fortress) info(s subscription.Subscription) *jetstream.ConsumerInfo {
 }
 
 func TestAPartnerReceivesAndAcknowledgesItsOwnEvents(t *testing.T) {
+	t.Parallel()
 	f := newFortress(t)
 	acme := f.subscribe("acme", "main", "k3y")
 	bolt := f.subscribe("bolt-2", "main", "k3y2") // accounts are added while the server runs
@@ -243,6 +259,7 @@ func TestAPartnerReceivesAndAcknowledgesItsOwnEvents(t *testing.T) {
 }
 
 func TestWithoutAGoodTokenNobodyGetsIn(t *testing.T) {
+	t.Parallel()
 	f := newFortress(t)
 	f.subscribe("acme", "main", "k3y")
 	for name, opt := range map[string]nats.Option{
@@ -261,6 +278,7 @@ func TestWithoutAGoodTokenNobodyGetsIn(t *testing.T) {
 
 // The attacker knows everything about its victim but the victim's token and the secret in its consumer's name.
 func TestAPartnerCannotReachAnythingOfAnother(t *testing.T) {
+	t.Parallel()
 	f := newFortress(t)
 	mallory, victim := f.subscribe("mallory", "main", "hers"), f.subscribe("victim", "main", "secret")
 	f.publish("victim", "private")
@@ -309,6 +327,7 @@ func TestAPartnerCannotReachAnythingOfAnother(t *testing.T) {
 // A pull names the subject that it is answered on. The server maps it into the partner's own account, but for subjects
 // below $JS.ACK, which it refuses. Here the attacker even knows the secret name of the victim's consumer.
 func TestAHijackedReplyReachesNothing(t *testing.T) {
+	t.Parallel()
 	f := newFortress(t)
 	mallory, victim := f.subscribe("mallory", "main", "hers"), f.subscribe("victim", "main", "secret")
 	f.publish("victim", "private")
@@ -417,6 +436,7 @@ func (f *fortress) spy() func() []string {
 }
 
 func TestTheConfigurationIsReplacedAtOnceAndPrivate(t *testing.T) {
+	t.Parallel()
 	f := newFortress(t)
 	f.subscribe("acme", "main", "k3y")
 	info, err := os.Stat(f.file)
@@ -462,6 +482,7 @@ func TestAPartnerThatCannotHaveAnAccountIsRefused(t *testing.T) {
 }
 
 func TestTheHashOfAnAccountIsTheServers(t *testing.T) {
+	t.Parallel()
 	f := newFortress(t)
 	s := f.subscribe("acme", "main", "k3y")
 	// The server subscribes to the acknowledgements of every consumer in both forms.

@@ -38,13 +38,14 @@ func TestEveryEventIsToldToTheWearerOrLeftOutOnPurpose(t *testing.T) {
 		"armlet.payments.v1.LimitPolicyDeleted": "a limit is told of by the payment that it declines",
 		"armlet.auth.v1.PartnerCreated":         "no wearer is concerned",
 		"armlet.auth.v1.PartnerChanged":         "no wearer is concerned",
+		"armlet.auth.v1.PartnerOffboarded":      "no wearer is concerned: bands stay what they are",
 		"armlet.auth.v1.ClientChanged":          "no wearer is concerned",
 		"armlet.auth.v1.GrantChanged":           "no wearer is concerned",
-		"armlet.auth.v1.DecisionMade":           "the payment or voucher that follows is told",
+		"armlet.auth.v1.DecisionMade":           "what follows from it is told: the payment, the redeemed voucher, the band that was added or removed",
 		"armlet.devices.v1.LotCreated":          "no wearer is concerned",
 		"armlet.devices.v1.LotReleased":         "no wearer is concerned",
-		"armlet.devices.v1.LotRecalled":         "each band of the lot is suspended, and that is told",
-		"armlet.devices.v1.ModelStatusChanged":  "each band concerned is suspended, and that is told",
+		"armlet.devices.v1.LotRecalled":         "it tells of a lot, not of wearers; a payment that is declined for it is told",
+		"armlet.devices.v1.ModelStatusChanged":  "it tells of a model, not of wearers; a payment that is declined for it is told",
 	}
 	for name, empty := range known {
 		_, told := story(empty())

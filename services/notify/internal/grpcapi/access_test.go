@@ -275,6 +275,10 @@ func calls() map[string]func(context.Context, client) error {
 			_, err := c.DiscardDeadLetters(ctx, &notifyv1.DiscardDeadLettersRequest{Parent: "partners/acme/subscriptions/none"})
 			return err
 		},
+		"GetOffboarding": func(ctx context.Context, c client) error {
+			_, err := c.GetOffboarding(ctx, &notifyv1.GetOffboardingRequest{Name: "partners/acme/offboarding"})
+			return err
+		},
 		"GetNatsCredentials": func(ctx context.Context, c client) error {
 			_, err := c.GetNatsCredentials(ctx, &notifyv1.GetNatsCredentialsRequest{Parent: "partners/acme"})
 			return err
@@ -368,6 +372,7 @@ func TestEachCallIsOpenToItsCallersOnly(t *testing.T) {
 		"CreateSubscription": {"operator": not, "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
 		"ListSubscriptions":  {"operator": "", "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
 		"DeleteSubscription": {"operator": "", "acme": "", "bolt": "", "acme-bare": scope, "alice": not, "terminal": not},
+		"GetOffboarding":     {"operator": "", "acme": not, "bolt": not, "acme-bare": not, "alice": not, "terminal": not, "payments": not, "auth": not},
 		"GetNatsCredentials": {"operator": not, "acme": "", "bolt": not, "acme-bare": scope, "alice": not, "terminal": not},
 		"PauseSubscription":  {"operator": none, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},
 		"ResumeSubscription": {"operator": none, "acme": none, "bolt": none, "acme-bare": scope, "alice": not, "terminal": not},

@@ -24,6 +24,7 @@ import (
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
 	"github.com/armlet-pay/armlet/services/notify/internal/custom"
 	"github.com/armlet-pay/armlet/services/notify/internal/grpcapi"
+	"github.com/armlet-pay/armlet/services/notify/internal/offboarding"
 	"github.com/armlet-pay/armlet/services/notify/internal/peers"
 	"github.com/armlet-pay/armlet/services/notify/internal/store"
 	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
@@ -129,6 +130,17 @@ func (f *fabric) Pull(_ context.Context, _ subscription.Subscription, limit int,
 	return out, f.err
 }
 
+// PartnerHoldings implements offboarding.Fabric.
+func (f *fabric) PartnerHoldings(context.Context, string) (offboarding.NATS, error) {
+	return offboarding.NATS{Account: true, Stream: true, StreamEvents: 3, Consumers: 1}, nil
+}
+
+// RemoveAccount implements offboarding.Fabric.
+func (f *fabric) RemoveAccount(context.Context, string) error { return nil }
+
+// RemoveStream implements offboarding.Fabric.
+func (f *fabric) RemoveStream(context.Context, string) error { return nil }
+
 // Ready implements custom.Streams.
 func (f *fabric) Ready(string) bool {
 	f.mu.Lock()
@@ -166,7 +178,7 @@ func newAPI(t *testing.T) *api {
 		Vouchers:      a.vouchers,
 		Subscriptions: subscription.NewService(a.st, a.fabric, func() string { return "secret" }, false),
 		Custom:        custom.NewService(a.st, peers.NewSchemas(), a.fabric, func() string { return uuid.Must(uuid.NewV7()).String() }), EventTypes: a.st,
-		DeadLetters: a.st, Puller: a.fabric,
+		Offboarding: offboarding.NewService(a.st, a.fabric), DeadLetters: a.st, Puller: a.fabric,
 		Seeds: func(ctx context.Context, keys []subscription.KeyRef) (all [][]byte, err error) {
 			for _, k := range keys {
 				seed, err := a.st.Key(ctx, key[:], k.Name, noon)

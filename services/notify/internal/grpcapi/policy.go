@@ -63,6 +63,7 @@ func Policy() rpc.Policy {
 	})
 	types := rpc.Rule{Roles: []rpc.Role{rpc.RolePartner, rpc.RoleOperator}, Scope: scopePublish}
 	maps.Copy(p, rpc.Policy{
+		notifyv1.NotifyService_GetOffboarding_FullMethodName:  {Roles: []rpc.Role{rpc.RoleOperator}},
 		notifyv1.NotifyService_CreateEventType_FullMethodName: types,
 		notifyv1.NotifyService_GetEventType_FullMethodName:    types,
 		notifyv1.NotifyService_ListEventTypes_FullMethodName:  types,

@@ -15,6 +15,7 @@ import (
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/custom"
+	"github.com/armlet-pay/armlet/services/notify/internal/offboarding"
 	"github.com/armlet-pay/armlet/services/notify/internal/once"
 	"github.com/armlet-pay/armlet/services/notify/internal/subscription"
 	"github.com/armlet-pay/armlet/services/notify/internal/voucher"
@@ -86,6 +87,7 @@ type Config struct {
 	Joined      func(account, client string)
 	Custom      *custom.Service
 	EventTypes  EventTypes
+	Offboarding *offboarding.Service
 	DeadLetters DeadLetters
 	Puller      Puller
 	// Seeds gives the signing keys of those names, made at first use.

@@ -1113,14 +1113,15 @@ const file_armlet_auth_v1_auth_proto_rawDesc = "" +
 	"\x1bREQUIREMENT_DISPLAY_CONFIRM\x10\x05\"\x04\b\x06\x10\x06*\x13REQUIREMENT_PASSKEY*@\n" +
 	"\bRiskFlag\x12\x19\n" +
 	"\x15RISK_FLAG_UNSPECIFIED\x10\x00\x12\x19\n" +
-	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\xa7\x1c\n" +
+	"\x15RISK_FLAG_COUNTER_GAP\x10\x012\xfb\x1c\n" +
 	"\vAuthService\x12N\n" +
 	"\rCreatePartner\x12$.armlet.auth.v1.CreatePartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12H\n" +
 	"\n" +
 	"GetPartner\x12!.armlet.auth.v1.GetPartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12Y\n" +
 	"\fListPartners\x12#.armlet.auth.v1.ListPartnersRequest\x1a$.armlet.auth.v1.ListPartnersResponse\x12P\n" +
 	"\x0eSuspendPartner\x12%.armlet.auth.v1.SuspendPartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12N\n" +
-	"\rResumePartner\x12$.armlet.auth.v1.ResumePartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12K\n" +
+	"\rResumePartner\x12$.armlet.auth.v1.ResumePartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12R\n" +
+	"\x0fOffboardPartner\x12&.armlet.auth.v1.OffboardPartnerRequest\x1a\x17.armlet.auth.v1.Partner\x12K\n" +
 	"\fCreateClient\x12#.armlet.auth.v1.CreateClientRequest\x1a\x16.armlet.auth.v1.Client\x12E\n" +
 	"\tGetClient\x12 .armlet.auth.v1.GetClientRequest\x1a\x16.armlet.auth.v1.Client\x12V\n" +
 	"\vListClients\x12\".armlet.auth.v1.ListClientsRequest\x1a#.armlet.auth.v1.ListClientsResponse\x12K\n" +
@@ -1199,56 +1200,57 @@ var file_armlet_auth_v1_auth_proto_goTypes = []any{
 	(*ListPartnersRequest)(nil),          // 20: armlet.auth.v1.ListPartnersRequest
 	(*SuspendPartnerRequest)(nil),        // 21: armlet.auth.v1.SuspendPartnerRequest
 	(*ResumePartnerRequest)(nil),         // 22: armlet.auth.v1.ResumePartnerRequest
-	(*CreateClientRequest)(nil),          // 23: armlet.auth.v1.CreateClientRequest
-	(*GetClientRequest)(nil),             // 24: armlet.auth.v1.GetClientRequest
-	(*ListClientsRequest)(nil),           // 25: armlet.auth.v1.ListClientsRequest
-	(*AddClientKeyRequest)(nil),          // 26: armlet.auth.v1.AddClientKeyRequest
-	(*RemoveClientKeyRequest)(nil),       // 27: armlet.auth.v1.RemoveClientKeyRequest
-	(*SuspendClientRequest)(nil),         // 28: armlet.auth.v1.SuspendClientRequest
-	(*ResumeClientRequest)(nil),          // 29: armlet.auth.v1.ResumeClientRequest
-	(*RevokeClientRequest)(nil),          // 30: armlet.auth.v1.RevokeClientRequest
-	(*CreateGrantRequest)(nil),           // 31: armlet.auth.v1.CreateGrantRequest
-	(*ApplyGrantBundleRequest)(nil),      // 32: armlet.auth.v1.ApplyGrantBundleRequest
-	(*GetGrantRequest)(nil),              // 33: armlet.auth.v1.GetGrantRequest
-	(*ApproveGrantRequest)(nil),          // 34: armlet.auth.v1.ApproveGrantRequest
-	(*SuspendGrantRequest)(nil),          // 35: armlet.auth.v1.SuspendGrantRequest
-	(*RevokeGrantRequest)(nil),           // 36: armlet.auth.v1.RevokeGrantRequest
-	(*ListGrantsRequest)(nil),            // 37: armlet.auth.v1.ListGrantsRequest
-	(*ListAuditEntriesRequest)(nil),      // 38: armlet.auth.v1.ListAuditEntriesRequest
-	(*VerifyAuditRequest)(nil),           // 39: armlet.auth.v1.VerifyAuditRequest
-	(*CreateMasterKeyRequest)(nil),       // 40: armlet.auth.v1.CreateMasterKeyRequest
-	(*ImportMasterKeyRequest)(nil),       // 41: armlet.auth.v1.ImportMasterKeyRequest
-	(*GetImportKeyRequest)(nil),          // 42: armlet.auth.v1.GetImportKeyRequest
-	(*ListMasterKeysRequest)(nil),        // 43: armlet.auth.v1.ListMasterKeysRequest
-	(*ActivateMasterKeyRequest)(nil),     // 44: armlet.auth.v1.ActivateMasterKeyRequest
-	(*TaintMasterKeyRequest)(nil),        // 45: armlet.auth.v1.TaintMasterKeyRequest
-	(*DestroyMasterKeyRequest)(nil),      // 46: armlet.auth.v1.DestroyMasterKeyRequest
-	(*ListSigningKeysRequest)(nil),       // 47: armlet.auth.v1.ListSigningKeysRequest
-	(*RotateSigningKeyRequest)(nil),      // 48: armlet.auth.v1.RotateSigningKeyRequest
-	(*TaintSigningKeyRequest)(nil),       // 49: armlet.auth.v1.TaintSigningKeyRequest
-	(*CreateWearerSessionRequest)(nil),   // 50: armlet.auth.v1.CreateWearerSessionRequest
-	(*CreateTerminalSessionRequest)(nil), // 51: armlet.auth.v1.CreateTerminalSessionRequest
-	(*RevokeSessionsRequest)(nil),        // 52: armlet.auth.v1.RevokeSessionsRequest
-	(*VerifyOfflineTapsRequest)(nil),     // 53: armlet.auth.v1.VerifyOfflineTapsRequest
-	(*StreamDenyListRequest)(nil),        // 54: armlet.auth.v1.StreamDenyListRequest
-	(*Partner)(nil),                      // 55: armlet.auth.v1.Partner
-	(*ListPartnersResponse)(nil),         // 56: armlet.auth.v1.ListPartnersResponse
-	(*Client)(nil),                       // 57: armlet.auth.v1.Client
-	(*ListClientsResponse)(nil),          // 58: armlet.auth.v1.ListClientsResponse
-	(*Grant)(nil),                        // 59: armlet.auth.v1.Grant
-	(*ApplyGrantBundleResponse)(nil),     // 60: armlet.auth.v1.ApplyGrantBundleResponse
-	(*ListGrantsResponse)(nil),           // 61: armlet.auth.v1.ListGrantsResponse
-	(*ListAuditEntriesResponse)(nil),     // 62: armlet.auth.v1.ListAuditEntriesResponse
-	(*VerifyAuditResponse)(nil),          // 63: armlet.auth.v1.VerifyAuditResponse
-	(*MasterKey)(nil),                    // 64: armlet.auth.v1.MasterKey
-	(*GetImportKeyResponse)(nil),         // 65: armlet.auth.v1.GetImportKeyResponse
-	(*ListMasterKeysResponse)(nil),       // 66: armlet.auth.v1.ListMasterKeysResponse
-	(*ListSigningKeysResponse)(nil),      // 67: armlet.auth.v1.ListSigningKeysResponse
-	(*SigningKey)(nil),                   // 68: armlet.auth.v1.SigningKey
-	(*Session)(nil),                      // 69: armlet.auth.v1.Session
-	(*RevokeSessionsResponse)(nil),       // 70: armlet.auth.v1.RevokeSessionsResponse
-	(*VerifyOfflineTapsResponse)(nil),    // 71: armlet.auth.v1.VerifyOfflineTapsResponse
-	(*StreamDenyListResponse)(nil),       // 72: armlet.auth.v1.StreamDenyListResponse
+	(*OffboardPartnerRequest)(nil),       // 23: armlet.auth.v1.OffboardPartnerRequest
+	(*CreateClientRequest)(nil),          // 24: armlet.auth.v1.CreateClientRequest
+	(*GetClientRequest)(nil),             // 25: armlet.auth.v1.GetClientRequest
+	(*ListClientsRequest)(nil),           // 26: armlet.auth.v1.ListClientsRequest
+	(*AddClientKeyRequest)(nil),          // 27: armlet.auth.v1.AddClientKeyRequest
+	(*RemoveClientKeyRequest)(nil),       // 28: armlet.auth.v1.RemoveClientKeyRequest
+	(*SuspendClientRequest)(nil),         // 29: armlet.auth.v1.SuspendClientRequest
+	(*ResumeClientRequest)(nil),          // 30: armlet.auth.v1.ResumeClientRequest
+	(*RevokeClientRequest)(nil),          // 31: armlet.auth.v1.RevokeClientRequest
+	(*CreateGrantRequest)(nil),           // 32: armlet.auth.v1.CreateGrantRequest
+	(*ApplyGrantBundleRequest)(nil),      // 33: armlet.auth.v1.ApplyGrantBundleRequest
+	(*GetGrantRequest)(nil),              // 34: armlet.auth.v1.GetGrantRequest
+	(*ApproveGrantRequest)(nil),          // 35: armlet.auth.v1.ApproveGrantRequest
+	(*SuspendGrantRequest)(nil),          // 36: armlet.auth.v1.SuspendGrantRequest
+	(*RevokeGrantRequest)(nil),           // 37: armlet.auth.v1.RevokeGrantRequest
+	(*ListGrantsRequest)(nil),            // 38: armlet.auth.v1.ListGrantsRequest
+	(*ListAuditEntriesRequest)(nil),      // 39: armlet.auth.v1.ListAuditEntriesRequest
+	(*VerifyAuditRequest)(nil),           // 40: armlet.auth.v1.VerifyAuditRequest
+	(*CreateMasterKeyRequest)(nil),       // 41: armlet.auth.v1.CreateMasterKeyRequest
+	(*ImportMasterKeyRequest)(nil),       // 42: armlet.auth.v1.ImportMasterKeyRequest
+	(*GetImportKeyRequest)(nil),          // 43: armlet.auth.v1.GetImportKeyRequest
+	(*ListMasterKeysRequest)(nil),        // 44: armlet.auth.v1.ListMasterKeysRequest
+	(*ActivateMasterKeyRequest)(nil),     // 45: armlet.auth.v1.ActivateMasterKeyRequest
+	(*TaintMasterKeyRequest)(nil),        // 46: armlet.auth.v1.TaintMasterKeyRequest
+	(*DestroyMasterKeyRequest)(nil),      // 47: armlet.auth.v1.DestroyMasterKeyRequest
+	(*ListSigningKeysRequest)(nil),       // 48: armlet.auth.v1.ListSigningKeysRequest
+	(*RotateSigningKeyRequest)(nil),      // 49: armlet.auth.v1.RotateSigningKeyRequest
+	(*TaintSigningKeyRequest)(nil),       // 50: armlet.auth.v1.TaintSigningKeyRequest
+	(*CreateWearerSessionRequest)(nil),   // 51: armlet.auth.v1.CreateWearerSessionRequest
+	(*CreateTerminalSessionRequest)(nil), // 52: armlet.auth.v1.CreateTerminalSessionRequest
+	(*RevokeSessionsRequest)(nil),        // 53: armlet.auth.v1.RevokeSessionsRequest
+	(*VerifyOfflineTapsRequest)(nil),     // 54: armlet.auth.v1.VerifyOfflineTapsRequest
+	(*StreamDenyListRequest)(nil),        // 55: armlet.auth.v1.StreamDenyListRequest
+	(*Partner)(nil),                      // 56: armlet.auth.v1.Partner
+	(*ListPartnersResponse)(nil),         // 57: armlet.auth.v1.ListPartnersResponse
+	(*Client)(nil),                       // 58: armlet.auth.v1.Client
+	(*ListClientsResponse)(nil),          // 59: armlet.auth.v1.ListClientsResponse
+	(*Grant)(nil),                        // 60: armlet.auth.v1.Grant
+	(*ApplyGrantBundleResponse)(nil),     // 61: armlet.auth.v1.ApplyGrantBundleResponse
+	(*ListGrantsResponse)(nil),           // 62: armlet.auth.v1.ListGrantsResponse
+	(*ListAuditEntriesResponse)(nil),     // 63: armlet.auth.v1.ListAuditEntriesResponse
+	(*VerifyAuditResponse)(nil),          // 64: armlet.auth.v1.VerifyAuditResponse
+	(*MasterKey)(nil),                    // 65: armlet.auth.v1.MasterKey
+	(*GetImportKeyResponse)(nil),         // 66: armlet.auth.v1.GetImportKeyResponse
+	(*ListMasterKeysResponse)(nil),       // 67: armlet.auth.v1.ListMasterKeysResponse
+	(*ListSigningKeysResponse)(nil),      // 68: armlet.auth.v1.ListSigningKeysResponse
+	(*SigningKey)(nil),                   // 69: armlet.auth.v1.SigningKey
+	(*Session)(nil),                      // 70: armlet.auth.v1.Session
+	(*RevokeSessionsResponse)(nil),       // 71: armlet.auth.v1.RevokeSessionsResponse
+	(*VerifyOfflineTapsResponse)(nil),    // 72: armlet.auth.v1.VerifyOfflineTapsResponse
+	(*StreamDenyListResponse)(nil),       // 73: armlet.auth.v1.StreamDenyListResponse
 }
 var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
 	13, // 0: armlet.auth.v1.ExportMasterKeyRequest.wrap:type_name -> armlet.auth.v1.KeyWrap
@@ -1265,87 +1267,89 @@ var file_armlet_auth_v1_auth_proto_depIdxs = []int32{
 	20, // 11: armlet.auth.v1.AuthService.ListPartners:input_type -> armlet.auth.v1.ListPartnersRequest
 	21, // 12: armlet.auth.v1.AuthService.SuspendPartner:input_type -> armlet.auth.v1.SuspendPartnerRequest
 	22, // 13: armlet.auth.v1.AuthService.ResumePartner:input_type -> armlet.auth.v1.ResumePartnerRequest
-	23, // 14: armlet.auth.v1.AuthService.CreateClient:input_type -> armlet.auth.v1.CreateClientRequest
-	24, // 15: armlet.auth.v1.AuthService.GetClient:input_type -> armlet.auth.v1.GetClientRequest
-	25, // 16: armlet.auth.v1.AuthService.ListClients:input_type -> armlet.auth.v1.ListClientsRequest
-	26, // 17: armlet.auth.v1.AuthService.AddClientKey:input_type -> armlet.auth.v1.AddClientKeyRequest
-	27, // 18: armlet.auth.v1.AuthService.RemoveClientKey:input_type -> armlet.auth.v1.RemoveClientKeyRequest
-	28, // 19: armlet.auth.v1.AuthService.SuspendClient:input_type -> armlet.auth.v1.SuspendClientRequest
-	29, // 20: armlet.auth.v1.AuthService.ResumeClient:input_type -> armlet.auth.v1.ResumeClientRequest
-	30, // 21: armlet.auth.v1.AuthService.RevokeClient:input_type -> armlet.auth.v1.RevokeClientRequest
-	31, // 22: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
-	32, // 23: armlet.auth.v1.AuthService.ApplyGrantBundle:input_type -> armlet.auth.v1.ApplyGrantBundleRequest
-	33, // 24: armlet.auth.v1.AuthService.GetGrant:input_type -> armlet.auth.v1.GetGrantRequest
-	34, // 25: armlet.auth.v1.AuthService.ApproveGrant:input_type -> armlet.auth.v1.ApproveGrantRequest
-	35, // 26: armlet.auth.v1.AuthService.SuspendGrant:input_type -> armlet.auth.v1.SuspendGrantRequest
-	36, // 27: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
-	37, // 28: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
-	38, // 29: armlet.auth.v1.AuthService.ListAuditEntries:input_type -> armlet.auth.v1.ListAuditEntriesRequest
-	39, // 30: armlet.auth.v1.AuthService.VerifyAudit:input_type -> armlet.auth.v1.VerifyAuditRequest
-	3,  // 31: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
-	40, // 32: armlet.auth.v1.AuthService.CreateMasterKey:input_type -> armlet.auth.v1.CreateMasterKeyRequest
-	41, // 33: armlet.auth.v1.AuthService.ImportMasterKey:input_type -> armlet.auth.v1.ImportMasterKeyRequest
-	42, // 34: armlet.auth.v1.AuthService.GetImportKey:input_type -> armlet.auth.v1.GetImportKeyRequest
-	43, // 35: armlet.auth.v1.AuthService.ListMasterKeys:input_type -> armlet.auth.v1.ListMasterKeysRequest
-	44, // 36: armlet.auth.v1.AuthService.ActivateMasterKey:input_type -> armlet.auth.v1.ActivateMasterKeyRequest
-	45, // 37: armlet.auth.v1.AuthService.TaintMasterKey:input_type -> armlet.auth.v1.TaintMasterKeyRequest
-	46, // 38: armlet.auth.v1.AuthService.DestroyMasterKey:input_type -> armlet.auth.v1.DestroyMasterKeyRequest
-	47, // 39: armlet.auth.v1.AuthService.ListSigningKeys:input_type -> armlet.auth.v1.ListSigningKeysRequest
-	48, // 40: armlet.auth.v1.AuthService.RotateSigningKey:input_type -> armlet.auth.v1.RotateSigningKeyRequest
-	49, // 41: armlet.auth.v1.AuthService.TaintSigningKey:input_type -> armlet.auth.v1.TaintSigningKeyRequest
-	50, // 42: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
-	51, // 43: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
-	52, // 44: armlet.auth.v1.AuthService.RevokeSessions:input_type -> armlet.auth.v1.RevokeSessionsRequest
-	5,  // 45: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
-	7,  // 46: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
-	9,  // 47: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
-	11, // 48: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
-	53, // 49: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
-	54, // 50: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
-	55, // 51: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
-	55, // 52: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
-	56, // 53: armlet.auth.v1.AuthService.ListPartners:output_type -> armlet.auth.v1.ListPartnersResponse
-	55, // 54: armlet.auth.v1.AuthService.SuspendPartner:output_type -> armlet.auth.v1.Partner
-	55, // 55: armlet.auth.v1.AuthService.ResumePartner:output_type -> armlet.auth.v1.Partner
-	57, // 56: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
-	57, // 57: armlet.auth.v1.AuthService.GetClient:output_type -> armlet.auth.v1.Client
-	58, // 58: armlet.auth.v1.AuthService.ListClients:output_type -> armlet.auth.v1.ListClientsResponse
-	57, // 59: armlet.auth.v1.AuthService.AddClientKey:output_type -> armlet.auth.v1.Client
-	57, // 60: armlet.auth.v1.AuthService.RemoveClientKey:output_type -> armlet.auth.v1.Client
-	57, // 61: armlet.auth.v1.AuthService.SuspendClient:output_type -> armlet.auth.v1.Client
-	57, // 62: armlet.auth.v1.AuthService.ResumeClient:output_type -> armlet.auth.v1.Client
-	57, // 63: armlet.auth.v1.AuthService.RevokeClient:output_type -> armlet.auth.v1.Client
-	59, // 64: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
-	60, // 65: armlet.auth.v1.AuthService.ApplyGrantBundle:output_type -> armlet.auth.v1.ApplyGrantBundleResponse
-	59, // 66: armlet.auth.v1.AuthService.GetGrant:output_type -> armlet.auth.v1.Grant
-	59, // 67: armlet.auth.v1.AuthService.ApproveGrant:output_type -> armlet.auth.v1.Grant
-	59, // 68: armlet.auth.v1.AuthService.SuspendGrant:output_type -> armlet.auth.v1.Grant
-	59, // 69: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
-	61, // 70: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
-	62, // 71: armlet.auth.v1.AuthService.ListAuditEntries:output_type -> armlet.auth.v1.ListAuditEntriesResponse
-	63, // 72: armlet.auth.v1.AuthService.VerifyAudit:output_type -> armlet.auth.v1.VerifyAuditResponse
-	4,  // 73: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
-	64, // 74: armlet.auth.v1.AuthService.CreateMasterKey:output_type -> armlet.auth.v1.MasterKey
-	64, // 75: armlet.auth.v1.AuthService.ImportMasterKey:output_type -> armlet.auth.v1.MasterKey
-	65, // 76: armlet.auth.v1.AuthService.GetImportKey:output_type -> armlet.auth.v1.GetImportKeyResponse
-	66, // 77: armlet.auth.v1.AuthService.ListMasterKeys:output_type -> armlet.auth.v1.ListMasterKeysResponse
-	64, // 78: armlet.auth.v1.AuthService.ActivateMasterKey:output_type -> armlet.auth.v1.MasterKey
-	64, // 79: armlet.auth.v1.AuthService.TaintMasterKey:output_type -> armlet.auth.v1.MasterKey
-	64, // 80: armlet.auth.v1.AuthService.DestroyMasterKey:output_type -> armlet.auth.v1.MasterKey
-	67, // 81: armlet.auth.v1.AuthService.ListSigningKeys:output_type -> armlet.auth.v1.ListSigningKeysResponse
-	68, // 82: armlet.auth.v1.AuthService.RotateSigningKey:output_type -> armlet.auth.v1.SigningKey
-	68, // 83: armlet.auth.v1.AuthService.TaintSigningKey:output_type -> armlet.auth.v1.SigningKey
-	69, // 84: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
-	69, // 85: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
-	70, // 86: armlet.auth.v1.AuthService.RevokeSessions:output_type -> armlet.auth.v1.RevokeSessionsResponse
-	6,  // 87: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
-	8,  // 88: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
-	10, // 89: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
-	12, // 90: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
-	71, // 91: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
-	72, // 92: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
-	51, // [51:93] is the sub-list for method output_type
-	9,  // [9:51] is the sub-list for method input_type
+	23, // 14: armlet.auth.v1.AuthService.OffboardPartner:input_type -> armlet.auth.v1.OffboardPartnerRequest
+	24, // 15: armlet.auth.v1.AuthService.CreateClient:input_type -> armlet.auth.v1.CreateClientRequest
+	25, // 16: armlet.auth.v1.AuthService.GetClient:input_type -> armlet.auth.v1.GetClientRequest
+	26, // 17: armlet.auth.v1.AuthService.ListClients:input_type -> armlet.auth.v1.ListClientsRequest
+	27, // 18: armlet.auth.v1.AuthService.AddClientKey:input_type -> armlet.auth.v1.AddClientKeyRequest
+	28, // 19: armlet.auth.v1.AuthService.RemoveClientKey:input_type -> armlet.auth.v1.RemoveClientKeyRequest
+	29, // 20: armlet.auth.v1.AuthService.SuspendClient:input_type -> armlet.auth.v1.SuspendClientRequest
+	30, // 21: armlet.auth.v1.AuthService.ResumeClient:input_type -> armlet.auth.v1.ResumeClientRequest
+	31, // 22: armlet.auth.v1.AuthService.RevokeClient:input_type -> armlet.auth.v1.RevokeClientRequest
+	32, // 23: armlet.auth.v1.AuthService.CreateGrant:input_type -> armlet.auth.v1.CreateGrantRequest
+	33, // 24: armlet.auth.v1.AuthService.ApplyGrantBundle:input_type -> armlet.auth.v1.ApplyGrantBundleRequest
+	34, // 25: armlet.auth.v1.AuthService.GetGrant:input_type -> armlet.auth.v1.GetGrantRequest
+	35, // 26: armlet.auth.v1.AuthService.ApproveGrant:input_type -> armlet.auth.v1.ApproveGrantRequest
+	36, // 27: armlet.auth.v1.AuthService.SuspendGrant:input_type -> armlet.auth.v1.SuspendGrantRequest
+	37, // 28: armlet.auth.v1.AuthService.RevokeGrant:input_type -> armlet.auth.v1.RevokeGrantRequest
+	38, // 29: armlet.auth.v1.AuthService.ListGrants:input_type -> armlet.auth.v1.ListGrantsRequest
+	39, // 30: armlet.auth.v1.AuthService.ListAuditEntries:input_type -> armlet.auth.v1.ListAuditEntriesRequest
+	40, // 31: armlet.auth.v1.AuthService.VerifyAudit:input_type -> armlet.auth.v1.VerifyAuditRequest
+	3,  // 32: armlet.auth.v1.AuthService.ExportMasterKey:input_type -> armlet.auth.v1.ExportMasterKeyRequest
+	41, // 33: armlet.auth.v1.AuthService.CreateMasterKey:input_type -> armlet.auth.v1.CreateMasterKeyRequest
+	42, // 34: armlet.auth.v1.AuthService.ImportMasterKey:input_type -> armlet.auth.v1.ImportMasterKeyRequest
+	43, // 35: armlet.auth.v1.AuthService.GetImportKey:input_type -> armlet.auth.v1.GetImportKeyRequest
+	44, // 36: armlet.auth.v1.AuthService.ListMasterKeys:input_type -> armlet.auth.v1.ListMasterKeysRequest
+	45, // 37: armlet.auth.v1.AuthService.ActivateMasterKey:input_type -> armlet.auth.v1.ActivateMasterKeyRequest
+	46, // 38: armlet.auth.v1.AuthService.TaintMasterKey:input_type -> armlet.auth.v1.TaintMasterKeyRequest
+	47, // 39: armlet.auth.v1.AuthService.DestroyMasterKey:input_type -> armlet.auth.v1.DestroyMasterKeyRequest
+	48, // 40: armlet.auth.v1.AuthService.ListSigningKeys:input_type -> armlet.auth.v1.ListSigningKeysRequest
+	49, // 41: armlet.auth.v1.AuthService.RotateSigningKey:input_type -> armlet.auth.v1.RotateSigningKeyRequest
+	50, // 42: armlet.auth.v1.AuthService.TaintSigningKey:input_type -> armlet.auth.v1.TaintSigningKeyRequest
+	51, // 43: armlet.auth.v1.AuthService.CreateWearerSession:input_type -> armlet.auth.v1.CreateWearerSessionRequest
+	52, // 44: armlet.auth.v1.AuthService.CreateTerminalSession:input_type -> armlet.auth.v1.CreateTerminalSessionRequest
+	53, // 45: armlet.auth.v1.AuthService.RevokeSessions:input_type -> armlet.auth.v1.RevokeSessionsRequest
+	5,  // 46: armlet.auth.v1.AuthService.BeginClaim:input_type -> armlet.auth.v1.BeginClaimRequest
+	7,  // 47: armlet.auth.v1.AuthService.CompleteClaim:input_type -> armlet.auth.v1.CompleteClaimRequest
+	9,  // 48: armlet.auth.v1.AuthService.CreateChallenge:input_type -> armlet.auth.v1.CreateChallengeRequest
+	11, // 49: armlet.auth.v1.AuthService.VerifyResponse:input_type -> armlet.auth.v1.VerifyResponseRequest
+	54, // 50: armlet.auth.v1.AuthService.VerifyOfflineTaps:input_type -> armlet.auth.v1.VerifyOfflineTapsRequest
+	55, // 51: armlet.auth.v1.AuthService.StreamDenyList:input_type -> armlet.auth.v1.StreamDenyListRequest
+	56, // 52: armlet.auth.v1.AuthService.CreatePartner:output_type -> armlet.auth.v1.Partner
+	56, // 53: armlet.auth.v1.AuthService.GetPartner:output_type -> armlet.auth.v1.Partner
+	57, // 54: armlet.auth.v1.AuthService.ListPartners:output_type -> armlet.auth.v1.ListPartnersResponse
+	56, // 55: armlet.auth.v1.AuthService.SuspendPartner:output_type -> armlet.auth.v1.Partner
+	56, // 56: armlet.auth.v1.AuthService.ResumePartner:output_type -> armlet.auth.v1.Partner
+	56, // 57: armlet.auth.v1.AuthService.OffboardPartner:output_type -> armlet.auth.v1.Partner
+	58, // 58: armlet.auth.v1.AuthService.CreateClient:output_type -> armlet.auth.v1.Client
+	58, // 59: armlet.auth.v1.AuthService.GetClient:output_type -> armlet.auth.v1.Client
+	59, // 60: armlet.auth.v1.AuthService.ListClients:output_type -> armlet.auth.v1.ListClientsResponse
+	58, // 61: armlet.auth.v1.AuthService.AddClientKey:output_type -> armlet.auth.v1.Client
+	58, // 62: armlet.auth.v1.AuthService.RemoveClientKey:output_type -> armlet.auth.v1.Client
+	58, // 63: armlet.auth.v1.AuthService.SuspendClient:output_type -> armlet.auth.v1.Client
+	58, // 64: armlet.auth.v1.AuthService.ResumeClient:output_type -> armlet.auth.v1.Client
+	58, // 65: armlet.auth.v1.AuthService.RevokeClient:output_type -> armlet.auth.v1.Client
+	60, // 66: armlet.auth.v1.AuthService.CreateGrant:output_type -> armlet.auth.v1.Grant
+	61, // 67: armlet.auth.v1.AuthService.ApplyGrantBundle:output_type -> armlet.auth.v1.ApplyGrantBundleResponse
+	60, // 68: armlet.auth.v1.AuthService.GetGrant:output_type -> armlet.auth.v1.Grant
+	60, // 69: armlet.auth.v1.AuthService.ApproveGrant:output_type -> armlet.auth.v1.Grant
+	60, // 70: armlet.auth.v1.AuthService.SuspendGrant:output_type -> armlet.auth.v1.Grant
+	60, // 71: armlet.auth.v1.AuthService.RevokeGrant:output_type -> armlet.auth.v1.Grant
+	62, // 72: armlet.auth.v1.AuthService.ListGrants:output_type -> armlet.auth.v1.ListGrantsResponse
+	63, // 73: armlet.auth.v1.AuthService.ListAuditEntries:output_type -> armlet.auth.v1.ListAuditEntriesResponse
+	64, // 74: armlet.auth.v1.AuthService.VerifyAudit:output_type -> armlet.auth.v1.VerifyAuditResponse
+	4,  // 75: armlet.auth.v1.AuthService.ExportMasterKey:output_type -> armlet.auth.v1.ExportMasterKeyResponse
+	65, // 76: armlet.auth.v1.AuthService.CreateMasterKey:output_type -> armlet.auth.v1.MasterKey
+	65, // 77: armlet.auth.v1.AuthService.ImportMasterKey:output_type -> armlet.auth.v1.MasterKey
+	66, // 78: armlet.auth.v1.AuthService.GetImportKey:output_type -> armlet.auth.v1.GetImportKeyResponse
+	67, // 79: armlet.auth.v1.AuthService.ListMasterKeys:output_type -> armlet.auth.v1.ListMasterKeysResponse
+	65, // 80: armlet.auth.v1.AuthService.ActivateMasterKey:output_type -> armlet.auth.v1.MasterKey
+	65, // 81: armlet.auth.v1.AuthService.TaintMasterKey:output_type -> armlet.auth.v1.MasterKey
+	65, // 82: armlet.auth.v1.AuthService.DestroyMasterKey:output_type -> armlet.auth.v1.MasterKey
+	68, // 83: armlet.auth.v1.AuthService.ListSigningKeys:output_type -> armlet.auth.v1.ListSigningKeysResponse
+	69, // 84: armlet.auth.v1.AuthService.RotateSigningKey:output_type -> armlet.auth.v1.SigningKey
+	69, // 85: armlet.auth.v1.AuthService.TaintSigningKey:output_type -> armlet.auth.v1.SigningKey
+	70, // 86: armlet.auth.v1.AuthService.CreateWearerSession:output_type -> armlet.auth.v1.Session
+	70, // 87: armlet.auth.v1.AuthService.CreateTerminalSession:output_type -> armlet.auth.v1.Session
+	71, // 88: armlet.auth.v1.AuthService.RevokeSessions:output_type -> armlet.auth.v1.RevokeSessionsResponse
+	6,  // 89: armlet.auth.v1.AuthService.BeginClaim:output_type -> armlet.auth.v1.Claim
+	8,  // 90: armlet.auth.v1.AuthService.CompleteClaim:output_type -> armlet.auth.v1.CompleteClaimResponse
+	10, // 91: armlet.auth.v1.AuthService.CreateChallenge:output_type -> armlet.auth.v1.Challenge
+	12, // 92: armlet.auth.v1.AuthService.VerifyResponse:output_type -> armlet.auth.v1.Decision
+	72, // 93: armlet.auth.v1.AuthService.VerifyOfflineTaps:output_type -> armlet.auth.v1.VerifyOfflineTapsResponse
+	73, // 94: armlet.auth.v1.AuthService.StreamDenyList:output_type -> armlet.auth.v1.StreamDenyListResponse
+	52, // [52:95] is the sub-list for method output_type
+	9,  // [9:52] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name
 	9,  // [9:9] is the sub-list for extension extendee
 	0,  // [0:9] is the sub-list for field type_name

@@ -26,6 +26,7 @@ const (
 	AuthService_ListPartners_FullMethodName          = "/armlet.auth.v1.AuthService/ListPartners"
 	AuthService_SuspendPartner_FullMethodName        = "/armlet.auth.v1.AuthService/SuspendPartner"
 	AuthService_ResumePartner_FullMethodName         = "/armlet.auth.v1.AuthService/ResumePartner"
+	AuthService_OffboardPartner_FullMethodName       = "/armlet.auth.v1.AuthService/OffboardPartner"
 	AuthService_CreateClient_FullMethodName          = "/armlet.auth.v1.AuthService/CreateClient"
 	AuthService_GetClient_FullMethodName             = "/armlet.auth.v1.AuthService/GetClient"
 	AuthService_ListClients_FullMethodName           = "/armlet.auth.v1.AuthService/ListClients"
@@ -81,14 +82,18 @@ type AuthServiceClient interface {
 	// ListPartners lists all partners. Callers: operator. Safe to repeat. Reasons: none of its own.
 	ListPartners(ctx context.Context, in *ListPartnersRequest, opts ...grpc.CallOption) (*ListPartnersResponse, error)
 	// SuspendPartner stops a partner's clients, within a second everywhere. Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	// Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, REQUEST_ID_REUSED.
 	SuspendPartner(ctx context.Context, in *SuspendPartnerRequest, opts ...grpc.CallOption) (*Partner, error)
 	// ResumePartner lets a partner's clients get tokens again. Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	// Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, REQUEST_ID_REUSED.
 	ResumePartner(ctx context.Context, in *ResumePartnerRequest, opts ...grpc.CallOption) (*Partner, error)
+	// OffboardPartner ends a partner for good: its clients and grants are revoked, within a second everywhere, and notify takes away
+	// what it keeps for the partner (follow that with notify's GetOffboarding). Its bands, books and the audit stay, and its id is never given
+	// again. Callers: operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	OffboardPartner(ctx context.Context, in *OffboardPartnerRequest, opts ...grpc.CallOption) (*Partner, error)
 	// CreateClient registers a program of a partner, a terminal, or a program or person of the operator, by its public key or by its
 	// certificate's name, so that it can ask for access tokens.
-	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, KEY_INVALID, CLIENT_EXISTS, REQUEST_ID_REUSED.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, KEY_INVALID, CLIENT_EXISTS, REQUEST_ID_REUSED.
 	CreateClient(ctx context.Context, in *CreateClientRequest, opts ...grpc.CallOption) (*Client, error)
 	// GetClient reads a client. Callers: its partner, operator. Safe to repeat. Reasons: CLIENT_NOT_FOUND.
 	GetClient(ctx context.Context, in *GetClientRequest, opts ...grpc.CallOption) (*Client, error)
@@ -112,22 +117,22 @@ type AuthServiceClient interface {
 	// request_id. Reasons: CLIENT_NOT_FOUND, REQUEST_ID_REUSED.
 	RevokeClient(ctx context.Context, in *RevokeClientRequest, opts ...grpc.CallOption) (*Client, error)
 	// CreateGrant allows a partner one scope, or, when the partner itself calls, asks for it. Callers: the partner itself, operator.
-	// Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, GRANT_EXISTS, REQUEST_ID_REUSED.
+	// Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, GRANT_EXISTS, REQUEST_ID_REUSED.
 	CreateGrant(ctx context.Context, in *CreateGrantRequest, opts ...grpc.CallOption) (*Grant, error)
 	// ApplyGrantBundle allows a partner all scopes of a bundle, also those that it asked for or tries in the sandbox. Grants in force stay as they are,
 	// and one that was suspended stays suspended. Each grant is a change of its own: cut off in the middle, the same call goes on.
-	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, REQUEST_ID_REUSED.
 	ApplyGrantBundle(ctx context.Context, in *ApplyGrantBundleRequest, opts ...grpc.CallOption) (*ApplyGrantBundleResponse, error)
 	// GetGrant reads a grant. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: GRANT_NOT_FOUND.
 	GetGrant(ctx context.Context, in *GetGrantRequest, opts ...grpc.CallOption) (*Grant, error)
 	// ApproveGrant lets a grant that was requested, tried in the sandbox or suspended come into force, and changes its limits and expiry.
-	// Callers: operator. Safe to repeat with the same request_id. Reasons: GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_OFFBOARDED, GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
 	ApproveGrant(ctx context.Context, in *ApproveGrantRequest, opts ...grpc.CallOption) (*Grant, error)
 	// SuspendGrant takes a grant out of force for now, within a second everywhere. Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	// Reasons: PARTNER_OFFBOARDED, GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
 	SuspendGrant(ctx context.Context, in *SuspendGrantRequest, opts ...grpc.CallOption) (*Grant, error)
 	// RevokeGrant takes a scope back: tokens that carry it are void within a second everywhere. Callers: operator. Safe to repeat with the
-	// same request_id. Reasons: GRANT_NOT_FOUND, REQUEST_ID_REUSED.
+	// same request_id. Reasons: PARTNER_OFFBOARDED, GRANT_NOT_FOUND, REQUEST_ID_REUSED.
 	RevokeGrant(ctx context.Context, in *RevokeGrantRequest, opts ...grpc.CallOption) (*Grant, error)
 	// ListGrants lists a partner's grants by scope. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
 	ListGrants(ctx context.Context, in *ListGrantsRequest, opts ...grpc.CallOption) (*ListGrantsResponse, error)
@@ -259,6 +264,16 @@ func (c *authServiceClient) ResumePartner(ctx context.Context, in *ResumePartner
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(Partner)
 	err := c.cc.Invoke(ctx, AuthService_ResumePartner_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *authServiceClient) OffboardPartner(ctx context.Context, in *OffboardPartnerRequest, opts ...grpc.CallOption) (*Partner, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Partner)
+	err := c.cc.Invoke(ctx, AuthService_OffboardPartner_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -663,14 +678,18 @@ type AuthServiceServer interface {
 	// ListPartners lists all partners. Callers: operator. Safe to repeat. Reasons: none of its own.
 	ListPartners(context.Context, *ListPartnersRequest) (*ListPartnersResponse, error)
 	// SuspendPartner stops a partner's clients, within a second everywhere. Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	// Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, REQUEST_ID_REUSED.
 	SuspendPartner(context.Context, *SuspendPartnerRequest) (*Partner, error)
 	// ResumePartner lets a partner's clients get tokens again. Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	// Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, REQUEST_ID_REUSED.
 	ResumePartner(context.Context, *ResumePartnerRequest) (*Partner, error)
+	// OffboardPartner ends a partner for good: its clients and grants are revoked, within a second everywhere, and notify takes away
+	// what it keeps for the partner (follow that with notify's GetOffboarding). Its bands, books and the audit stay, and its id is never given
+	// again. Callers: operator. Safe to repeat. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	OffboardPartner(context.Context, *OffboardPartnerRequest) (*Partner, error)
 	// CreateClient registers a program of a partner, a terminal, or a program or person of the operator, by its public key or by its
 	// certificate's name, so that it can ask for access tokens.
-	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, KEY_INVALID, CLIENT_EXISTS, REQUEST_ID_REUSED.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, KEY_INVALID, CLIENT_EXISTS, REQUEST_ID_REUSED.
 	CreateClient(context.Context, *CreateClientRequest) (*Client, error)
 	// GetClient reads a client. Callers: its partner, operator. Safe to repeat. Reasons: CLIENT_NOT_FOUND.
 	GetClient(context.Context, *GetClientRequest) (*Client, error)
@@ -694,22 +713,22 @@ type AuthServiceServer interface {
 	// request_id. Reasons: CLIENT_NOT_FOUND, REQUEST_ID_REUSED.
 	RevokeClient(context.Context, *RevokeClientRequest) (*Client, error)
 	// CreateGrant allows a partner one scope, or, when the partner itself calls, asks for it. Callers: the partner itself, operator.
-	// Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, GRANT_EXISTS, REQUEST_ID_REUSED.
+	// Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, GRANT_EXISTS, REQUEST_ID_REUSED.
 	CreateGrant(context.Context, *CreateGrantRequest) (*Grant, error)
 	// ApplyGrantBundle allows a partner all scopes of a bundle, also those that it asked for or tries in the sandbox. Grants in force stay as they are,
 	// and one that was suspended stays suspended. Each grant is a change of its own: cut off in the middle, the same call goes on.
-	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, REQUEST_ID_REUSED.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_NOT_FOUND, PARTNER_OFFBOARDED, REQUEST_ID_REUSED.
 	ApplyGrantBundle(context.Context, *ApplyGrantBundleRequest) (*ApplyGrantBundleResponse, error)
 	// GetGrant reads a grant. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: GRANT_NOT_FOUND.
 	GetGrant(context.Context, *GetGrantRequest) (*Grant, error)
 	// ApproveGrant lets a grant that was requested, tried in the sandbox or suspended come into force, and changes its limits and expiry.
-	// Callers: operator. Safe to repeat with the same request_id. Reasons: GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	// Callers: operator. Safe to repeat with the same request_id. Reasons: PARTNER_OFFBOARDED, GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
 	ApproveGrant(context.Context, *ApproveGrantRequest) (*Grant, error)
 	// SuspendGrant takes a grant out of force for now, within a second everywhere. Callers: operator. Safe to repeat with the same request_id.
-	// Reasons: GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
+	// Reasons: PARTNER_OFFBOARDED, GRANT_NOT_FOUND, ILLEGAL_TRANSITION, REQUEST_ID_REUSED.
 	SuspendGrant(context.Context, *SuspendGrantRequest) (*Grant, error)
 	// RevokeGrant takes a scope back: tokens that carry it are void within a second everywhere. Callers: operator. Safe to repeat with the
-	// same request_id. Reasons: GRANT_NOT_FOUND, REQUEST_ID_REUSED.
+	// same request_id. Reasons: PARTNER_OFFBOARDED, GRANT_NOT_FOUND, REQUEST_ID_REUSED.
 	RevokeGrant(context.Context, *RevokeGrantRequest) (*Grant, error)
 	// ListGrants lists a partner's grants by scope. Callers: the partner itself, operator, service notify. Safe to repeat. Reasons: PARTNER_NOT_FOUND.
 	ListGrants(context.Context, *ListGrantsRequest) (*ListGrantsResponse, error)
@@ -811,6 +830,9 @@ func (UnimplementedAuthServiceServer) SuspendPartner(context.Context, *SuspendPa
 }
 func (UnimplementedAuthServiceServer) ResumePartner(context.Context, *ResumePartnerRequest) (*Partner, error) {
 	return nil, status.Error(codes.Unimplemented, "method ResumePartner not implemented")
+}
+func (UnimplementedAuthServiceServer) OffboardPartner(context.Context, *OffboardPartnerRequest) (*Partner, error) {
+	return nil, status.Error(codes.Unimplemented, "method OffboardPartner not implemented")
 }
 func (UnimplementedAuthServiceServer) CreateClient(context.Context, *CreateClientRequest) (*Client, error) {
 	return nil, status.Error(codes.Unimplemented, "method CreateClient not implemented")
@@ -1030,6 +1052,24 @@ func _AuthService_ResumePartner_Handler(srv interface{}, ctx context.Context, de
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(AuthServiceServer).ResumePartner(ctx, req.(*ResumePartnerRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _AuthService_OffboardPartner_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(OffboardPartnerRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuthServiceServer).OffboardPartner(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: AuthService_OffboardPartner_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuthServiceServer).OffboardPartner(ctx, req.(*OffboardPartnerRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -1708,6 +1748,10 @@ var AuthService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ResumePartner",
 			Handler:    _AuthService_ResumePartner_Handler,
+		},
+		{
+			MethodName: "OffboardPartner",
+			Handler:    _AuthService_OffboardPartner_Handler,
 		},
 		{
 			MethodName: "CreateClient",

@@ -113,6 +113,53 @@ func (x *PartnerChanged) GetPartner() *Partner {
 	return nil
 }
 
+// PartnerOffboarded is published when a partner was offboarded for good, after what tells of its clients and grants: subject entity "partner",
+// verb "offboarded". Whoever keeps something for the partner takes it away.
+type PartnerOffboarded struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The partner as it is now.
+	Partner       *Partner `protobuf:"bytes,1,opt,name=partner,proto3" json:"partner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PartnerOffboarded) Reset() {
+	*x = PartnerOffboarded{}
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PartnerOffboarded) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PartnerOffboarded) ProtoMessage() {}
+
+func (x *PartnerOffboarded) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PartnerOffboarded.ProtoReflect.Descriptor instead.
+func (*PartnerOffboarded) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *PartnerOffboarded) GetPartner() *Partner {
+	if x != nil {
+		return x.Partner
+	}
+	return nil
+}
+
 // ClientChanged is published when a client was made, its keys changed, or it was suspended, resumed or revoked: subject entity "client",
 // verb "changed".
 type ClientChanged struct {
@@ -125,7 +172,7 @@ type ClientChanged struct {
 
 func (x *ClientChanged) Reset() {
 	*x = ClientChanged{}
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[2]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -137,7 +184,7 @@ func (x *ClientChanged) String() string {
 func (*ClientChanged) ProtoMessage() {}
 
 func (x *ClientChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[2]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -150,7 +197,7 @@ func (x *ClientChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClientChanged.ProtoReflect.Descriptor instead.
 func (*ClientChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{2}
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *ClientChanged) GetClient() *Client {
@@ -173,7 +220,7 @@ type GrantChanged struct {
 
 func (x *GrantChanged) Reset() {
 	*x = GrantChanged{}
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[3]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -185,7 +232,7 @@ func (x *GrantChanged) String() string {
 func (*GrantChanged) ProtoMessage() {}
 
 func (x *GrantChanged) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[3]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -198,7 +245,7 @@ func (x *GrantChanged) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GrantChanged.ProtoReflect.Descriptor instead.
 func (*GrantChanged) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{3}
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GrantChanged) GetPartner() string {
@@ -234,7 +281,7 @@ type DecisionMade struct {
 
 func (x *DecisionMade) Reset() {
 	*x = DecisionMade{}
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[4]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -246,7 +293,7 @@ func (x *DecisionMade) String() string {
 func (*DecisionMade) ProtoMessage() {}
 
 func (x *DecisionMade) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[4]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -259,7 +306,7 @@ func (x *DecisionMade) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DecisionMade.ProtoReflect.Descriptor instead.
 func (*DecisionMade) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{4}
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *DecisionMade) GetChallenge() string {
@@ -312,7 +359,7 @@ type CloneSuspected struct {
 
 func (x *CloneSuspected) Reset() {
 	*x = CloneSuspected{}
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[5]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -324,7 +371,7 @@ func (x *CloneSuspected) String() string {
 func (*CloneSuspected) ProtoMessage() {}
 
 func (x *CloneSuspected) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_events_proto_msgTypes[5]
+	mi := &file_armlet_auth_v1_events_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -337,7 +384,7 @@ func (x *CloneSuspected) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CloneSuspected.ProtoReflect.Descriptor instead.
 func (*CloneSuspected) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{5}
+	return file_armlet_auth_v1_events_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CloneSuspected) GetDevice() string {
@@ -369,6 +416,8 @@ const file_armlet_auth_v1_events_proto_rawDesc = "" +
 	"\x0ePartnerCreated\x121\n" +
 	"\apartner\x18\x01 \x01(\v2\x17.armlet.auth.v1.PartnerR\apartner\"C\n" +
 	"\x0ePartnerChanged\x121\n" +
+	"\apartner\x18\x01 \x01(\v2\x17.armlet.auth.v1.PartnerR\apartner\"F\n" +
+	"\x11PartnerOffboarded\x121\n" +
 	"\apartner\x18\x01 \x01(\v2\x17.armlet.auth.v1.PartnerR\apartner\"?\n" +
 	"\rClientChanged\x12.\n" +
 	"\x06client\x18\x01 \x01(\v2\x16.armlet.auth.v1.ClientR\x06client\"U\n" +
@@ -399,30 +448,32 @@ func file_armlet_auth_v1_events_proto_rawDescGZIP() []byte {
 	return file_armlet_auth_v1_events_proto_rawDescData
 }
 
-var file_armlet_auth_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_armlet_auth_v1_events_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_armlet_auth_v1_events_proto_goTypes = []any{
-	(*PartnerCreated)(nil), // 0: armlet.auth.v1.PartnerCreated
-	(*PartnerChanged)(nil), // 1: armlet.auth.v1.PartnerChanged
-	(*ClientChanged)(nil),  // 2: armlet.auth.v1.ClientChanged
-	(*GrantChanged)(nil),   // 3: armlet.auth.v1.GrantChanged
-	(*DecisionMade)(nil),   // 4: armlet.auth.v1.DecisionMade
-	(*CloneSuspected)(nil), // 5: armlet.auth.v1.CloneSuspected
-	(*Partner)(nil),        // 6: armlet.auth.v1.Partner
-	(*Client)(nil),         // 7: armlet.auth.v1.Client
-	(*Grant)(nil),          // 8: armlet.auth.v1.Grant
-	(Purpose)(0),           // 9: armlet.auth.v1.Purpose
+	(*PartnerCreated)(nil),    // 0: armlet.auth.v1.PartnerCreated
+	(*PartnerChanged)(nil),    // 1: armlet.auth.v1.PartnerChanged
+	(*PartnerOffboarded)(nil), // 2: armlet.auth.v1.PartnerOffboarded
+	(*ClientChanged)(nil),     // 3: armlet.auth.v1.ClientChanged
+	(*GrantChanged)(nil),      // 4: armlet.auth.v1.GrantChanged
+	(*DecisionMade)(nil),      // 5: armlet.auth.v1.DecisionMade
+	(*CloneSuspected)(nil),    // 6: armlet.auth.v1.CloneSuspected
+	(*Partner)(nil),           // 7: armlet.auth.v1.Partner
+	(*Client)(nil),            // 8: armlet.auth.v1.Client
+	(*Grant)(nil),             // 9: armlet.auth.v1.Grant
+	(Purpose)(0),              // 10: armlet.auth.v1.Purpose
 }
 var file_armlet_auth_v1_events_proto_depIdxs = []int32{
-	6, // 0: armlet.auth.v1.PartnerCreated.partner:type_name -> armlet.auth.v1.Partner
-	6, // 1: armlet.auth.v1.PartnerChanged.partner:type_name -> armlet.auth.v1.Partner
-	7, // 2: armlet.auth.v1.ClientChanged.client:type_name -> armlet.auth.v1.Client
-	8, // 3: armlet.auth.v1.GrantChanged.grant:type_name -> armlet.auth.v1.Grant
-	9, // 4: armlet.auth.v1.DecisionMade.purpose:type_name -> armlet.auth.v1.Purpose
-	5, // [5:5] is the sub-list for method output_type
-	5, // [5:5] is the sub-list for method input_type
-	5, // [5:5] is the sub-list for extension type_name
-	5, // [5:5] is the sub-list for extension extendee
-	0, // [0:5] is the sub-list for field type_name
+	7,  // 0: armlet.auth.v1.PartnerCreated.partner:type_name -> armlet.auth.v1.Partner
+	7,  // 1: armlet.auth.v1.PartnerChanged.partner:type_name -> armlet.auth.v1.Partner
+	7,  // 2: armlet.auth.v1.PartnerOffboarded.partner:type_name -> armlet.auth.v1.Partner
+	8,  // 3: armlet.auth.v1.ClientChanged.client:type_name -> armlet.auth.v1.Client
+	9,  // 4: armlet.auth.v1.GrantChanged.grant:type_name -> armlet.auth.v1.Grant
+	10, // 5: armlet.auth.v1.DecisionMade.purpose:type_name -> armlet.auth.v1.Purpose
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_armlet_auth_v1_events_proto_init() }
@@ -438,7 +489,7 @@ func file_armlet_auth_v1_events_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_auth_v1_events_proto_rawDesc), len(file_armlet_auth_v1_events_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -34,6 +34,8 @@ const (
 	PartnerState_PARTNER_STATE_ACTIVE PartnerState = 1
 	// None of its clients gets a token, and those it had are void. Its bands go on paying: they are the wearers'.
 	PartnerState_PARTNER_STATE_SUSPENDED PartnerState = 2
+	// Offboarded for good: its clients and grants are revoked, and nothing of it can be made anew. Bands and books stay.
+	PartnerState_PARTNER_STATE_OFFBOARDED PartnerState = 3
 )
 
 // Enum value maps for PartnerState.
@@ -42,11 +44,13 @@ var (
 		0: "PARTNER_STATE_UNSPECIFIED",
 		1: "PARTNER_STATE_ACTIVE",
 		2: "PARTNER_STATE_SUSPENDED",
+		3: "PARTNER_STATE_OFFBOARDED",
 	}
 	PartnerState_value = map[string]int32{
 		"PARTNER_STATE_UNSPECIFIED": 0,
 		"PARTNER_STATE_ACTIVE":      1,
 		"PARTNER_STATE_SUSPENDED":   2,
+		"PARTNER_STATE_OFFBOARDED":  3,
 	}
 )
 
@@ -1109,6 +1113,70 @@ func (x *SuspendPartnerRequest) GetRequestId() string {
 	return ""
 }
 
+// OffboardPartnerRequest names a partner.
+type OffboardPartnerRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `partners/{partner}`.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// A note for the audit, at most 200 characters and none of control.
+	Note string `protobuf:"bytes,2,opt,name=note,proto3" json:"note,omitempty"`
+	// Makes the call safe to repeat.
+	RequestId     string `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OffboardPartnerRequest) Reset() {
+	*x = OffboardPartnerRequest{}
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OffboardPartnerRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OffboardPartnerRequest) ProtoMessage() {}
+
+func (x *OffboardPartnerRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OffboardPartnerRequest.ProtoReflect.Descriptor instead.
+func (*OffboardPartnerRequest) Descriptor() ([]byte, []int) {
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *OffboardPartnerRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *OffboardPartnerRequest) GetNote() string {
+	if x != nil {
+		return x.Note
+	}
+	return ""
+}
+
+func (x *OffboardPartnerRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
 // ResumePartnerRequest names a partner.
 type ResumePartnerRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1122,7 +1190,7 @@ type ResumePartnerRequest struct {
 
 func (x *ResumePartnerRequest) Reset() {
 	*x = ResumePartnerRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[10]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1202,7 @@ func (x *ResumePartnerRequest) String() string {
 func (*ResumePartnerRequest) ProtoMessage() {}
 
 func (x *ResumePartnerRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[10]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1215,7 @@ func (x *ResumePartnerRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumePartnerRequest.ProtoReflect.Descriptor instead.
 func (*ResumePartnerRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{10}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ResumePartnerRequest) GetName() string {
@@ -1193,7 +1261,7 @@ type CreateClientRequest struct {
 
 func (x *CreateClientRequest) Reset() {
 	*x = CreateClientRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[11]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1205,7 +1273,7 @@ func (x *CreateClientRequest) String() string {
 func (*CreateClientRequest) ProtoMessage() {}
 
 func (x *CreateClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[11]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1218,7 +1286,7 @@ func (x *CreateClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateClientRequest.ProtoReflect.Descriptor instead.
 func (*CreateClientRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{11}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *CreateClientRequest) GetClientId() string {
@@ -1302,7 +1370,7 @@ type GetClientRequest struct {
 
 func (x *GetClientRequest) Reset() {
 	*x = GetClientRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[12]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1314,7 +1382,7 @@ func (x *GetClientRequest) String() string {
 func (*GetClientRequest) ProtoMessage() {}
 
 func (x *GetClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[12]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1327,7 +1395,7 @@ func (x *GetClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetClientRequest.ProtoReflect.Descriptor instead.
 func (*GetClientRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{12}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *GetClientRequest) GetName() string {
@@ -1352,7 +1420,7 @@ type ListClientsRequest struct {
 
 func (x *ListClientsRequest) Reset() {
 	*x = ListClientsRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[13]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1364,7 +1432,7 @@ func (x *ListClientsRequest) String() string {
 func (*ListClientsRequest) ProtoMessage() {}
 
 func (x *ListClientsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[13]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1377,7 +1445,7 @@ func (x *ListClientsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClientsRequest.ProtoReflect.Descriptor instead.
 func (*ListClientsRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{13}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListClientsRequest) GetParent() string {
@@ -1414,7 +1482,7 @@ type ListClientsResponse struct {
 
 func (x *ListClientsResponse) Reset() {
 	*x = ListClientsResponse{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[14]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1426,7 +1494,7 @@ func (x *ListClientsResponse) String() string {
 func (*ListClientsResponse) ProtoMessage() {}
 
 func (x *ListClientsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[14]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1439,7 +1507,7 @@ func (x *ListClientsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListClientsResponse.ProtoReflect.Descriptor instead.
 func (*ListClientsResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{14}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListClientsResponse) GetClients() []*Client {
@@ -1471,7 +1539,7 @@ type AddClientKeyRequest struct {
 
 func (x *AddClientKeyRequest) Reset() {
 	*x = AddClientKeyRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[15]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1483,7 +1551,7 @@ func (x *AddClientKeyRequest) String() string {
 func (*AddClientKeyRequest) ProtoMessage() {}
 
 func (x *AddClientKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[15]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1496,7 +1564,7 @@ func (x *AddClientKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AddClientKeyRequest.ProtoReflect.Descriptor instead.
 func (*AddClientKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{15}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *AddClientKeyRequest) GetName() string {
@@ -1535,7 +1603,7 @@ type RemoveClientKeyRequest struct {
 
 func (x *RemoveClientKeyRequest) Reset() {
 	*x = RemoveClientKeyRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[16]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1615,7 @@ func (x *RemoveClientKeyRequest) String() string {
 func (*RemoveClientKeyRequest) ProtoMessage() {}
 
 func (x *RemoveClientKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[16]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1628,7 @@ func (x *RemoveClientKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RemoveClientKeyRequest.ProtoReflect.Descriptor instead.
 func (*RemoveClientKeyRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{16}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RemoveClientKeyRequest) GetName() string {
@@ -1599,7 +1667,7 @@ type SuspendClientRequest struct {
 
 func (x *SuspendClientRequest) Reset() {
 	*x = SuspendClientRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[17]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1611,7 +1679,7 @@ func (x *SuspendClientRequest) String() string {
 func (*SuspendClientRequest) ProtoMessage() {}
 
 func (x *SuspendClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[17]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1624,7 +1692,7 @@ func (x *SuspendClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendClientRequest.ProtoReflect.Descriptor instead.
 func (*SuspendClientRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{17}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *SuspendClientRequest) GetName() string {
@@ -1661,7 +1729,7 @@ type ResumeClientRequest struct {
 
 func (x *ResumeClientRequest) Reset() {
 	*x = ResumeClientRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[18]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1673,7 +1741,7 @@ func (x *ResumeClientRequest) String() string {
 func (*ResumeClientRequest) ProtoMessage() {}
 
 func (x *ResumeClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[18]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1686,7 +1754,7 @@ func (x *ResumeClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeClientRequest.ProtoReflect.Descriptor instead.
 func (*ResumeClientRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{18}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ResumeClientRequest) GetName() string {
@@ -1718,7 +1786,7 @@ type RevokeClientRequest struct {
 
 func (x *RevokeClientRequest) Reset() {
 	*x = RevokeClientRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[19]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1730,7 +1798,7 @@ func (x *RevokeClientRequest) String() string {
 func (*RevokeClientRequest) ProtoMessage() {}
 
 func (x *RevokeClientRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[19]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1743,7 +1811,7 @@ func (x *RevokeClientRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeClientRequest.ProtoReflect.Descriptor instead.
 func (*RevokeClientRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{19}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RevokeClientRequest) GetName() string {
@@ -1789,7 +1857,7 @@ type CreateGrantRequest struct {
 
 func (x *CreateGrantRequest) Reset() {
 	*x = CreateGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[20]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1801,7 +1869,7 @@ func (x *CreateGrantRequest) String() string {
 func (*CreateGrantRequest) ProtoMessage() {}
 
 func (x *CreateGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[20]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1814,7 +1882,7 @@ func (x *CreateGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateGrantRequest.ProtoReflect.Descriptor instead.
 func (*CreateGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{20}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *CreateGrantRequest) GetParent() string {
@@ -1874,7 +1942,7 @@ type ApplyGrantBundleRequest struct {
 
 func (x *ApplyGrantBundleRequest) Reset() {
 	*x = ApplyGrantBundleRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[21]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1886,7 +1954,7 @@ func (x *ApplyGrantBundleRequest) String() string {
 func (*ApplyGrantBundleRequest) ProtoMessage() {}
 
 func (x *ApplyGrantBundleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[21]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1899,7 +1967,7 @@ func (x *ApplyGrantBundleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyGrantBundleRequest.ProtoReflect.Descriptor instead.
 func (*ApplyGrantBundleRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{21}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ApplyGrantBundleRequest) GetParent() string {
@@ -1934,7 +2002,7 @@ type ApplyGrantBundleResponse struct {
 
 func (x *ApplyGrantBundleResponse) Reset() {
 	*x = ApplyGrantBundleResponse{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[22]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1946,7 +2014,7 @@ func (x *ApplyGrantBundleResponse) String() string {
 func (*ApplyGrantBundleResponse) ProtoMessage() {}
 
 func (x *ApplyGrantBundleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[22]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1959,7 +2027,7 @@ func (x *ApplyGrantBundleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApplyGrantBundleResponse.ProtoReflect.Descriptor instead.
 func (*ApplyGrantBundleResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{22}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ApplyGrantBundleResponse) GetGrants() []*Grant {
@@ -1980,7 +2048,7 @@ type GetGrantRequest struct {
 
 func (x *GetGrantRequest) Reset() {
 	*x = GetGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[23]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2060,7 @@ func (x *GetGrantRequest) String() string {
 func (*GetGrantRequest) ProtoMessage() {}
 
 func (x *GetGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[23]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2073,7 @@ func (x *GetGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetGrantRequest.ProtoReflect.Descriptor instead.
 func (*GetGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{23}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *GetGrantRequest) GetName() string {
@@ -2034,7 +2102,7 @@ type ApproveGrantRequest struct {
 
 func (x *ApproveGrantRequest) Reset() {
 	*x = ApproveGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[24]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2046,7 +2114,7 @@ func (x *ApproveGrantRequest) String() string {
 func (*ApproveGrantRequest) ProtoMessage() {}
 
 func (x *ApproveGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[24]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2059,7 +2127,7 @@ func (x *ApproveGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ApproveGrantRequest.ProtoReflect.Descriptor instead.
 func (*ApproveGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{24}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ApproveGrantRequest) GetName() string {
@@ -2112,7 +2180,7 @@ type SuspendGrantRequest struct {
 
 func (x *SuspendGrantRequest) Reset() {
 	*x = SuspendGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[25]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2124,7 +2192,7 @@ func (x *SuspendGrantRequest) String() string {
 func (*SuspendGrantRequest) ProtoMessage() {}
 
 func (x *SuspendGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[25]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2137,7 +2205,7 @@ func (x *SuspendGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendGrantRequest.ProtoReflect.Descriptor instead.
 func (*SuspendGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{25}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *SuspendGrantRequest) GetName() string {
@@ -2174,7 +2242,7 @@ type RevokeGrantRequest struct {
 
 func (x *RevokeGrantRequest) Reset() {
 	*x = RevokeGrantRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[26]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2186,7 +2254,7 @@ func (x *RevokeGrantRequest) String() string {
 func (*RevokeGrantRequest) ProtoMessage() {}
 
 func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[26]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2199,7 +2267,7 @@ func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeGrantRequest.ProtoReflect.Descriptor instead.
 func (*RevokeGrantRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{26}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RevokeGrantRequest) GetName() string {
@@ -2227,7 +2295,7 @@ type ListGrantsRequest struct {
 
 func (x *ListGrantsRequest) Reset() {
 	*x = ListGrantsRequest{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[27]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2239,7 +2307,7 @@ func (x *ListGrantsRequest) String() string {
 func (*ListGrantsRequest) ProtoMessage() {}
 
 func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[27]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2252,7 +2320,7 @@ func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrantsRequest.ProtoReflect.Descriptor instead.
 func (*ListGrantsRequest) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{27}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ListGrantsRequest) GetParent() string {
@@ -2273,7 +2341,7 @@ type ListGrantsResponse struct {
 
 func (x *ListGrantsResponse) Reset() {
 	*x = ListGrantsResponse{}
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[28]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2285,7 +2353,7 @@ func (x *ListGrantsResponse) String() string {
 func (*ListGrantsResponse) ProtoMessage() {}
 
 func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_armlet_auth_v1_partners_proto_msgTypes[28]
+	mi := &file_armlet_auth_v1_partners_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2298,7 +2366,7 @@ func (x *ListGrantsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrantsResponse.ProtoReflect.Descriptor instead.
 func (*ListGrantsResponse) Descriptor() ([]byte, []int) {
-	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{28}
+	return file_armlet_auth_v1_partners_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *ListGrantsResponse) GetGrants() []*Grant {
@@ -2375,6 +2443,11 @@ const file_armlet_auth_v1_partners_proto_rawDesc = "" +
 	"\x15SuspendPartnerRequest\x12=\n" +
 	"\x04name\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x04name\x12\x1c\n" +
 	"\x04note\x18\x02 \x01(\tB\b\xbaH\x05r\x03\x18\xc8\x01R\x04note\x12=\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\xc2\x01\n" +
+	"\x16OffboardPartnerRequest\x12=\n" +
+	"\x04name\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x04name\x12*\n" +
+	"\x04note\x18\x02 \x01(\tB\x16\xbaH\x13r\x112\x0f^\\P{Cc}{0,200}$R\x04note\x12=\n" +
 	"\n" +
 	"request_id\x18\x03 \x01(\tB\x1e\xbaH\x1br\x192\x17^[A-Za-z0-9._:-]{1,64}$R\trequestId\"\x94\x01\n" +
 	"\x14ResumePartnerRequest\x12=\n" +
@@ -2471,11 +2544,12 @@ const file_armlet_auth_v1_partners_proto_rawDesc = "" +
 	"\x11ListGrantsRequest\x12A\n" +
 	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\"C\n" +
 	"\x12ListGrantsResponse\x12-\n" +
-	"\x06grants\x18\x01 \x03(\v2\x15.armlet.auth.v1.GrantR\x06grants*d\n" +
+	"\x06grants\x18\x01 \x03(\v2\x15.armlet.auth.v1.GrantR\x06grants*\x82\x01\n" +
 	"\fPartnerState\x12\x1d\n" +
 	"\x19PARTNER_STATE_UNSPECIFIED\x10\x00\x12\x18\n" +
 	"\x14PARTNER_STATE_ACTIVE\x10\x01\x12\x1b\n" +
-	"\x17PARTNER_STATE_SUSPENDED\x10\x02*v\n" +
+	"\x17PARTNER_STATE_SUSPENDED\x10\x02\x12\x1c\n" +
+	"\x18PARTNER_STATE_OFFBOARDED\x10\x03*v\n" +
 	"\n" +
 	"ClientRole\x12\x1b\n" +
 	"\x17CLIENT_ROLE_UNSPECIFIED\x10\x00\x12\x17\n" +
@@ -2518,7 +2592,7 @@ func file_armlet_auth_v1_partners_proto_rawDescGZIP() []byte {
 }
 
 var file_armlet_auth_v1_partners_proto_enumTypes = make([]protoimpl.EnumInfo, 6)
-var file_armlet_auth_v1_partners_proto_msgTypes = make([]protoimpl.MessageInfo, 29)
+var file_armlet_auth_v1_partners_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_armlet_auth_v1_partners_proto_goTypes = []any{
 	(PartnerState)(0),                // 0: armlet.auth.v1.PartnerState
 	(ClientRole)(0),                  // 1: armlet.auth.v1.ClientRole
@@ -2536,56 +2610,57 @@ var file_armlet_auth_v1_partners_proto_goTypes = []any{
 	(*ListPartnersRequest)(nil),      // 13: armlet.auth.v1.ListPartnersRequest
 	(*ListPartnersResponse)(nil),     // 14: armlet.auth.v1.ListPartnersResponse
 	(*SuspendPartnerRequest)(nil),    // 15: armlet.auth.v1.SuspendPartnerRequest
-	(*ResumePartnerRequest)(nil),     // 16: armlet.auth.v1.ResumePartnerRequest
-	(*CreateClientRequest)(nil),      // 17: armlet.auth.v1.CreateClientRequest
-	(*GetClientRequest)(nil),         // 18: armlet.auth.v1.GetClientRequest
-	(*ListClientsRequest)(nil),       // 19: armlet.auth.v1.ListClientsRequest
-	(*ListClientsResponse)(nil),      // 20: armlet.auth.v1.ListClientsResponse
-	(*AddClientKeyRequest)(nil),      // 21: armlet.auth.v1.AddClientKeyRequest
-	(*RemoveClientKeyRequest)(nil),   // 22: armlet.auth.v1.RemoveClientKeyRequest
-	(*SuspendClientRequest)(nil),     // 23: armlet.auth.v1.SuspendClientRequest
-	(*ResumeClientRequest)(nil),      // 24: armlet.auth.v1.ResumeClientRequest
-	(*RevokeClientRequest)(nil),      // 25: armlet.auth.v1.RevokeClientRequest
-	(*CreateGrantRequest)(nil),       // 26: armlet.auth.v1.CreateGrantRequest
-	(*ApplyGrantBundleRequest)(nil),  // 27: armlet.auth.v1.ApplyGrantBundleRequest
-	(*ApplyGrantBundleResponse)(nil), // 28: armlet.auth.v1.ApplyGrantBundleResponse
-	(*GetGrantRequest)(nil),          // 29: armlet.auth.v1.GetGrantRequest
-	(*ApproveGrantRequest)(nil),      // 30: armlet.auth.v1.ApproveGrantRequest
-	(*SuspendGrantRequest)(nil),      // 31: armlet.auth.v1.SuspendGrantRequest
-	(*RevokeGrantRequest)(nil),       // 32: armlet.auth.v1.RevokeGrantRequest
-	(*ListGrantsRequest)(nil),        // 33: armlet.auth.v1.ListGrantsRequest
-	(*ListGrantsResponse)(nil),       // 34: armlet.auth.v1.ListGrantsResponse
-	(*timestamppb.Timestamp)(nil),    // 35: google.protobuf.Timestamp
-	(v1.Mode)(0),                     // 36: armlet.type.v1.Mode
-	(*v1.Money)(nil),                 // 37: armlet.type.v1.Money
+	(*OffboardPartnerRequest)(nil),   // 16: armlet.auth.v1.OffboardPartnerRequest
+	(*ResumePartnerRequest)(nil),     // 17: armlet.auth.v1.ResumePartnerRequest
+	(*CreateClientRequest)(nil),      // 18: armlet.auth.v1.CreateClientRequest
+	(*GetClientRequest)(nil),         // 19: armlet.auth.v1.GetClientRequest
+	(*ListClientsRequest)(nil),       // 20: armlet.auth.v1.ListClientsRequest
+	(*ListClientsResponse)(nil),      // 21: armlet.auth.v1.ListClientsResponse
+	(*AddClientKeyRequest)(nil),      // 22: armlet.auth.v1.AddClientKeyRequest
+	(*RemoveClientKeyRequest)(nil),   // 23: armlet.auth.v1.RemoveClientKeyRequest
+	(*SuspendClientRequest)(nil),     // 24: armlet.auth.v1.SuspendClientRequest
+	(*ResumeClientRequest)(nil),      // 25: armlet.auth.v1.ResumeClientRequest
+	(*RevokeClientRequest)(nil),      // 26: armlet.auth.v1.RevokeClientRequest
+	(*CreateGrantRequest)(nil),       // 27: armlet.auth.v1.CreateGrantRequest
+	(*ApplyGrantBundleRequest)(nil),  // 28: armlet.auth.v1.ApplyGrantBundleRequest
+	(*ApplyGrantBundleResponse)(nil), // 29: armlet.auth.v1.ApplyGrantBundleResponse
+	(*GetGrantRequest)(nil),          // 30: armlet.auth.v1.GetGrantRequest
+	(*ApproveGrantRequest)(nil),      // 31: armlet.auth.v1.ApproveGrantRequest
+	(*SuspendGrantRequest)(nil),      // 32: armlet.auth.v1.SuspendGrantRequest
+	(*RevokeGrantRequest)(nil),       // 33: armlet.auth.v1.RevokeGrantRequest
+	(*ListGrantsRequest)(nil),        // 34: armlet.auth.v1.ListGrantsRequest
+	(*ListGrantsResponse)(nil),       // 35: armlet.auth.v1.ListGrantsResponse
+	(*timestamppb.Timestamp)(nil),    // 36: google.protobuf.Timestamp
+	(v1.Mode)(0),                     // 37: armlet.type.v1.Mode
+	(*v1.Money)(nil),                 // 38: armlet.type.v1.Money
 }
 var file_armlet_auth_v1_partners_proto_depIdxs = []int32{
-	35, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
+	36, // 0: armlet.auth.v1.Partner.create_time:type_name -> google.protobuf.Timestamp
 	0,  // 1: armlet.auth.v1.Partner.state:type_name -> armlet.auth.v1.PartnerState
-	35, // 2: armlet.auth.v1.ClientKey.create_time:type_name -> google.protobuf.Timestamp
+	36, // 2: armlet.auth.v1.ClientKey.create_time:type_name -> google.protobuf.Timestamp
 	1,  // 3: armlet.auth.v1.Client.role:type_name -> armlet.auth.v1.ClientRole
-	36, // 4: armlet.auth.v1.Client.mode:type_name -> armlet.type.v1.Mode
-	35, // 5: armlet.auth.v1.Client.create_time:type_name -> google.protobuf.Timestamp
+	37, // 4: armlet.auth.v1.Client.mode:type_name -> armlet.type.v1.Mode
+	36, // 5: armlet.auth.v1.Client.create_time:type_name -> google.protobuf.Timestamp
 	3,  // 6: armlet.auth.v1.Client.state:type_name -> armlet.auth.v1.ClientState
 	7,  // 7: armlet.auth.v1.Client.keys:type_name -> armlet.auth.v1.ClientKey
 	2,  // 8: armlet.auth.v1.Client.operator_role:type_name -> armlet.auth.v1.OperatorRole
-	37, // 9: armlet.auth.v1.GrantLimits.max_amounts:type_name -> armlet.type.v1.Money
+	38, // 9: armlet.auth.v1.GrantLimits.max_amounts:type_name -> armlet.type.v1.Money
 	4,  // 10: armlet.auth.v1.Grant.state:type_name -> armlet.auth.v1.GrantState
-	35, // 11: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
+	36, // 11: armlet.auth.v1.Grant.expire_time:type_name -> google.protobuf.Timestamp
 	9,  // 12: armlet.auth.v1.Grant.limits:type_name -> armlet.auth.v1.GrantLimits
 	6,  // 13: armlet.auth.v1.ListPartnersResponse.partners:type_name -> armlet.auth.v1.Partner
 	1,  // 14: armlet.auth.v1.CreateClientRequest.role:type_name -> armlet.auth.v1.ClientRole
-	36, // 15: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
+	37, // 15: armlet.auth.v1.CreateClientRequest.mode:type_name -> armlet.type.v1.Mode
 	2,  // 16: armlet.auth.v1.CreateClientRequest.operator_role:type_name -> armlet.auth.v1.OperatorRole
 	8,  // 17: armlet.auth.v1.ListClientsResponse.clients:type_name -> armlet.auth.v1.Client
-	35, // 18: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
+	36, // 18: armlet.auth.v1.CreateGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
 	4,  // 19: armlet.auth.v1.CreateGrantRequest.state:type_name -> armlet.auth.v1.GrantState
 	9,  // 20: armlet.auth.v1.CreateGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
 	5,  // 21: armlet.auth.v1.ApplyGrantBundleRequest.bundle:type_name -> armlet.auth.v1.GrantBundle
 	10, // 22: armlet.auth.v1.ApplyGrantBundleResponse.grants:type_name -> armlet.auth.v1.Grant
 	4,  // 23: armlet.auth.v1.ApproveGrantRequest.state:type_name -> armlet.auth.v1.GrantState
 	9,  // 24: armlet.auth.v1.ApproveGrantRequest.limits:type_name -> armlet.auth.v1.GrantLimits
-	35, // 25: armlet.auth.v1.ApproveGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
+	36, // 25: armlet.auth.v1.ApproveGrantRequest.expire_time:type_name -> google.protobuf.Timestamp
 	10, // 26: armlet.auth.v1.ListGrantsResponse.grants:type_name -> armlet.auth.v1.Grant
 	27, // [27:27] is the sub-list for method output_type
 	27, // [27:27] is the sub-list for method input_type
@@ -2605,7 +2680,7 @@ func file_armlet_auth_v1_partners_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_armlet_auth_v1_partners_proto_rawDesc), len(file_armlet_auth_v1_partners_proto_rawDesc)),
 			NumEnums:      6,
-			NumMessages:   29,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -40,7 +40,9 @@ type EventType struct {
 	// When it was created.
 	CreateTime *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=create_time,json=createTime,proto3" json:"create_time,omitempty"`
 	// When it changed last.
-	UpdateTime    *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	UpdateTime *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=update_time,json=updateTime,proto3" json:"update_time,omitempty"`
+	// Changes with the type. Given to UpdateEventType, the change is made only when it is still the present one.
+	Etag          string `protobuf:"bytes,8,opt,name=etag,proto3" json:"etag,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -122,6 +124,13 @@ func (x *EventType) GetUpdateTime() *timestamppb.Timestamp {
 		return x.UpdateTime
 	}
 	return nil
+}
+
+func (x *EventType) GetEtag() string {
+	if x != nil {
+		return x.Etag
+	}
+	return ""
 }
 
 // CreateEventTypeRequest asks for a new type.
@@ -338,7 +347,7 @@ func (x *ListEventTypesResponse) GetEventTypes() []*EventType {
 // UpdateEventTypeRequest replaces what a type is.
 type UpdateEventTypeRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// The type with its name and all it shall be; daily_quota 0 leaves the quota as it is.
+	// The type with its name and all it shall be; daily_quota 0 leaves the quota as it is, and its etag, if given, must be the present one.
 	EventType *EventType `protobuf:"bytes,1,opt,name=event_type,json=eventType,proto3" json:"event_type,omitempty"`
 	// Makes the call safe to repeat.
 	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
@@ -751,7 +760,7 @@ var File_armlet_notify_v1_custom_events_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_custom_events_proto_rawDesc = "" +
 	"\n" +
-	"$armlet/notify/v1/custom_events.proto\x12\x10armlet.notify.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc1\x02\n" +
+	"$armlet/notify/v1/custom_events.proto\x12\x10armlet.notify.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xde\x02\n" +
 	"\tEventType\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12*\n" +
 	"\fdisplay_name\x18\x02 \x01(\tB\a\xbaH\x04r\x02\x18dR\vdisplayName\x12/\n" +
@@ -762,7 +771,8 @@ const file_armlet_notify_v1_custom_events_proto_rawDesc = "" +
 	"\vcreate_time\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
 	"createTime\x12;\n" +
 	"\vupdate_time\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\n" +
-	"updateTime\"\x9c\x02\n" +
+	"updateTime\x12\x1b\n" +
+	"\x04etag\x18\b \x01(\tB\a\xbaH\x04r\x02\x18@R\x04etag\"\x9c\x02\n" +
 	"\x16CreateEventTypeRequest\x12A\n" +
 	"\x06parent\x18\x01 \x01(\tB)\xbaH&r$2\"^partners/[a-z0-9][a-z0-9-]{1,30}$R\x06parent\x12<\n" +
 	"\revent_type_id\x18\x02 \x01(\tB\x18\xbaH\x15r\x132\x11^[a-z0-9-]{1,40}$R\veventTypeId\x12B\n" +

@@ -26,7 +26,7 @@ var File_armlet_notify_v1_notify_proto protoreflect.FileDescriptor
 
 const file_armlet_notify_v1_notify_proto_rawDesc = "" +
 	"\n" +
-	"\x1darmlet/notify/v1/notify.proto\x12\x10armlet.notify.v1\x1a%armlet/notify/v1/alert_settings.proto\x1a\"armlet/notify/v1/alert_types.proto\x1a\x1darmlet/notify/v1/alerts.proto\x1a armlet/notify/v1/campaigns.proto\x1a$armlet/notify/v1/custom_events.proto\x1a$armlet/notify/v1/subscriptions.proto\x1a\x1darmlet/notify/v1/topics.proto\x1a\x1farmlet/notify/v1/vouchers.proto2\xe5,\n" +
+	"\x1darmlet/notify/v1/notify.proto\x12\x10armlet.notify.v1\x1a%armlet/notify/v1/alert_settings.proto\x1a\"armlet/notify/v1/alert_types.proto\x1a\x1darmlet/notify/v1/alerts.proto\x1a armlet/notify/v1/campaigns.proto\x1a$armlet/notify/v1/custom_events.proto\x1a\"armlet/notify/v1/offboarding.proto\x1a$armlet/notify/v1/subscriptions.proto\x1a\x1darmlet/notify/v1/topics.proto\x1a\x1farmlet/notify/v1/vouchers.proto2\xbf-\n" +
 	"\rNotifyService\x12X\n" +
 	"\x0fCreateAlertType\x12(.armlet.notify.v1.CreateAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12R\n" +
 	"\fGetAlertType\x12%.armlet.notify.v1.GetAlertTypeRequest\x1a\x1b.armlet.notify.v1.AlertType\x12c\n" +
@@ -90,7 +90,8 @@ const file_armlet_notify_v1_notify_proto_rawDesc = "" +
 	"\x0fUpdateEventType\x12(.armlet.notify.v1.UpdateEventTypeRequest\x1a\x1b.armlet.notify.v1.EventType\x12f\n" +
 	"\x0fDeleteEventType\x12(.armlet.notify.v1.DeleteEventTypeRequest\x1a).armlet.notify.v1.DeleteEventTypeResponse\x12`\n" +
 	"\rPublishEvents\x12&.armlet.notify.v1.PublishEventsRequest\x1a'.armlet.notify.v1.PublishEventsResponse\x12d\n" +
-	"\x12GetNatsCredentials\x12+.armlet.notify.v1.GetNatsCredentialsRequest\x1a!.armlet.notify.v1.NatsCredentialsBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
+	"\x12GetNatsCredentials\x12+.armlet.notify.v1.GetNatsCredentialsRequest\x1a!.armlet.notify.v1.NatsCredentials\x12X\n" +
+	"\x0eGetOffboarding\x12'.armlet.notify.v1.GetOffboardingRequest\x1a\x1d.armlet.notify.v1.OffboardingBBZ@github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1;notifyv1b\x06proto3"
 
 var file_armlet_notify_v1_notify_proto_goTypes = []any{
 	(*CreateAlertTypeRequest)(nil),     // 0: armlet.notify.v1.CreateAlertTypeRequest
@@ -153,44 +154,46 @@ var file_armlet_notify_v1_notify_proto_goTypes = []any{
 	(*DeleteEventTypeRequest)(nil),     // 57: armlet.notify.v1.DeleteEventTypeRequest
 	(*PublishEventsRequest)(nil),       // 58: armlet.notify.v1.PublishEventsRequest
 	(*GetNatsCredentialsRequest)(nil),  // 59: armlet.notify.v1.GetNatsCredentialsRequest
-	(*AlertType)(nil),                  // 60: armlet.notify.v1.AlertType
-	(*ListAlertTypesResponse)(nil),     // 61: armlet.notify.v1.ListAlertTypesResponse
-	(*PreviewAlertTypeResponse)(nil),   // 62: armlet.notify.v1.PreviewAlertTypeResponse
-	(*SendAlertResponse)(nil),          // 63: armlet.notify.v1.SendAlertResponse
-	(*BatchSendAlertsResponse)(nil),    // 64: armlet.notify.v1.BatchSendAlertsResponse
-	(*AlertBroadcast)(nil),             // 65: armlet.notify.v1.AlertBroadcast
-	(*ExplainAlertResponse)(nil),       // 66: armlet.notify.v1.ExplainAlertResponse
-	(*StreamInboxResponse)(nil),        // 67: armlet.notify.v1.StreamInboxResponse
-	(*ListAlertsResponse)(nil),         // 68: armlet.notify.v1.ListAlertsResponse
-	(*AcknowledgeAlertsResponse)(nil),  // 69: armlet.notify.v1.AcknowledgeAlertsResponse
-	(*EraseInboxResponse)(nil),         // 70: armlet.notify.v1.EraseInboxResponse
-	(*AlertSettings)(nil),              // 71: armlet.notify.v1.AlertSettings
-	(*Topic)(nil),                      // 72: armlet.notify.v1.Topic
-	(*DeleteTopicResponse)(nil),        // 73: armlet.notify.v1.DeleteTopicResponse
-	(*ListTopicsResponse)(nil),         // 74: armlet.notify.v1.ListTopicsResponse
-	(*ListTopicMembersResponse)(nil),   // 75: armlet.notify.v1.ListTopicMembersResponse
-	(*Campaign)(nil),                   // 76: armlet.notify.v1.Campaign
-	(*ListCampaignsResponse)(nil),      // 77: armlet.notify.v1.ListCampaignsResponse
-	(*IssueVoucherResponse)(nil),       // 78: armlet.notify.v1.IssueVoucherResponse
-	(*Voucher)(nil),                    // 79: armlet.notify.v1.Voucher
-	(*GenerateVouchersResponse)(nil),   // 80: armlet.notify.v1.GenerateVouchersResponse
-	(*VerifyVoucherResponse)(nil),      // 81: armlet.notify.v1.VerifyVoucherResponse
-	(*Redemption)(nil),                 // 82: armlet.notify.v1.Redemption
-	(*ListVouchersResponse)(nil),       // 83: armlet.notify.v1.ListVouchersResponse
-	(*Subscription)(nil),               // 84: armlet.notify.v1.Subscription
-	(*ListSubscriptionsResponse)(nil),  // 85: armlet.notify.v1.ListSubscriptionsResponse
-	(*DeleteSubscriptionResponse)(nil), // 86: armlet.notify.v1.DeleteSubscriptionResponse
-	(*SendTestEventResponse)(nil),      // 87: armlet.notify.v1.SendTestEventResponse
-	(*GetWebhookSecretResponse)(nil),   // 88: armlet.notify.v1.GetWebhookSecretResponse
-	(*ListDeadLettersResponse)(nil),    // 89: armlet.notify.v1.ListDeadLettersResponse
-	(*RedriveDeadLettersResponse)(nil), // 90: armlet.notify.v1.RedriveDeadLettersResponse
-	(*DiscardDeadLettersResponse)(nil), // 91: armlet.notify.v1.DiscardDeadLettersResponse
-	(*StreamEventsResponse)(nil),       // 92: armlet.notify.v1.StreamEventsResponse
-	(*EventType)(nil),                  // 93: armlet.notify.v1.EventType
-	(*ListEventTypesResponse)(nil),     // 94: armlet.notify.v1.ListEventTypesResponse
-	(*DeleteEventTypeResponse)(nil),    // 95: armlet.notify.v1.DeleteEventTypeResponse
-	(*PublishEventsResponse)(nil),      // 96: armlet.notify.v1.PublishEventsResponse
-	(*NatsCredentials)(nil),            // 97: armlet.notify.v1.NatsCredentials
+	(*GetOffboardingRequest)(nil),      // 60: armlet.notify.v1.GetOffboardingRequest
+	(*AlertType)(nil),                  // 61: armlet.notify.v1.AlertType
+	(*ListAlertTypesResponse)(nil),     // 62: armlet.notify.v1.ListAlertTypesResponse
+	(*PreviewAlertTypeResponse)(nil),   // 63: armlet.notify.v1.PreviewAlertTypeResponse
+	(*SendAlertResponse)(nil),          // 64: armlet.notify.v1.SendAlertResponse
+	(*BatchSendAlertsResponse)(nil),    // 65: armlet.notify.v1.BatchSendAlertsResponse
+	(*AlertBroadcast)(nil),             // 66: armlet.notify.v1.AlertBroadcast
+	(*ExplainAlertResponse)(nil),       // 67: armlet.notify.v1.ExplainAlertResponse
+	(*StreamInboxResponse)(nil),        // 68: armlet.notify.v1.StreamInboxResponse
+	(*ListAlertsResponse)(nil),         // 69: armlet.notify.v1.ListAlertsResponse
+	(*AcknowledgeAlertsResponse)(nil),  // 70: armlet.notify.v1.AcknowledgeAlertsResponse
+	(*EraseInboxResponse)(nil),         // 71: armlet.notify.v1.EraseInboxResponse
+	(*AlertSettings)(nil),              // 72: armlet.notify.v1.AlertSettings
+	(*Topic)(nil),                      // 73: armlet.notify.v1.Topic
+	(*DeleteTopicResponse)(nil),        // 74: armlet.notify.v1.DeleteTopicResponse
+	(*ListTopicsResponse)(nil),         // 75: armlet.notify.v1.ListTopicsResponse
+	(*ListTopicMembersResponse)(nil),   // 76: armlet.notify.v1.ListTopicMembersResponse
+	(*Campaign)(nil),                   // 77: armlet.notify.v1.Campaign
+	(*ListCampaignsResponse)(nil),      // 78: armlet.notify.v1.ListCampaignsResponse
+	(*IssueVoucherResponse)(nil),       // 79: armlet.notify.v1.IssueVoucherResponse
+	(*Voucher)(nil),                    // 80: armlet.notify.v1.Voucher
+	(*GenerateVouchersResponse)(nil),   // 81: armlet.notify.v1.GenerateVouchersResponse
+	(*VerifyVoucherResponse)(nil),      // 82: armlet.notify.v1.VerifyVoucherResponse
+	(*Redemption)(nil),                 // 83: armlet.notify.v1.Redemption
+	(*ListVouchersResponse)(nil),       // 84: armlet.notify.v1.ListVouchersResponse
+	(*Subscription)(nil),               // 85: armlet.notify.v1.Subscription
+	(*ListSubscriptionsResponse)(nil),  // 86: armlet.notify.v1.ListSubscriptionsResponse
+	(*DeleteSubscriptionResponse)(nil), // 87: armlet.notify.v1.DeleteSubscriptionResponse
+	(*SendTestEventResponse)(nil),      // 88: armlet.notify.v1.SendTestEventResponse
+	(*GetWebhookSecretResponse)(nil),   // 89: armlet.notify.v1.GetWebhookSecretResponse
+	(*ListDeadLettersResponse)(nil),    // 90: armlet.notify.v1.ListDeadLettersResponse
+	(*RedriveDeadLettersResponse)(nil), // 91: armlet.notify.v1.RedriveDeadLettersResponse
+	(*DiscardDeadLettersResponse)(nil), // 92: armlet.notify.v1.DiscardDeadLettersResponse
+	(*StreamEventsResponse)(nil),       // 93: armlet.notify.v1.StreamEventsResponse
+	(*EventType)(nil),                  // 94: armlet.notify.v1.EventType
+	(*ListEventTypesResponse)(nil),     // 95: armlet.notify.v1.ListEventTypesResponse
+	(*DeleteEventTypeResponse)(nil),    // 96: armlet.notify.v1.DeleteEventTypeResponse
+	(*PublishEventsResponse)(nil),      // 97: armlet.notify.v1.PublishEventsResponse
+	(*NatsCredentials)(nil),            // 98: armlet.notify.v1.NatsCredentials
+	(*Offboarding)(nil),                // 99: armlet.notify.v1.Offboarding
 }
 var file_armlet_notify_v1_notify_proto_depIdxs = []int32{
 	0,  // 0: armlet.notify.v1.NotifyService.CreateAlertType:input_type -> armlet.notify.v1.CreateAlertTypeRequest
@@ -253,68 +256,70 @@ var file_armlet_notify_v1_notify_proto_depIdxs = []int32{
 	57, // 57: armlet.notify.v1.NotifyService.DeleteEventType:input_type -> armlet.notify.v1.DeleteEventTypeRequest
 	58, // 58: armlet.notify.v1.NotifyService.PublishEvents:input_type -> armlet.notify.v1.PublishEventsRequest
 	59, // 59: armlet.notify.v1.NotifyService.GetNatsCredentials:input_type -> armlet.notify.v1.GetNatsCredentialsRequest
-	60, // 60: armlet.notify.v1.NotifyService.CreateAlertType:output_type -> armlet.notify.v1.AlertType
-	60, // 61: armlet.notify.v1.NotifyService.GetAlertType:output_type -> armlet.notify.v1.AlertType
-	61, // 62: armlet.notify.v1.NotifyService.ListAlertTypes:output_type -> armlet.notify.v1.ListAlertTypesResponse
-	60, // 63: armlet.notify.v1.NotifyService.UpdateAlertType:output_type -> armlet.notify.v1.AlertType
-	60, // 64: armlet.notify.v1.NotifyService.PublishAlertType:output_type -> armlet.notify.v1.AlertType
-	62, // 65: armlet.notify.v1.NotifyService.PreviewAlertType:output_type -> armlet.notify.v1.PreviewAlertTypeResponse
-	63, // 66: armlet.notify.v1.NotifyService.SendAlert:output_type -> armlet.notify.v1.SendAlertResponse
-	64, // 67: armlet.notify.v1.NotifyService.BatchSendAlerts:output_type -> armlet.notify.v1.BatchSendAlertsResponse
-	65, // 68: armlet.notify.v1.NotifyService.GetAlertBroadcast:output_type -> armlet.notify.v1.AlertBroadcast
-	66, // 69: armlet.notify.v1.NotifyService.ExplainAlert:output_type -> armlet.notify.v1.ExplainAlertResponse
-	67, // 70: armlet.notify.v1.NotifyService.StreamInbox:output_type -> armlet.notify.v1.StreamInboxResponse
-	68, // 71: armlet.notify.v1.NotifyService.ListAlerts:output_type -> armlet.notify.v1.ListAlertsResponse
-	69, // 72: armlet.notify.v1.NotifyService.AcknowledgeAlerts:output_type -> armlet.notify.v1.AcknowledgeAlertsResponse
-	70, // 73: armlet.notify.v1.NotifyService.EraseInbox:output_type -> armlet.notify.v1.EraseInboxResponse
-	71, // 74: armlet.notify.v1.NotifyService.GetAlertSettings:output_type -> armlet.notify.v1.AlertSettings
-	71, // 75: armlet.notify.v1.NotifyService.UpdateAlertSettings:output_type -> armlet.notify.v1.AlertSettings
-	72, // 76: armlet.notify.v1.NotifyService.CreateTopic:output_type -> armlet.notify.v1.Topic
-	72, // 77: armlet.notify.v1.NotifyService.GetTopic:output_type -> armlet.notify.v1.Topic
-	73, // 78: armlet.notify.v1.NotifyService.DeleteTopic:output_type -> armlet.notify.v1.DeleteTopicResponse
-	74, // 79: armlet.notify.v1.NotifyService.ListTopics:output_type -> armlet.notify.v1.ListTopicsResponse
-	72, // 80: armlet.notify.v1.NotifyService.ChangeTopicMembers:output_type -> armlet.notify.v1.Topic
-	75, // 81: armlet.notify.v1.NotifyService.ListTopicMembers:output_type -> armlet.notify.v1.ListTopicMembersResponse
-	76, // 82: armlet.notify.v1.NotifyService.CreateCampaign:output_type -> armlet.notify.v1.Campaign
-	76, // 83: armlet.notify.v1.NotifyService.GetCampaign:output_type -> armlet.notify.v1.Campaign
-	77, // 84: armlet.notify.v1.NotifyService.ListCampaigns:output_type -> armlet.notify.v1.ListCampaignsResponse
-	76, // 85: armlet.notify.v1.NotifyService.UpdateCampaign:output_type -> armlet.notify.v1.Campaign
-	76, // 86: armlet.notify.v1.NotifyService.ActivateCampaign:output_type -> armlet.notify.v1.Campaign
-	76, // 87: armlet.notify.v1.NotifyService.PauseCampaign:output_type -> armlet.notify.v1.Campaign
-	76, // 88: armlet.notify.v1.NotifyService.EndCampaign:output_type -> armlet.notify.v1.Campaign
-	78, // 89: armlet.notify.v1.NotifyService.IssueVoucher:output_type -> armlet.notify.v1.IssueVoucherResponse
-	79, // 90: armlet.notify.v1.NotifyService.AssignVoucher:output_type -> armlet.notify.v1.Voucher
-	80, // 91: armlet.notify.v1.NotifyService.GenerateVouchers:output_type -> armlet.notify.v1.GenerateVouchersResponse
-	81, // 92: armlet.notify.v1.NotifyService.VerifyVoucher:output_type -> armlet.notify.v1.VerifyVoucherResponse
-	82, // 93: armlet.notify.v1.NotifyService.ReserveVoucher:output_type -> armlet.notify.v1.Redemption
-	82, // 94: armlet.notify.v1.NotifyService.ConfirmRedemption:output_type -> armlet.notify.v1.Redemption
-	82, // 95: armlet.notify.v1.NotifyService.CancelRedemption:output_type -> armlet.notify.v1.Redemption
-	82, // 96: armlet.notify.v1.NotifyService.RedeemVoucher:output_type -> armlet.notify.v1.Redemption
-	82, // 97: armlet.notify.v1.NotifyService.RollbackRedemption:output_type -> armlet.notify.v1.Redemption
-	83, // 98: armlet.notify.v1.NotifyService.ListVouchers:output_type -> armlet.notify.v1.ListVouchersResponse
-	84, // 99: armlet.notify.v1.NotifyService.CreateSubscription:output_type -> armlet.notify.v1.Subscription
-	84, // 100: armlet.notify.v1.NotifyService.GetSubscription:output_type -> armlet.notify.v1.Subscription
-	85, // 101: armlet.notify.v1.NotifyService.ListSubscriptions:output_type -> armlet.notify.v1.ListSubscriptionsResponse
-	86, // 102: armlet.notify.v1.NotifyService.DeleteSubscription:output_type -> armlet.notify.v1.DeleteSubscriptionResponse
-	84, // 103: armlet.notify.v1.NotifyService.PauseSubscription:output_type -> armlet.notify.v1.Subscription
-	84, // 104: armlet.notify.v1.NotifyService.ResumeSubscription:output_type -> armlet.notify.v1.Subscription
-	84, // 105: armlet.notify.v1.NotifyService.ReplaySubscription:output_type -> armlet.notify.v1.Subscription
-	87, // 106: armlet.notify.v1.NotifyService.SendTestEvent:output_type -> armlet.notify.v1.SendTestEventResponse
-	84, // 107: armlet.notify.v1.NotifyService.RotateWebhookKey:output_type -> armlet.notify.v1.Subscription
-	88, // 108: armlet.notify.v1.NotifyService.GetWebhookSecret:output_type -> armlet.notify.v1.GetWebhookSecretResponse
-	89, // 109: armlet.notify.v1.NotifyService.ListDeadLetters:output_type -> armlet.notify.v1.ListDeadLettersResponse
-	90, // 110: armlet.notify.v1.NotifyService.RedriveDeadLetters:output_type -> armlet.notify.v1.RedriveDeadLettersResponse
-	91, // 111: armlet.notify.v1.NotifyService.DiscardDeadLetters:output_type -> armlet.notify.v1.DiscardDeadLettersResponse
-	92, // 112: armlet.notify.v1.NotifyService.StreamEvents:output_type -> armlet.notify.v1.StreamEventsResponse
-	93, // 113: armlet.notify.v1.NotifyService.CreateEventType:output_type -> armlet.notify.v1.EventType
-	93, // 114: armlet.notify.v1.NotifyService.GetEventType:output_type -> armlet.notify.v1.EventType
-	94, // 115: armlet.notify.v1.NotifyService.ListEventTypes:output_type -> armlet.notify.v1.ListEventTypesResponse
-	93, // 116: armlet.notify.v1.NotifyService.UpdateEventType:output_type -> armlet.notify.v1.EventType
-	95, // 117: armlet.notify.v1.NotifyService.DeleteEventType:output_type -> armlet.notify.v1.DeleteEventTypeResponse
-	96, // 118: armlet.notify.v1.NotifyService.PublishEvents:output_type -> armlet.notify.v1.PublishEventsResponse
-	97, // 119: armlet.notify.v1.NotifyService.GetNatsCredentials:output_type -> armlet.notify.v1.NatsCredentials
-	60, // [60:120] is the sub-list for method output_type
-	0,  // [0:60] is the sub-list for method input_type
+	60, // 60: armlet.notify.v1.NotifyService.GetOffboarding:input_type -> armlet.notify.v1.GetOffboardingRequest
+	61, // 61: armlet.notify.v1.NotifyService.CreateAlertType:output_type -> armlet.notify.v1.AlertType
+	61, // 62: armlet.notify.v1.NotifyService.GetAlertType:output_type -> armlet.notify.v1.AlertType
+	62, // 63: armlet.notify.v1.NotifyService.ListAlertTypes:output_type -> armlet.notify.v1.ListAlertTypesResponse
+	61, // 64: armlet.notify.v1.NotifyService.UpdateAlertType:output_type -> armlet.notify.v1.AlertType
+	61, // 65: armlet.notify.v1.NotifyService.PublishAlertType:output_type -> armlet.notify.v1.AlertType
+	63, // 66: armlet.notify.v1.NotifyService.PreviewAlertType:output_type -> armlet.notify.v1.PreviewAlertTypeResponse
+	64, // 67: armlet.notify.v1.NotifyService.SendAlert:output_type -> armlet.notify.v1.SendAlertResponse
+	65, // 68: armlet.notify.v1.NotifyService.BatchSendAlerts:output_type -> armlet.notify.v1.BatchSendAlertsResponse
+	66, // 69: armlet.notify.v1.NotifyService.GetAlertBroadcast:output_type -> armlet.notify.v1.AlertBroadcast
+	67, // 70: armlet.notify.v1.NotifyService.ExplainAlert:output_type -> armlet.notify.v1.ExplainAlertResponse
+	68, // 71: armlet.notify.v1.NotifyService.StreamInbox:output_type -> armlet.notify.v1.StreamInboxResponse
+	69, // 72: armlet.notify.v1.NotifyService.ListAlerts:output_type -> armlet.notify.v1.ListAlertsResponse
+	70, // 73: armlet.notify.v1.NotifyService.AcknowledgeAlerts:output_type -> armlet.notify.v1.AcknowledgeAlertsResponse
+	71, // 74: armlet.notify.v1.NotifyService.EraseInbox:output_type -> armlet.notify.v1.EraseInboxResponse
+	72, // 75: armlet.notify.v1.NotifyService.GetAlertSettings:output_type -> armlet.notify.v1.AlertSettings
+	72, // 76: armlet.notify.v1.NotifyService.UpdateAlertSettings:output_type -> armlet.notify.v1.AlertSettings
+	73, // 77: armlet.notify.v1.NotifyService.CreateTopic:output_type -> armlet.notify.v1.Topic
+	73, // 78: armlet.notify.v1.NotifyService.GetTopic:output_type -> armlet.notify.v1.Topic
+	74, // 79: armlet.notify.v1.NotifyService.DeleteTopic:output_type -> armlet.notify.v1.DeleteTopicResponse
+	75, // 80: armlet.notify.v1.NotifyService.ListTopics:output_type -> armlet.notify.v1.ListTopicsResponse
+	73, // 81: armlet.notify.v1.NotifyService.ChangeTopicMembers:output_type -> armlet.notify.v1.Topic
+	76, // 82: armlet.notify.v1.NotifyService.ListTopicMembers:output_type -> armlet.notify.v1.ListTopicMembersResponse
+	77, // 83: armlet.notify.v1.NotifyService.CreateCampaign:output_type -> armlet.notify.v1.Campaign
+	77, // 84: armlet.notify.v1.NotifyService.GetCampaign:output_type -> armlet.notify.v1.Campaign
+	78, // 85: armlet.notify.v1.NotifyService.ListCampaigns:output_type -> armlet.notify.v1.ListCampaignsResponse
+	77, // 86: armlet.notify.v1.NotifyService.UpdateCampaign:output_type -> armlet.notify.v1.Campaign
+	77, // 87: armlet.notify.v1.NotifyService.ActivateCampaign:output_type -> armlet.notify.v1.Campaign
+	77, // 88: armlet.notify.v1.NotifyService.PauseCampaign:output_type -> armlet.notify.v1.Campaign
+	77, // 89: armlet.notify.v1.NotifyService.EndCampaign:output_type -> armlet.notify.v1.Campaign
+	79, // 90: armlet.notify.v1.NotifyService.IssueVoucher:output_type -> armlet.notify.v1.IssueVoucherResponse
+	80, // 91: armlet.notify.v1.NotifyService.AssignVoucher:output_type -> armlet.notify.v1.Voucher
+	81, // 92: armlet.notify.v1.NotifyService.GenerateVouchers:output_type -> armlet.notify.v1.GenerateVouchersResponse
+	82, // 93: armlet.notify.v1.NotifyService.VerifyVoucher:output_type -> armlet.notify.v1.VerifyVoucherResponse
+	83, // 94: armlet.notify.v1.NotifyService.ReserveVoucher:output_type -> armlet.notify.v1.Redemption
+	83, // 95: armlet.notify.v1.NotifyService.ConfirmRedemption:output_type -> armlet.notify.v1.Redemption
+	83, // 96: armlet.notify.v1.NotifyService.CancelRedemption:output_type -> armlet.notify.v1.Redemption
+	83, // 97: armlet.notify.v1.NotifyService.RedeemVoucher:output_type -> armlet.notify.v1.Redemption
+	83, // 98: armlet.notify.v1.NotifyService.RollbackRedemption:output_type -> armlet.notify.v1.Redemption
+	84, // 99: armlet.notify.v1.NotifyService.ListVouchers:output_type -> armlet.notify.v1.ListVouchersResponse
+	85, // 100: armlet.notify.v1.NotifyService.CreateSubscription:output_type -> armlet.notify.v1.Subscription
+	85, // 101: armlet.notify.v1.NotifyService.GetSubscription:output_type -> armlet.notify.v1.Subscription
+	86, // 102: armlet.notify.v1.NotifyService.ListSubscriptions:output_type -> armlet.notify.v1.ListSubscriptionsResponse
+	87, // 103: armlet.notify.v1.NotifyService.DeleteSubscription:output_type -> armlet.notify.v1.DeleteSubscriptionResponse
+	85, // 104: armlet.notify.v1.NotifyService.PauseSubscription:output_type -> armlet.notify.v1.Subscription
+	85, // 105: armlet.notify.v1.NotifyService.ResumeSubscription:output_type -> armlet.notify.v1.Subscription
+	85, // 106: armlet.notify.v1.NotifyService.ReplaySubscription:output_type -> armlet.notify.v1.Subscription
+	88, // 107: armlet.notify.v1.NotifyService.SendTestEvent:output_type -> armlet.notify.v1.SendTestEventResponse
+	85, // 108: armlet.notify.v1.NotifyService.RotateWebhookKey:output_type -> armlet.notify.v1.Subscription
+	89, // 109: armlet.notify.v1.NotifyService.GetWebhookSecret:output_type -> armlet.notify.v1.GetWebhookSecretResponse
+	90, // 110: armlet.notify.v1.NotifyService.ListDeadLetters:output_type -> armlet.notify.v1.ListDeadLettersResponse
+	91, // 111: armlet.notify.v1.NotifyService.RedriveDeadLetters:output_type -> armlet.notify.v1.RedriveDeadLettersResponse
+	92, // 112: armlet.notify.v1.NotifyService.DiscardDeadLetters:output_type -> armlet.notify.v1.DiscardDeadLettersResponse
+	93, // 113: armlet.notify.v1.NotifyService.StreamEvents:output_type -> armlet.notify.v1.StreamEventsResponse
+	94, // 114: armlet.notify.v1.NotifyService.CreateEventType:output_type -> armlet.notify.v1.EventType
+	94, // 115: armlet.notify.v1.NotifyService.GetEventType:output_type -> armlet.notify.v1.EventType
+	95, // 116: armlet.notify.v1.NotifyService.ListEventTypes:output_type -> armlet.notify.v1.ListEventTypesResponse
+	94, // 117: armlet.notify.v1.NotifyService.UpdateEventType:output_type -> armlet.notify.v1.EventType
+	96, // 118: armlet.notify.v1.NotifyService.DeleteEventType:output_type -> armlet.notify.v1.DeleteEventTypeResponse
+	97, // 119: armlet.notify.v1.NotifyService.PublishEvents:output_type -> armlet.notify.v1.PublishEventsResponse
+	98, // 120: armlet.notify.v1.NotifyService.GetNatsCredentials:output_type -> armlet.notify.v1.NatsCredentials
+	99, // 121: armlet.notify.v1.NotifyService.GetOffboarding:output_type -> armlet.notify.v1.Offboarding
+	61, // [61:122] is the sub-list for method output_type
+	0,  // [0:61] is the sub-list for method input_type
 	0,  // [0:0] is the sub-list for extension type_name
 	0,  // [0:0] is the sub-list for extension extendee
 	0,  // [0:0] is the sub-list for field type_name
@@ -330,6 +335,7 @@ func file_armlet_notify_v1_notify_proto_init() {
 	file_armlet_notify_v1_alerts_proto_init()
 	file_armlet_notify_v1_campaigns_proto_init()
 	file_armlet_notify_v1_custom_events_proto_init()
+	file_armlet_notify_v1_offboarding_proto_init()
 	file_armlet_notify_v1_subscriptions_proto_init()
 	file_armlet_notify_v1_topics_proto_init()
 	file_armlet_notify_v1_vouchers_proto_init()

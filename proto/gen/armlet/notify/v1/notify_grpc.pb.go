@@ -81,6 +81,7 @@ const (
 	NotifyService_DeleteEventType_FullMethodName     = "/armlet.notify.v1.NotifyService/DeleteEventType"
 	NotifyService_PublishEvents_FullMethodName       = "/armlet.notify.v1.NotifyService/PublishEvents"
 	NotifyService_GetNatsCredentials_FullMethodName  = "/armlet.notify.v1.NotifyService/GetNatsCredentials"
+	NotifyService_GetOffboarding_FullMethodName      = "/armlet.notify.v1.NotifyService/GetOffboarding"
 )
 
 // NotifyServiceClient is the client API for NotifyService service.
@@ -272,7 +273,8 @@ type NotifyServiceClient interface {
 	// Reasons: CALLER_NOT_ALLOWED.
 	ListEventTypes(ctx context.Context, in *ListEventTypesRequest, opts ...grpc.CallOption) (*ListEventTypesResponse, error)
 	// UpdateEventType changes a type for the events that are published from then on. Callers: partner with scope events.publish (own), operator.
-	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, SCHEMA_INVALID, QUOTA_TOO_HIGH, REQUEST_ID_REUSED.
+	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, ETAG_MISMATCH, SCHEMA_INVALID, QUOTA_TOO_HIGH,
+	// REQUEST_ID_REUSED.
 	UpdateEventType(ctx context.Context, in *UpdateEventTypeRequest, opts ...grpc.CallOption) (*EventType, error)
 	// DeleteEventType ends a type; what was published stays in the stream. Callers: partner with scope events.publish (own), operator.
 	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, REQUEST_ID_REUSED.
@@ -285,6 +287,9 @@ type NotifyServiceClient interface {
 	// GetNatsCredentials says how to reach a partner's own NATS account with the token of this very call.
 	// Callers: the partner with scope events.subscribe. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	GetNatsCredentials(ctx context.Context, in *GetNatsCredentialsRequest, opts ...grpc.CallOption) (*NatsCredentials, error)
+	// GetOffboarding tells what notify keeps for a partner, and how far its removal has come once auth's OffboardPartner was called. Before that it
+	// is what would be removed. Callers: operator. Safe to repeat. Reasons: NATS_UNAVAILABLE.
+	GetOffboarding(ctx context.Context, in *GetOffboardingRequest, opts ...grpc.CallOption) (*Offboarding, error)
 }
 
 type notifyServiceClient struct {
@@ -916,6 +921,16 @@ func (c *notifyServiceClient) GetNatsCredentials(ctx context.Context, in *GetNat
 	return out, nil
 }
 
+func (c *notifyServiceClient) GetOffboarding(ctx context.Context, in *GetOffboardingRequest, opts ...grpc.CallOption) (*Offboarding, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(Offboarding)
+	err := c.cc.Invoke(ctx, NotifyService_GetOffboarding_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // NotifyServiceServer is the server API for NotifyService service.
 // All implementations must embed UnimplementedNotifyServiceServer
 // for forward compatibility.
@@ -1105,7 +1120,8 @@ type NotifyServiceServer interface {
 	// Reasons: CALLER_NOT_ALLOWED.
 	ListEventTypes(context.Context, *ListEventTypesRequest) (*ListEventTypesResponse, error)
 	// UpdateEventType changes a type for the events that are published from then on. Callers: partner with scope events.publish (own), operator.
-	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, SCHEMA_INVALID, QUOTA_TOO_HIGH, REQUEST_ID_REUSED.
+	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, ETAG_MISMATCH, SCHEMA_INVALID, QUOTA_TOO_HIGH,
+	// REQUEST_ID_REUSED.
 	UpdateEventType(context.Context, *UpdateEventTypeRequest) (*EventType, error)
 	// DeleteEventType ends a type; what was published stays in the stream. Callers: partner with scope events.publish (own), operator.
 	// Safe to repeat with the same request_id. Reasons: EVENT_TYPE_NOT_FOUND, REQUEST_ID_REUSED.
@@ -1118,6 +1134,9 @@ type NotifyServiceServer interface {
 	// GetNatsCredentials says how to reach a partner's own NATS account with the token of this very call.
 	// Callers: the partner with scope events.subscribe. Safe to repeat. Reasons: CALLER_NOT_ALLOWED.
 	GetNatsCredentials(context.Context, *GetNatsCredentialsRequest) (*NatsCredentials, error)
+	// GetOffboarding tells what notify keeps for a partner, and how far its removal has come once auth's OffboardPartner was called. Before that it
+	// is what would be removed. Callers: operator. Safe to repeat. Reasons: NATS_UNAVAILABLE.
+	GetOffboarding(context.Context, *GetOffboardingRequest) (*Offboarding, error)
 	mustEmbedUnimplementedNotifyServiceServer()
 }
 
@@ -1307,6 +1326,9 @@ func (UnimplementedNotifyServiceServer) PublishEvents(context.Context, *PublishE
 }
 func (UnimplementedNotifyServiceServer) GetNatsCredentials(context.Context, *GetNatsCredentialsRequest) (*NatsCredentials, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetNatsCredentials not implemented")
+}
+func (UnimplementedNotifyServiceServer) GetOffboarding(context.Context, *GetOffboardingRequest) (*Offboarding, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetOffboarding not implemented")
 }
 func (UnimplementedNotifyServiceServer) mustEmbedUnimplementedNotifyServiceServer() {}
 func (UnimplementedNotifyServiceServer) testEmbeddedByValue()                       {}
@@ -2384,6 +2406,24 @@ func _NotifyService_GetNatsCredentials_Handler(srv interface{}, ctx context.Cont
 	return interceptor(ctx, in, info, handler)
 }
 
+func _NotifyService_GetOffboarding_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetOffboardingRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(NotifyServiceServer).GetOffboarding(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: NotifyService_GetOffboarding_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(NotifyServiceServer).GetOffboarding(ctx, req.(*GetOffboardingRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // NotifyService_ServiceDesc is the grpc.ServiceDesc for NotifyService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -2618,6 +2658,10 @@ var NotifyService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "GetNatsCredentials",
 			Handler:    _NotifyService_GetNatsCredentials_Handler,
+		},
+		{
+			MethodName: "GetOffboarding",
+			Handler:    _NotifyService_GetOffboarding_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -187,7 +187,12 @@ func (s *Store) SetWearer(ctx context.Context, tx *sqldb.Tx, w alert.Wearer, epo
 }
 
 func (s *Store) strings(ctx context.Context, query string, args ...any) ([]string, error) {
-	rows, err := s.db.QueryContext(ctx, query, args...)
+	return texts(ctx, s.db, query, args...)
+}
+
+// texts are the values of the one column of a query.
+func texts(ctx context.Context, q sqldb.Queryer, query string, args ...any) ([]string, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}

@@ -74,50 +74,6 @@ func (s *Store) Settle(ctx context.Context, id string, now time.Time, decide fun
 	})
 }
 
-// Redeemed are those of the payments that have a redemption. It locks these, in the order of their ids, so that two who follow
-// the same payments do not wait for each other crosswise.
-func (s *Store) Redeemed(ctx context.Context, tx *sqldb.Tx, payments []string) (map[string]bool, error) {
-	if len(payments) == 0 {
-		return nil, nil
-	}
-	in, arg, err := sqldb.In(tx.Dialect(), payments)
-	if err != nil {
-		return nil, err
-	}
-	rows, err := tx.QueryContext(ctx, `SELECT id FROM redemptions WHERE id `+in+` ORDER BY id`+tx.ForUpdate(), arg)
-	if err != nil {
-		return nil, fmt.Errorf("look for redemptions: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	found := map[string]bool{}
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, fmt.Errorf("look for redemptions: %w", err)
-		}
-		found[id] = true
-	}
-	return found, rows.Err()
-}
-
-// FollowPayment brings the redemption of a payment, if there is one, to where the payment is, in tx.
-func (s *Store) FollowPayment(ctx context.Context, tx *sqldb.Tx, payment string, o voucher.Outcome, now time.Time) error {
-	_, err := s.change(ctx, tx, payment, now, func(r voucher.Redemption, _ voucher.Campaign) (voucher.Redemption, error) {
-		if r.Payment == "" {
-			return r, voucher.ErrRedemptionNotFound
-		}
-		return r.Follow(o, now)
-	})
-	switch {
-	case errors.Is(err, voucher.ErrRedemptionNotFound):
-		return nil
-	case errors.Is(err, voucher.ErrRedeemed), errors.Is(err, voucher.ErrBudgetExhausted), errors.Is(err, voucher.ErrLimit):
-		// The hold had ended a day after its time, and what it held is gone. Trying again cannot mend that.
-		return voucher.ErrUnfunded.WithCause(err)
-	}
-	return err
-}
-
 func (s *Store) change(ctx context.Context, tx *sqldb.Tx, id string, now time.Time,
 	decide func(voucher.Redemption, voucher.Campaign) (voucher.Redemption, error),
 ) (voucher.Redemption, error) {

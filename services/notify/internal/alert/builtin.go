@@ -54,7 +54,7 @@ const (
 	moneySchema = `{"type":"object","required":["minor_units","currency_code"],"properties":{"minor_units":{"type":"integer"},` +
 		`"currency_code":{"type":"string","pattern":"^[A-Z]{3}$"}}}`
 	paymentSchema = `{"type":"object","required":["amount"],"properties":{"amount":` + moneySchema +
-		`,"merchant":{"type":"string"},"reason":{"type":"string"}}}`
+		`,"discount":` + moneySchema + `,"merchant":{"type":"string"},"reason":{"type":"string"}}}`
 	deviceSchema  = `{"type":"object","properties":{"reason":{"type":"string"}}}`
 	messageSchema = `{"type":"object","required":["band_text"],"additionalProperties":false,"properties":{` +
 		`"band_text":{"type":"string","minLength":1,"maxLength":18},"phone_text":{"type":"string","maxLength":200}}}`
@@ -110,6 +110,7 @@ func paymentKinds() []builtIn {
 		category := Payments
 		return builtIn{id: id, name: name, category: category, priority: p, icon: "wallet", vibration: v, schema: paymentSchema, en: en, zh: zh}
 	}
+	// The band has room for what was paid; what a voucher took off is said on the phone.
 	say := func(word, fixed, title, phone string) wording {
 		return wording{band: []string{word + " {amount|money}", "{amount|money}", fixed}, title: title, phone: phone}
 	}
@@ -124,9 +125,11 @@ func paymentKinds() []builtIn {
 		})
 	return []builtIn{
 		kind(PaymentAuthorized, "Payment authorized", Normal, VibrateOneShort,
-			say("Held", "Held: see phone", "Amount held", "{amount|money} is held[ for {merchant}]."), say("预授权", "预授权", "预授权成功", "[{merchant}]预授权{amount|money}。")),
+			say("Held", "Held: see phone", "Amount held", "{amount|money} is held[ for {merchant}][, {discount|money} off with a voucher]."),
+			say("预授权", "预授权", "预授权成功", "[{merchant}]预授权{amount|money}[，礼券抵扣{discount|money}]。")),
 		kind(PaymentCaptured, "Payment", High, VibrateOneShort,
-			say("Paid", "Paid: see phone", "Paid", "Paid {amount|money}[ to {merchant}]."), say("已付", "已付款", "付款成功", "[已向{merchant}支付]{amount|money}。")),
+			say("Paid", "Paid: see phone", "Paid", "Paid {amount|money}[ to {merchant}][, {discount|money} off with a voucher]."),
+			say("已付", "已付款", "付款成功", "[已向{merchant}支付]{amount|money}[，礼券抵扣{discount|money}]。")),
 		declined,
 		kind(PaymentExpired, "Payment expired", Low, VibrateNone,
 			say("Lapsed", "Payment lapsed", "Payment lapsed", "The payment of {amount|money}[ to {merchant}] lapsed; nothing was taken."),

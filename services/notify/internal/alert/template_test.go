@@ -65,6 +65,18 @@ func TestEachBuiltInTypeReadsAsItShould(t *testing.T) {
 		{PaymentCaptured, "", map[string]any{"amount": yuan(1200), "merchant": "Tea House"}, "Paid ¥12.00", "Paid ¥12.00 to Tea House.", VibrateOneShort},
 		{PaymentCaptured, "en-GB", map[string]any{"amount": yuan(1200)}, "Paid ¥12.00", "Paid ¥12.00.", VibrateOneShort},
 		{PaymentCaptured, "zh-Hans-CN", map[string]any{"amount": yuan(1200), "merchant": "茶馆"}, "已付 ¥12.00", "已向茶馆支付¥12.00。", VibrateOneShort},
+		{
+			PaymentCaptured, "", map[string]any{"amount": yuan(800), "discount": yuan(200), "merchant": "Tea House"},
+			"Paid ¥8.00", "Paid ¥8.00 to Tea House, ¥2.00 off with a voucher.", VibrateOneShort,
+		},
+		{
+			PaymentCaptured, "zh", map[string]any{"amount": yuan(800), "discount": yuan(200), "merchant": "茶馆"},
+			"已付 ¥8.00", "已向茶馆支付¥8.00，礼券抵扣¥2.00。", VibrateOneShort,
+		},
+		{
+			PaymentAuthorized, "", map[string]any{"amount": yuan(800), "discount": yuan(200)},
+			"Held ¥8.00", "¥8.00 is held, ¥2.00 off with a voucher.", VibrateOneShort,
+		},
 		{PaymentCaptured, "fi", map[string]any{"amount": yuan(math.MaxInt64)}, "Paid: see phone", "Paid ¥92233720368547758.07.", VibrateOneShort},
 		{
 			PaymentDeclined, "", map[string]any{"amount": yuan(1200), "merchant": "Tea House", "reason": "INSUFFICIENT_FUNDS"},
@@ -93,6 +105,7 @@ func TestWhateverThePayloadTheBandShowsAWholeText(t *testing.T) {
 		amount := Money{rapid.Int64().Draw(rt, "minor"), rapid.SampledFrom([]string{"CNY", "JPY", "KWD", "CLF"}).Draw(rt, "currency")}
 		payload := map[string]any{
 			"amount":    map[string]any{"minor_units": amount.MinorUnits, "currency_code": amount.Currency},
+			"discount":  map[string]any{"minor_units": rapid.Int64().Draw(rt, "off"), "currency_code": amount.Currency},
 			"merchant":  rapid.String().Draw(rt, "merchant"),
 			"reason":    rapid.String().Draw(rt, "reason"),
 			"band_text": rapid.StringN(0, -1, 40).Draw(rt, "text"), "phone_text": rapid.String().Draw(rt, "phone"),

@@ -98,6 +98,9 @@ func payment(kind string, p *paymentsv1.PaymentFacts, why string) told {
 	if why != "" {
 		payload["reason"] = why
 	}
+	if off := p.GetDiscount().GetAmount(); off.GetMinorUnits() > 0 {
+		payload["discount"] = money(off)
+	}
 	return told{kind, accountID(p.GetAccount()), p.GetDevice(), payload}
 }
 
@@ -110,5 +113,9 @@ func amount(m *typev1.Money) map[string]any {
 	if m == nil {
 		return map[string]any{}
 	}
-	return map[string]any{"amount": map[string]any{"minor_units": m.GetMinorUnits(), "currency_code": m.GetCurrencyCode()}}
+	return map[string]any{"amount": money(m)}
+}
+
+func money(m *typev1.Money) map[string]any {
+	return map[string]any{"minor_units": m.GetMinorUnits(), "currency_code": m.GetCurrencyCode()}
 }

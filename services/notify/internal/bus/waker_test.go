@@ -26,6 +26,7 @@ func newOrder(account, text string) alert.Alert {
 
 // Two replicas share a database; with a connection they share NATS too.
 func TestAnAlertOfAnotherReplicaWakesTheStreamsHere(t *testing.T) {
+	t.Parallel()
 	for _, withNATS := range []bool{false, true} {
 		t.Run(fmt.Sprint("NATS ", withNATS), func(t *testing.T) {
 			db := testkit.OpenDB(t, "sqlite:"+filepath.Join(t.TempDir(), "notify.db"))

@@ -24,8 +24,8 @@ const (
 	webhookFlights = 8
 	// webhookLease keeps a delivery from others while it is tried.
 	webhookLease = time.Minute
-	webhookWait  = time.Second
-	webhookScan  = time.Second
+	// webhookPause is how often it is looked for subscriptions and what is due, when nothing else tells.
+	webhookPause = time.Second
 	// webhookSettle is how long the outcome of a try may take to be written.
 	webhookSettle = 5 * time.Second
 )
@@ -55,6 +55,8 @@ type Webhooks struct {
 	Retries []time.Duration
 	Now     func() time.Time
 	Log     *slog.Logger
+	// Pause is how often it is looked for subscriptions and for what is due again; zero is a second.
+	Pause time.Duration
 
 	// failing are the subscriptions whose receiver took nothing lately, by partner and id, as of the last look or note.
 	failing sync.Map
@@ -62,10 +64,13 @@ type Webhooks struct {
 
 // Run serves all active webhooks until ctx ends.
 func (w *Webhooks) Run(ctx context.Context) error {
+	if w.Pause <= 0 {
+		w.Pause = webhookPause
+	}
 	running := map[string]context.CancelFunc{}
 	var all sync.WaitGroup
 	defer all.Wait()
-	tick := time.NewTicker(webhookScan)
+	tick := time.NewTicker(w.Pause)
 	defer tick.Stop()
 	for {
 		subs, err := w.Store.Webhooks(ctx)
@@ -113,7 +118,7 @@ func (w *Webhooks) serve(ctx context.Context, s subscription.Subscription) {
 		}
 		if err != nil && ctx.Err() == nil {
 			w.Log.DebugContext(ctx, "a webhook waits", "partner", s.Partner, "subscription", s.ID, "error", err)
-			pause(ctx, webhookWait)
+			pause(ctx, w.Pause)
 		}
 	}
 }
@@ -147,7 +152,7 @@ func (w *Webhooks) round(ctx context.Context, s subscription.Subscription) error
 	if err != nil {
 		return err
 	}
-	batch, err := consumer.Fetch(webhookFlights, jetstream.FetchMaxWait(webhookWait))
+	batch, err := consumer.Fetch(webhookFlights, jetstream.FetchMaxWait(w.Pause))
 	if err != nil {
 		return err
 	}
@@ -203,7 +208,7 @@ func (w *Webhooks) first(ctx context.Context, s subscription.Subscription, seeds
 		err = w.note(ctx, s, o)
 	}
 	if err != nil {
-		_ = msg.NakWithDelay(webhookWait)
+		_ = msg.NakWithDelay(w.Pause)
 		return false
 	}
 	_ = msg.Ack()

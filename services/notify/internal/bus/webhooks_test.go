@@ -86,7 +86,7 @@ func newHooksAt(t *testing.T, now func() time.Time, retries []time.Duration) *ho
 	h := &hooks{fortress: newFortress(t), st: store.New(db, Encode, func(string) {}), db: db}
 	w := &Webhooks{
 		Edge: h.edge, Store: h.st, Poster: senders.NewWebhooks(true), Retries: retries,
-		Seeds: func(context.Context, []subscription.KeyRef) ([][]byte, error) { return [][]byte{testSeed}, nil }, Now: now, Log: discard,
+		Seeds: func(context.Context, []subscription.KeyRef) ([][]byte, error) { return [][]byte{testSeed}, nil }, Now: now, Log: discard, Pause: 50 * time.Millisecond,
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
@@ -135,6 +135,7 @@ func (h *hooks) eventually(what string, check func() bool) {
 }
 
 func TestAWebhookGetsEachEventSignedAndWhatItMissedAgain(t *testing.T) {
+	t.Parallel()
 	h := newHooks(t)
 	r := newReceiver(t, func(id string, try int) int {
 		if id == "slow" && try < 3 {
@@ -166,6 +167,7 @@ func TestAWebhookGetsEachEventSignedAndWhatItMissedAgain(t *testing.T) {
 }
 
 func TestOneWebhookThatHangsOrFailsSlowsNoOther(t *testing.T) {
+	t.Parallel()
 	h := newHooks(t)
 	stop := make(chan struct{})
 	hangs := newReceiver(t, func(string, int) int { <-stop; return 204 })
@@ -192,6 +194,7 @@ func TestOneWebhookThatHangsOrFailsSlowsNoOther(t *testing.T) {
 // An hour of 500, by the schedule of production: each event is tried at once and after about 5 s, 5 and 30 minutes, the other
 // webhook has each event as it comes, one can see since when the receiver fails, and afterwards it gets everything.
 func TestAWebhookThatAnswers500ForAnHourIsTriedOnScheduleAndSlowsNoOther(t *testing.T) {
+	t.Parallel()
 	clock := testkit.Clock(time.Now().Truncate(time.Second))
 	h := newHooksAt(t, clock.Now, subscription.Retries)
 	healthy := false
@@ -262,6 +265,7 @@ func (h *hooks) subCount(query string, args ...any) (n int) {
 }
 
 func TestAWebhookThatIsGoneIsDisabledAndItsEventsWait(t *testing.T) {
+	t.Parallel()
 	h := newHooks(t)
 	r := newReceiver(t, func(_ string, try int) int { return http.StatusGone })
 	h.post("gone", r.URL, false)
@@ -284,6 +288,7 @@ func TestAWebhookThatIsGoneIsDisabledAndItsEventsWait(t *testing.T) {
 }
 
 func TestAReplayDeliversAgainAndAPauseHoldsBack(t *testing.T) {
+	t.Parallel()
 	h := newHooks(t)
 	s := h.subscribe("acme", "main", "x")
 	h.event("1")

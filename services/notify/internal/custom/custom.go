@@ -30,6 +30,8 @@ var (
 	ErrTooManyTypes = fault.New(fault.ResourceExhausted, "TOO_MANY_EVENT_TYPES", "a partner has at most %d event types; delete one first", MaxTypes)
 	ErrQuota        = fault.New(fault.ResourceExhausted, "QUOTA_EXCEEDED", "the type's quota of today (UTC) is used up; publish the event tomorrow, or ask the operator for more")
 
+	ErrETag = fault.New(fault.Aborted, "ETAG_MISMATCH", "somebody changed the type meanwhile; read it again and decide anew").WithField("event_type.etag")
+
 	errQuotaTooHigh = fault.New(fault.PermissionDenied, "QUOTA_TOO_HIGH", "a partner allows itself at most %d events a day; ask the operator for more", ownQuota).
 			WithField("event_type.daily_quota")
 	errScope   = fault.New(fault.PermissionDenied, "SCOPE_MISSING", "the token grants neither events.publish nor the type's own scope; ask for a token with one of them")
@@ -147,7 +149,8 @@ func (s *Service) Create(ctx context.Context, req once.Request, t Type, own bool
 	})
 }
 
-// Update replaces what a type is; a quota of 0 stays as it is. A partner keeps a quota that the operator has given it.
+// Update replaces what a type is; a quota of 0 stays as it is. A partner keeps a quota that the operator has given it. With a
+// Revision it is refused when the type has another one by now.
 func (s *Service) Update(ctx context.Context, req once.Request, t Type, own bool, now time.Time) (Type, error) {
 	if err := s.check(t, own); err != nil {
 		return Type{}, err
@@ -155,6 +158,9 @@ func (s *Service) Update(ctx context.Context, req once.Request, t Type, own bool
 	return s.store.ChangeEventType(ctx, req, t.Partner, t.ID, now, func(old *Type, _ int) (Type, error) {
 		if old == nil {
 			return Type{}, ErrTypeNotFound
+		}
+		if t.Revision != 0 && t.Revision != old.Revision {
+			return Type{}, ErrETag
 		}
 		if t.DailyQuota == 0 {
 			t.DailyQuota = old.DailyQuota

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"regexp"
+	"strconv"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -51,7 +52,11 @@ func (s *Server) UpdateEventType(ctx context.Context, req *notifyv1.UpdateEventT
 	if err != nil {
 		return nil, err
 	}
-	return eventTypeOr(s.cfg.Custom.Update(ctx, r, eventType(partner, id, req.GetEventType()), caller.Role == rpc.RolePartner, s.cfg.Now()))
+	t := eventType(partner, id, req.GetEventType())
+	if t.Revision, err = versionOf(req.GetEventType().GetEtag()); err != nil {
+		return nil, custom.ErrETag
+	}
+	return eventTypeOr(s.cfg.Custom.Update(ctx, r, t, caller.Role == rpc.RolePartner, s.cfg.Now()))
 }
 
 // DeleteEventType implements notifyv1.NotifyServiceServer.
@@ -179,5 +184,6 @@ func eventTypeProto(t custom.Type) *notifyv1.EventType {
 	return &notifyv1.EventType{
 		Name: "partners/" + t.Partner + "/eventTypes/" + t.ID, DisplayName: t.DisplayName, PayloadSchema: t.Schema, DailyQuota: int32(t.DailyQuota),
 		Revision: t.Revision, CreateTime: timestamppb.New(t.CreatedAt), UpdateTime: timestamppb.New(t.UpdatedAt),
+		Etag: strconv.FormatInt(t.Revision, 10),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"google.golang.org/protobuf/types/known/structpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
@@ -150,4 +151,28 @@ func TestAnEventTypeIsMadeChangedAndDeleted(t *testing.T) {
 	}
 	_, err = acme.GetEventType(t.Context(), &notifyv1.GetEventTypeRequest{Name: made.GetName()})
 	refused(t, "deleted", err, fault.NotFound, "EVENT_TYPE_NOT_FOUND")
+}
+
+func TestAnEventTypeThatChangedMeanwhileIsNotOverwritten(t *testing.T) {
+	a := newAPI(t)
+	first := a.eventType("sleep", 0)
+	update := func(etag string) (*notifyv1.EventType, error) {
+		return a.as("acme").UpdateEventType(t.Context(), &notifyv1.UpdateEventTypeRequest{
+			EventType: &notifyv1.EventType{Name: first.GetName(), DisplayName: "by " + etag, PayloadSchema: sleepSchema, Etag: etag}, RequestId: uuid.NewString(),
+		})
+	}
+	second, err := update(first.GetEtag())
+	if err != nil || second.GetEtag() == first.GetEtag() || second.GetRevision() != first.GetRevision()+1 {
+		t.Fatalf("%v, %v", second, err)
+	}
+	for _, stale := range []string{first.GetEtag(), "other", "-1", "999"} {
+		_, err = update(stale)
+		refused(t, "the etag "+stale, err, fault.Aborted, "ETAG_MISMATCH")
+	}
+	if third, err := update(""); err != nil || third.GetRevision() != 3 {
+		t.Errorf("without an etag: %v, %v", third, err)
+	}
+	if got, err := a.as("acme").GetEventType(t.Context(), &notifyv1.GetEventTypeRequest{Name: first.GetName()}); err != nil || got.GetEtag() != "3" {
+		t.Errorf("read: %v, %v", got, err)
+	}
 }

@@ -23,6 +23,8 @@ const (
 	maxInFlight = 256
 	pullBatch   = 32
 	pullWait    = time.Second
+	// pullRetries is how often in a row nothing can be pulled before the stream ends.
+	pullRetries = 10
 )
 
 var errOpenRequired = fault.New(fault.FailedPrecondition, "STREAM_OPEN_REQUIRED",
@@ -59,7 +61,7 @@ func (s *Server) StreamEvents(stream notifyv1.NotifyService_StreamEventsServer) 
 	defer f.giveBack()
 	ended := make(chan error, 1)
 	go func() { ended <- f.hear(stream) }()
-	for {
+	for failures := 0; ; {
 		select {
 		case err := <-ended:
 			return err
@@ -67,23 +69,32 @@ func (s *Server) StreamEvents(stream notifyv1.NotifyService_StreamEventsServer) 
 			return nil
 		default:
 		}
-		if err := s.sendEvents(stream, sub, f); err != nil {
+		room := min(pullBatch, maxInFlight-f.count())
+		if room <= 0 {
+			f.wait(stream.Context())
+			continue
+		}
+		events, err := s.cfg.Puller.Pull(stream.Context(), sub, room, pullWait)
+		if err := f.send(stream, events); err != nil {
 			return err
 		}
+		if err == nil {
+			failures = 0
+			continue
+		}
+		// A replay makes the consumer anew under those who read it; only when the subscription itself is gone is it over.
+		if _, gone := s.ownSubscription(stream.Context(), first.GetOpen()); gone != nil {
+			return gone
+		}
+		if failures++; failures > pullRetries {
+			return err
+		}
+		f.wait(stream.Context())
 	}
 }
 
-// sendEvents sends what there is room for. A replay or pause in between is seen by reading the subscription anew.
-func (s *Server) sendEvents(stream eventStream, sub subscription.Subscription, f *flights) error {
-	room := min(pullBatch, maxInFlight-f.count())
-	if room <= 0 {
-		f.wait(stream.Context())
-		return nil
-	}
-	events, err := s.cfg.Puller.Pull(stream.Context(), sub, room, pullWait)
-	if err != nil {
-		return err
-	}
+// send sends events and remembers that they are under way.
+func (f *flights) send(stream eventStream, events []subscription.Pulled) error {
 	for _, ev := range events {
 		f.add(ev)
 		if err := stream.Send(&notifyv1.StreamEventsResponse{

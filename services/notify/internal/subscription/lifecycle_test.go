@@ -101,15 +101,37 @@ func TestDeliveriesAreTriedOnScheduleAndThenDead(t *testing.T) {
 	}
 }
 
-// The answer is the one that the Standard Webhooks specification's own libraries test with.
+// Known answers: v1 is the one that the Standard Webhooks libraries test with, v1a that of the Svix server's tests; the
+// specification's own example of a header shows the latter.
 func TestSignaturesAreThoseOfTheSpecification(t *testing.T) {
-	secret, err := base64.StdEncoding.DecodeString("MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-	if err != nil {
-		t.Fatal(err)
+	for _, tc := range []struct {
+		how         Signature
+		key, public string
+		want        string
+	}{
+		{HMAC, "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "", "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="},
+		{
+			Ed25519, "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc=", "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4=",
+			"v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg==",
+		},
+	} {
+		key, err := base64.StdEncoding.DecodeString(tc.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := Sign(tc.how, [][]byte{key}, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
+		if got != tc.want {
+			t.Errorf("got %s, want %s", got, tc.want)
+		}
+		if tc.public != "" && PublicKey(key) != tc.public {
+			t.Errorf("the public key is %s, want %s", PublicKey(key), tc.public)
+		}
 	}
-	got := Sign(HMAC, [][]byte{secret}, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
-	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; got != want {
-		t.Errorf("got %s, want %s", got, want)
+	// Two keys while one replaces the other: both sign, the newest first.
+	old, fresh := make([]byte, SeedBytes), append(make([]byte, SeedBytes-1), 1)
+	both := Sign(Ed25519, [][]byte{fresh, old}, "id", time.Unix(1, 0), nil)
+	if want := Sign(Ed25519, [][]byte{fresh}, "id", time.Unix(1, 0), nil) + " " + Sign(Ed25519, [][]byte{old}, "id", time.Unix(1, 0), nil); both != want {
+		t.Errorf("got %s, want %s", both, want)
 	}
 }
 

@@ -36,10 +36,6 @@ demo: build ## build armlet and watch a wearer tap and pay, in a temporary folde
 up: build ## run the four services in one process until Ctrl-C, with its data in ./data
 	@bin/armlet up
 
-.PHONY: down
-down: ## stop the containers that `docker compose up` started; their data stays
-	docker compose down
-
 .PHONY: suite
 suite: build ## the suite as processes on this machine: PostgreSQL, Redis, NATS, four services
 	@tools/suite.sh up
@@ -54,6 +50,20 @@ ON_ANY_SUITE := ^(TestAWearerTapsAndPays|TestAVoucherAndAPaymentInOneTap|TestTap
 .PHONY: suite-test
 suite-test: suite ## the journeys against what `make suite` started
 	@cd test && ARMLET_ENDPOINTS="$(CURDIR)/data/suite/endpoints.json" ARMLET_TLS_CA="$(CURDIR)/data/suite/certificates/ca.pem" \
+		go test -count=1 -run '$(ON_ANY_SUITE)' ./journey
+
+.PHONY: compose-up
+compose-up: build ## the suite of docker-compose.yml; brings a Docker engine and stand-ins for images where they are missing
+	@tools/docker.sh run tools/compose.sh up
+
+.PHONY: compose-down
+compose-down: ## stop what `make compose-up` started, and its engine; the data stays in its volumes
+	@tools/docker.sh run tools/compose.sh down
+	@tools/docker.sh stop
+
+.PHONY: compose-test
+compose-test: compose-up ## the journeys against what `make compose-up` started
+	@cd test && ARMLET_ENDPOINTS="$(CURDIR)/data/compose/endpoints.json" ARMLET_TLS_CA="$(CURDIR)/data/compose/ca.pem" \
 		go test -count=1 -run '$(ON_ANY_SUITE)' ./journey
 
 .PHONY: build

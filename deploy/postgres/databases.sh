@@ -1,9 +1,11 @@
 #!/bin/sh
 # One role and one database for each service, and no service can read another's. May be run again and again, as
-# `make suite` does. Connects as psql does by default (PGHOST and so on).
+# `make suite` and docker-compose.yml do. Connects as psql does by default (PGHOST and so on).
 set -eu
 
 secrets=${SUITE_SECRETS:-/run/secrets}
+PGPASSWORD=$(cat "$secrets/postgres-password")
+export PGPASSWORD
 
 for service in device-registry auth payments notify; do
 	name=$(echo "$service" | tr - _)

@@ -143,6 +143,13 @@ func TestTheCommandLineMakesCertificates(t *testing.T) {
 	if again := run(0, "services", "--dir", ca, "--out", out); len(first) != 5 || again[0]["serial"] != first[0]["serial"] {
 		t.Errorf("%v, then %v", first, again)
 	}
+	each := t.TempDir()
+	if all := run(0, "services", "--dir", ca, "--out", each, "--each"); len(all) != 8 {
+		t.Errorf("%v", all)
+	}
+	if keys, err := filepath.Glob(filepath.Join(each, "*", "*.key")); err != nil || len(keys) != 4 || keys[0] != filepath.Join(each, "auth", "auth.key") {
+		t.Errorf("each service has its own key and no other: %v, %v", keys, err)
+	}
 	run(1, "init", "--dir", ca)
 	run(1, "issue", "service", "auth", "--dir", ca, "--out", out)
 	run(2, "issue", "person", "auth", "--dir", ca, "--out", out)

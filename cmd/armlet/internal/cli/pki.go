@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -89,6 +90,7 @@ func serviceHosts(name string) []string { return []string{name, "localhost", "12
 // pkiServices may be run again and again: by hand, at each start, or by a timer.
 func (a *app) pkiServices() *cobra.Command {
 	var f pkiFlags
+	var each bool
 	c := &cobra.Command{
 		Use: "services", Short: "Make what the four services need, where it is missing, and renew what ends soon",
 		RunE: func(*cobra.Command, []string) error {
@@ -96,26 +98,48 @@ func (a *app) pkiServices() *cobra.Command {
 			if _, err := pki.Init(f.dir, 3650*day, now); err != nil && !errors.Is(err, pki.ErrExists) {
 				return err
 			}
-			authority, err := f.open()
-			if err != nil {
-				return err
+			folders := []string{f.folder()}
+			if each {
+				folders = nil
+				for _, name := range pki.Services {
+					folders = append(folders, filepath.Join(f.folder(), name))
+				}
 			}
-			if _, err := authority.Renew(nil, 30*day, time.Duration(f.days)*day, now); err != nil {
-				return err
-			}
-			for _, name := range pki.Services {
-				_, err := authority.Issue(pki.Request{Kind: pki.Service, Name: name, Hosts: serviceHosts(name), Life: time.Duration(f.days) * day}, now)
-				if err != nil && !errors.Is(err, pki.ErrExists) {
+			for i, name := range pki.Services {
+				if err := issueOrRenew(f.dir, folders[i%len(folders)], name, time.Duration(f.days)*day, now); err != nil {
 					return err
 				}
 			}
-			all, err := pki.List(f.folder())
-			return a.showCertificates(all, err)
+			var all []pki.Info
+			for _, folder := range folders {
+				there, err := pki.List(folder)
+				if err != nil {
+					return err
+				}
+				all = append(all, there...)
+			}
+			return a.showCertificates(all, nil)
 		},
 	}
 	f.on(c)
 	f.life(c, 397)
+	c.Flags().BoolVar(&each, "each", false, "each service gets a folder of its own in --out, so that it sees no key but its own")
 	return c
+}
+
+func issueOrRenew(dir, folder, name string, life time.Duration, now time.Time) error {
+	authority, err := pki.Open(dir, folder)
+	if err != nil {
+		return err
+	}
+	if _, err := authority.Renew(nil, 30*day, life, now); err != nil {
+		return err
+	}
+	_, err = authority.Issue(pki.Request{Kind: pki.Service, Name: name, Hosts: serviceHosts(name), Life: life}, now)
+	if errors.Is(err, pki.ErrExists) {
+		return nil
+	}
+	return err
 }
 
 func (a *app) pkiRenew() *cobra.Command {

@@ -10,16 +10,24 @@ import (
 )
 
 func (a *app) secretsCommand() *cobra.Command {
-	var dir string
+	var dir, out string
 	var at secrets.Places
 	c := &cobra.Command{
 		Use: "secrets", Short: "Make the passwords of a deployment, where they are missing",
 		Long: `Make the passwords by which the services, PostgreSQL, Redis and NATS know each other, one file each, where they are
-missing, and the files that are made from them. The default addresses are names of hosts in one network. Nothing secret is printed.`,
+missing, and the files that are made from them. The default addresses are names of hosts in one network. Nothing secret is printed.
+
+With --out each reader (postgres, redis and the four services) also gets a folder there with copies of the files that it reads and no others,
+to be mounted where it runs.`,
 		RunE: func(*cobra.Command, []string) error {
 			written, err := secrets.Make(dir, at)
 			if err != nil {
 				return err
+			}
+			if out != "" {
+				if err := secrets.Deliver(dir, out); err != nil {
+					return err
+				}
 			}
 			if written == nil {
 				written = []string{}
@@ -30,6 +38,7 @@ missing, and the files that are made from them. The default addresses are names 
 		},
 	}
 	c.Flags().StringVar(&dir, "dir", "./secrets", "folder of the files")
+	c.Flags().StringVar(&out, "out", "", "folder of the readers' folders; empty: none")
 	c.Flags().StringVar(&at.Postgres, "postgres", "postgres:5432", "address of PostgreSQL for the services")
 	c.Flags().StringVar(&at.Redis, "redis", "redis:6379", "address of Redis for auth")
 	c.Flags().StringVar(&at.NATS, "nats", "nats:4222", "address of NATS for the services")

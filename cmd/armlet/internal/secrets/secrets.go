@@ -117,6 +117,42 @@ func (m *maker) write(name, text string) {
 	m.written = append(m.written, name)
 }
 
+// readers are who is given secrets, and the files of each: a password is seen by those who use it and by nobody else.
+var readers = map[string][]string{
+	"postgres": {
+		"postgres-password", "postgres-device-registry-password", "postgres-auth-password", "postgres-payments-password",
+		"postgres-notify-password",
+	},
+	"redis":           {"redis-users.acl", "redis-password"},
+	"device-registry": {"device-registry-db-url", "nats-core-url"},
+	"auth":            {"auth-db-url", "redis-url", "nats-core-url", "nats-auth-url", "nats-sys-url", seedFile},
+	"payments":        {"payments-db-url", "nats-core-url"},
+	"notify":          {"notify-db-url", "nats-core-url", "nats-edge-url", "nats-sys-url", "nats-settings.json"},
+}
+
+// Deliver gives each reader a folder in out with copies of its files. That folder can be entered by all, as whoever mounts it
+// runs as a user of its own: let nobody but its reader mount it.
+func Deliver(dir, out string) error {
+	for reader, names := range readers {
+		folder := filepath.Join(out, reader)
+		if err := os.MkdirAll(folder, 0o755); err != nil { //nolint:gosec // see above
+			return err
+		}
+		m := maker{dir: folder}
+		for _, name := range names {
+			text, err := os.ReadFile(filepath.Join(dir, name))
+			if err != nil {
+				return err
+			}
+			m.write(name, strings.TrimSuffix(string(text), "\n"))
+		}
+		if m.err != nil {
+			return m.err
+		}
+	}
+	return nil
+}
+
 // natsSettings are what notify writes the server's configuration from.
 func (m *maker) natsSettings(at Places, users map[string]string) string {
 	seed := m.once(seedFile, func() string {

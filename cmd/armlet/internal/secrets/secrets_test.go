@@ -83,3 +83,42 @@ func TestAnEmptyPasswordIsNotUsed(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+func TestEachReaderGetsWhatItReadsAndNoMore(t *testing.T) {
+	dir, out := filepath.Join(t.TempDir(), "secrets"), t.TempDir()
+	if _, err := secrets.Make(dir, places); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // as at each start
+		if err := secrets.Deliver(dir, out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	delivered, err := os.ReadDir(filepath.Join(out, "payments"))
+	if err != nil || len(delivered) != 2 {
+		t.Fatalf("payments has %v, %v", delivered, err)
+	}
+	for _, file := range delivered {
+		if got, want := read(t, filepath.Join(out, "payments"), file.Name()), read(t, dir, file.Name()); got != want {
+			t.Errorf("%s is delivered as %q, it is %q", file.Name(), got, want)
+		}
+	}
+	all, err := filepath.Glob(filepath.Join(out, "*", "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, file := range all {
+		seen[filepath.Base(file)] = true
+	}
+	made, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range made {
+		inside := strings.HasPrefix(file.Name(), "nats-") && strings.HasSuffix(file.Name(), "-password") // of the URLs and settings
+		if !seen[file.Name()] && !inside {
+			t.Errorf("nobody reads %s", file.Name())
+		}
+	}
+}

@@ -2,8 +2,8 @@
 // each fact takes effect exactly once although every step on the way may be repeated.
 //
 // A service writes its events with [Append] in the transaction that makes them true. A [Relay] publishes the table outbox
-// with the event's id as Nats-Msg-Id and removes a row when JetStream has acknowledged it; a row published twice falls to
-// the stream's duplicate window or, later than that, to the consumer's inbox. A [Consumer] handles a message in a
+// with the event's id as Nats-Msg-Id, many under one acknowledgement, and removes a row when JetStream has stored it; a row
+// published twice falls to the stream's duplicate window or, later than that, to the consumer's inbox. A [Consumer] handles a message in a
 // transaction that also writes the table inbox, and acknowledges it after the commit.
 //
 // Envelope: CloudEvents 1.0, NATS binding, binary mode. The headers are ce-specversion (1.0), ce-id, ce-source, ce-type

@@ -2,6 +2,7 @@ package events
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 )
@@ -9,7 +10,7 @@ import (
 const (
 	// depth is how many batches wait for their acknowledgements while the next one is read; all that may be in flight has to
 	// stay below what the client allows, which is 4000.
-	depth       = 8
+	depth       = 4
 	removeBatch = 2048
 	// scanGap and removeGap are how long a look for events and the removal of those published wait for more to come along:
 	// under load there is a commit every few milliseconds, and each would cost statements and a commit of its own.
@@ -23,11 +24,16 @@ const (
 func (r *Relay) session(ctx context.Context, healthy func()) error {
 	work, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	batcher, err := newBatcher(r.cfg.JetStream.Conn())
+	if err != nil {
+		return err
+	}
+	defer batcher.close()
 	flights, stored := make(chan []flight, depth), make(chan []int64, depth)
 	var followers sync.WaitGroup
-	followers.Go(func() { r.settle(work, flights, stored, stop) })
+	followers.Go(func() { r.settle(work, batcher, flights, stored, stop) })
 	followers.Go(func() { r.clear(work, stored, stop, healthy) })
-	if err := r.scanAll(work, flights, healthy); err != nil {
+	if err := r.scanAll(work, batcher, flights, healthy); err != nil {
 		stop(err)
 	}
 	close(flights)
@@ -41,7 +47,7 @@ func (r *Relay) session(ctx context.Context, healthy func()) error {
 }
 
 // scanAll looks for pending rows whenever it is woken, and now and then, until ctx ends.
-func (r *Relay) scanAll(ctx context.Context, flights chan<- []flight, healthy func()) error {
+func (r *Relay) scanAll(ctx context.Context, batcher *batcher, flights chan<- []flight, healthy func()) error {
 	for ctx.Err() == nil {
 		woken := r.cfg.Outbox.waker.next()
 		if err := r.prune(ctx); err != nil {
@@ -52,7 +58,7 @@ func (r *Relay) scanAll(ctx context.Context, flights chan<- []flight, healthy fu
 			return err
 		}
 		begun := time.Now()
-		empty, err := r.scan(ctx, flights)
+		empty, err := r.scan(ctx, batcher, flights)
 		if err != nil {
 			return err
 		}
@@ -67,7 +73,7 @@ func (r *Relay) scanAll(ctx context.Context, flights chan<- []flight, healthy fu
 
 // scan sends everything that is pending now and not in flight already. Each scan begins with the oldest row: a transaction
 // that took longer to commit than a later one leaves rows behind the place where the last scan ended.
-func (r *Relay) scan(ctx context.Context, flights chan<- []flight) (empty bool, err error) {
+func (r *Relay) scan(ctx context.Context, batcher *batcher, flights chan<- []flight) (empty bool, err error) {
 	r.forgetRemoved()
 	next := r.read(ctx, 0)
 	for first := true; ; first = false {
@@ -79,7 +85,7 @@ func (r *Relay) scan(ctx context.Context, flights chan<- []flight) (empty bool, 
 		if full {
 			next = r.read(ctx, p.rows[len(p.rows)-1].seq)
 		}
-		sent, err := r.sendAll(ctx, r.claim(p.rows))
+		sent, err := r.sendAll(ctx, batcher, r.claim(p.rows))
 		if len(sent) > 0 {
 			flights <- sent
 		}
@@ -123,15 +129,16 @@ func (r *Relay) forgetRemoved() {
 }
 
 // settle waits for what becomes of the rows in flight and passes on those that were stored, until flights is closed.
-func (r *Relay) settle(ctx context.Context, flights <-chan []flight, stored chan<- []int64, fail func(error)) {
+func (r *Relay) settle(ctx context.Context, batcher *batcher, flights <-chan []flight, stored chan<- []int64, fail func(error)) {
 	defer close(stored)
-	for batch := range flights {
-		seqs := make([]int64, 0, len(batch))
-		for _, f := range batch {
-			err := f.wait(ctx)
-			if err == nil {
-				seqs = append(seqs, f.row.seq)
-			} else if err = r.refused(ctx, f.row, err); err != nil {
+	for sent := range flights {
+		var seqs []int64
+		for _, f := range sent {
+			n, err := r.landed(ctx, batcher, f)
+			for _, e := range f.rows[:n] {
+				seqs = append(seqs, e.seq)
+			}
+			if err != nil {
 				fail(err)
 			}
 		}
@@ -139,6 +146,22 @@ func (r *Relay) settle(ctx context.Context, flights <-chan []flight, stored chan
 			stored <- seqs
 		}
 	}
+}
+
+// landed waits for what becomes of a flight and says how many of its rows are stored, from the first on. Its error is an outage.
+func (r *Relay) landed(ctx context.Context, batcher *batcher, f flight) (stored int, err error) {
+	if f.batch == nil {
+		if err := f.wait(ctx); err != nil {
+			return 0, r.refused(ctx, f.rows[0], err)
+		}
+		return 1, nil
+	}
+	n, err := batcher.wait(ctx, f.batch, f.deadline, len(f.rows))
+	if n == len(f.rows) || err != nil && !errors.Is(err, errNoBatch) {
+		return n, err
+	}
+	r.sendAlone(ctx, f.rows[n:], err)
+	return n, nil
 }
 
 // clear removes rows that were stored from the outbox, until stored is closed.

@@ -21,9 +21,10 @@ const (
 // errBadRow is a row that cannot be made a message.
 var errBadRow = errors.New("the stored event is damaged")
 
-// flight is a row that was sent and whose acknowledgement is awaited.
+// flight is rows that were sent and whose acknowledgement is awaited: one alone, or a batch.
 type flight struct {
-	row      row
+	rows     []row
+	batch    <-chan batchAnswer // nil for a row alone
 	js       jetstream.JetStream
 	ok       <-chan *jetstream.PubAck
 	err      <-chan error
@@ -32,9 +33,18 @@ type flight struct {
 
 // sendAll sends rows one after the other without waiting for what becomes of them. Its error is an outage; what was sent
 // before it is in flight all the same.
-func (r *Relay) sendAll(ctx context.Context, rows []row) ([]flight, error) {
-	flights := make([]flight, 0, len(rows))
-	for _, e := range rows {
+func (r *Relay) sendAll(ctx context.Context, batcher *batcher, rows []row) ([]flight, error) {
+	alone, together := r.divide(rows)
+	var flights []flight
+	if len(together) > 0 {
+		answer, err := batcher.send(together, r.cfg.Stream.Name)
+		if err == nil {
+			flights = append(flights, flight{rows: together, batch: answer, deadline: time.Now().Add(ackWait)})
+		} else {
+			alone = append(alone, together...) // it is found out there what is wrong with which
+		}
+	}
+	for _, e := range alone {
 		f, err := r.send(e)
 		if err == nil {
 			flights = append(flights, f)
@@ -43,6 +53,28 @@ func (r *Relay) sendAll(ctx context.Context, rows []row) ([]flight, error) {
 		}
 	}
 	return flights, nil
+}
+
+// divide says which rows are sent one by one and which in a batch: those for the relay's own stream that were not refused before,
+// when there are some and the server takes batches.
+func (r *Relay) divide(rows []row) (alone, together []row) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.batches || len(rows) < fewest {
+		return rows, nil
+	}
+	together = make([]row, 0, len(rows))
+	for _, e := range rows {
+		if _, refused := r.parked[e.seq]; refused || r.route(e.subject) != r.cfg.JetStream {
+			alone = append(alone, e)
+		} else {
+			together = append(together, e)
+		}
+	}
+	if len(together) < fewest {
+		return rows, nil
+	}
+	return alone, together
 }
 
 func (r *Relay) send(e row) (flight, error) {
@@ -59,7 +91,7 @@ func (r *Relay) send(e row) (flight, error) {
 	if err != nil {
 		return flight{}, err
 	}
-	return flight{row: e, js: js, ok: future.Ok(), err: future.Err(), deadline: time.Now().Add(ackWait)}, nil
+	return flight{rows: []row{e}, js: js, ok: future.Ok(), err: future.Err(), deadline: time.Now().Add(ackWait)}, nil
 }
 
 func (r *Relay) route(subject string) jetstream.JetStream {
@@ -118,40 +150,79 @@ func (r *Relay) refused(ctx context.Context, e row, err error) error {
 	return nil
 }
 
+// sendAlone has rows that a batch has not stored sent again one by one, where it is found out what is wrong with which.
+func (r *Relay) sendAlone(ctx context.Context, rows []row, err error) {
+	r.mu.Lock()
+	r.prepared = false // perhaps the stream was deleted, or an earlier version's relay has turned batches off
+	for _, e := range rows {
+		r.parked[e.seq] = parking{}
+		delete(r.open, e.seq)
+	}
+	r.mu.Unlock()
+	r.cfg.Log.DebugContext(ctx, "events of a batch are sent again one by one", "events", len(rows), "error", err)
+	r.cfg.Outbox.waker.wake()
+}
+
 func message(e row) (*nats.Msg, error) {
-	header, err := parseHeaders(e.headers)
-	if err != nil {
+	header := make(nats.Header, 10)
+	if _, err := parseHeaders(header, nil, e.headers); err != nil {
 		return nil, fmt.Errorf("%w: headers: %w", errBadRow, err)
 	}
 	return &nats.Msg{Subject: e.subject, Header: header, Data: e.data}, nil
 }
 
-// escaped says whether a rune may not stand for itself in a JSON string.
-func escaped(r rune) bool { return r < ' ' || r == '\\' || r == utf8.RuneError }
-
-// parseHeaders reads a JSON object of strings. Relays spend more time here than on anything else of their own, so the form
-// that [Append] writes, without escapes, is cut at its quotes: {"name":"value","name":"value"}.
-func parseHeaders(text string) (nats.Header, error) {
-	parts := strings.Split(text, `"`)
-	n := len(parts) / 4
-	header := make(nats.Header, n+2) // the client adds two
-	values := make([]string, n)
-	plain := len(parts)%4 == 1 && n > 0 && parts[0] == "{" && parts[len(parts)-1] == "}" && !strings.ContainsFunc(text, escaped)
-	for i := 0; plain && i < n; i++ {
-		values[i] = parts[4*i+3]
-		header[parts[4*i+1]] = values[i : i+1 : i+1]
-		plain = parts[4*i+2] == ":" && (i == n-1 || parts[4*i+4] == ",")
-	}
-	if plain {
-		return header, nil
+// parseHeaders reads a JSON object of strings into header, which is empty, and appends the values to values, where header has
+// them. Relays spend more time here than on anything else of their own, so the form that [Append] writes, without escapes, is cut at
+// its quotes: {"name":"value","name":"value"}.
+func parseHeaders(header nats.Header, values []string, text string) ([]string, error) {
+	if all, ok := cutHeaders(header, values, text); ok {
+		return all, nil
 	}
 	var all map[string]string
 	if err := json.Unmarshal([]byte(text), &all); err != nil {
 		return nil, err
 	}
-	header = nats.Header{}
+	clear(header)
 	for name, value := range all {
 		header[name] = []string{value}
 	}
-	return header, nil
+	return values, nil
+}
+
+func cutHeaders(header nats.Header, values []string, text string) (all []string, plain bool) {
+	for i := range len(text) {
+		if c := text[i]; c < ' ' || c == '\\' || c >= utf8.RuneSelf {
+			return nil, false
+		}
+	}
+	rest, plain := strings.CutPrefix(text, "{")
+	for plain {
+		var name, value string
+		if name, rest, plain = cutQuoted(rest, ":"); !plain {
+			break
+		}
+		if value, rest, plain = cutQuoted(rest, ""); !plain {
+			break
+		}
+		values = append(values, value)
+		header[name] = values[len(values)-1 : len(values) : len(values)]
+		if rest == "}" {
+			return values, true
+		}
+		rest, plain = strings.CutPrefix(rest, ",")
+	}
+	return nil, false
+}
+
+// cutQuoted cuts the quoted text that s begins with, and what follows it.
+func cutQuoted(s, then string) (text, rest string, ok bool) {
+	if s, ok = strings.CutPrefix(s, `"`); !ok {
+		return "", "", false
+	}
+	text, rest, ok = strings.Cut(s, `"`)
+	if !ok {
+		return "", "", false
+	}
+	rest, ok = strings.CutPrefix(rest, then)
+	return text, rest, ok
 }

@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"strconv"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,7 +40,8 @@ type RelayConfig struct {
 	Route func(subject string) jetstream.JetStream
 	// Log defaults to slog.Default.
 	Log *slog.Logger
-	// Batch is how many events are read at once; default 256. A few batches are in flight at a time.
+	// Batch is how many events are read at once, and sent under one acknowledgement where the server knows how (2.14 or newer);
+	// default 500. A few batches are in flight at a time.
 	Batch int
 	// Every is how often the outbox is looked at without a wake-up; default 500 ms.
 	Every time.Duration
@@ -55,6 +56,7 @@ type Relay struct {
 
 	mu       sync.Mutex
 	prepared bool
+	batches  bool // the stream takes batches
 	parked   map[int64]parking
 	// open are the rows that were sent and not yet found removed; removed are those of them that are removed by now. A row
 	// leaves open before a read that can no longer see it, so none is sent twice for being read while it was removed.
@@ -83,7 +85,7 @@ func NewRelay(cfg RelayConfig) *Relay {
 		cfg.Log = slog.Default()
 	}
 	if cfg.Batch <= 0 {
-		cfg.Batch = 256
+		cfg.Batch = 500
 	}
 	if cfg.Every <= 0 {
 		cfg.Every = 500 * time.Millisecond
@@ -94,6 +96,7 @@ func NewRelay(cfg RelayConfig) *Relay {
 			cfg.Stream.Duplicates = min(age, dedupeWindow) // the server refuses a longer one
 		}
 	}
+	cfg.Stream.AllowBatchPublish = cfg.Stream.Name != ""
 	return &Relay{cfg: cfg, db: cfg.Outbox.db, parked: map[int64]parking{}, open: map[int64]struct{}{}}
 }
 
@@ -159,14 +162,16 @@ func (r *Relay) read(ctx context.Context, after int64) <-chan page {
 	return out
 }
 
+// pending has a plus before the column so that the rows are read in the order in which they are stored, and not by way of the
+// index of this column.
 func (r *Relay) pending(ctx context.Context, after int64) ([]row, error) {
 	rows, err := r.db.QueryContext(ctx, `SELECT seq, id, subject, headers, data FROM outbox
-		WHERE published_at IS NULL AND seq > $1 ORDER BY seq LIMIT $2`, after, r.cfg.Batch)
+		WHERE +published_at IS NULL AND seq > $1 ORDER BY seq LIMIT $2`, after, r.cfg.Batch)
 	if err != nil {
 		return nil, fmt.Errorf("read the outbox: %w", err)
 	}
 	defer func() { _ = rows.Close() }()
-	var out []row
+	out := make([]row, 0, r.cfg.Batch)
 	for rows.Next() {
 		var e row
 		if err := rows.Scan(&e.seq, &e.id, &e.subject, &e.headers, &e.data); err != nil {
@@ -190,23 +195,18 @@ func (r *Relay) prepare(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
 	defer cancel()
-	if _, err := r.cfg.JetStream.CreateOrUpdateStream(ctx, r.cfg.Stream); err != nil {
+	stream, err := r.cfg.JetStream.CreateOrUpdateStream(ctx, r.cfg.Stream)
+	if err != nil {
 		return fmt.Errorf("make the stream %s: %w", r.cfg.Stream.Name, err)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.prepared = true
+	r.prepared, r.batches = true, stream.CachedInfo().Config.AllowBatchPublish // older servers leave it out
 	return nil
 }
 
-// The rows are given as one argument, so that the statement is always the same and prepared once.
-const (
-	removeSQLite   = `DELETE FROM outbox WHERE seq IN (SELECT value FROM json_each($1))`
-	removePostgres = `DELETE FROM outbox WHERE seq = ANY($1::bigint[])`
-)
-
 // remove deletes the rows of events that are stored in the stream. Marking them instead would write each anew, with all
-// its indexes, and cost as much as appending it did.
+// its indexes, and cost as much as appending it did. Rows that follow one another are deleted by one statement.
 func (r *Relay) remove(ctx context.Context, stored []int64) error {
 	if len(stored) == 0 {
 		return nil
@@ -215,29 +215,24 @@ func (r *Relay) remove(ctx context.Context, stored []int64) error {
 	// What is stored should be removed even while the service is stopping; else it would be published again later.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
 	defer cancel()
-	query, list := removeSQLite, appendSeqs('[', stored, ']')
-	if r.db.Dialect() == sqldb.Postgres {
-		query, list = removePostgres, appendSeqs('{', stored, '}')
-	}
+	slices.Sort(stored)
 	err := r.db.InTx(ctx, func(ctx context.Context, tx *sqldb.Tx) error {
-		_, err := tx.ExecContext(ctx, query, list)
-		return err
+		for first := 0; first < len(stored); {
+			last := first
+			for last+1 < len(stored) && stored[last+1] <= stored[last]+1 {
+				last++
+			}
+			if _, err := tx.ExecContext(ctx, `DELETE FROM outbox WHERE seq BETWEEN $1 AND $2`, stored[first], stored[last]); err != nil {
+				return err
+			}
+			first = last + 1
+		}
+		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("remove published events: %w", err)
 	}
 	return nil
-}
-
-func appendSeqs(open byte, seqs []int64, end byte) string {
-	text := []byte{open}
-	for i, seq := range seqs {
-		if i > 0 {
-			text = append(text, ',')
-		}
-		text = strconv.AppendInt(text, seq, 10)
-	}
-	return string(append(text, end))
 }
 
 // prune removes the rows that an earlier version of this package marked as published and kept for a day.

@@ -3,7 +3,6 @@ package events_test
 import (
 	"context"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 
@@ -18,13 +17,11 @@ import (
 const (
 	benchEvents  = 20_000
 	benchPayload = 300 // bytes, about what a captured payment has
-	benchHeaders = `{"ce-specversion":"1.0","ce-id":"%s","ce-source":"/services/payments","ce-type":"armlet.payments.v1.PaymentCaptured",` +
-		`"ce-time":"2026-03-01T12:00:00.000000000Z","ce-subject":"payments/%s","content-type":"application/protobuf"}`
 )
 
 // BenchmarkRelay empties a full outbox into the stream of a nats-server process. Beside it the same client publishes messages
-// of the same size, bare: no id, no headers, no database, as many in flight as the client allows, all acknowledged; and
-// the same messages with the id and the headers that events have, still without a database.
+// of the same size on the same subjects, bare: no id, no headers, no database, as many in flight as the client allows, each
+// acknowledged; and the same messages with the id and the headers that events have, still without a database.
 func BenchmarkRelay(b *testing.B) {
 	config, addr := testkit.PlainNATSConfig(b)
 	js := testkit.JetStream(b, testkit.NewNATSProcess(b, config, addr).URL())
@@ -36,9 +33,9 @@ func BenchmarkRelay(b *testing.B) {
 			n := 0
 			for b.Loop() {
 				n += benchEvents
-				size := benchFill(b, db)
-				bare += benchPublish(b, js, func(string) *nats.Msg { return &nats.Msg{Data: make([]byte, size)} })
-				headed += benchPublish(b, js, benchMessage)
+				benchFill(b, db)
+				bare += benchPublish(b, js, bareMessage)
+				headed += benchPublish(b, js, headedMessage)
 				relayed += benchDrain(b, db, js)
 			}
 			rate := func(d time.Duration) float64 { return float64(n) / d.Seconds() }
@@ -57,57 +54,67 @@ func BenchmarkRelay(b *testing.B) {
 	}
 }
 
-func benchExec(b *testing.B, db *sqldb.DB, query string, args ...any) {
+func benchExec(b *testing.B, db *sqldb.DB, query string) {
 	b.Helper()
-	if _, err := db.ExecContext(b.Context(), query, args...); err != nil {
+	if _, err := db.ExecContext(b.Context(), query); err != nil {
 		b.Fatal(err)
 	}
 }
 
-// benchFill writes events and returns the size of one as a message.
-func benchFill(b *testing.B, db *sqldb.DB) (size int) {
+// benchFill writes events.
+func benchFill(b *testing.B, db *sqldb.DB) {
 	b.Helper()
-	subject := subjectOf("0198c0de-0000-7000-8000-000000000001")
-	data := make([]byte, benchPayload)
-	stamp := time.Now().UnixNano()
+	now := time.Now()
 	const rows = 500
 	for at := 0; at < benchEvents; at += rows {
-		var values []string
-		var args []any
-		for i := range rows {
-			id := fmt.Sprintf("%d-%d", stamp, at+i)
-			h := fmt.Sprintf(benchHeaders, id, id)
-			size = len(subject) + len(h) + len(data)
-			k := len(args)
-			values = append(values, fmt.Sprintf("($%d, $%d, $%d, $%d, $%d, $%d)", k+1, k+2, k+3, k+4, k+5, k+6))
-			args = append(args, id, subject, "t", h, data, stamp/1000)
+		evs := make([]events.Event, rows)
+		for i := range evs {
+			evs[i] = benchEvent(now, at+i)
 		}
-		benchExec(b, db, `INSERT INTO outbox (id, subject, type, headers, data, created_at) VALUES `+strings.Join(values, ", "), args...)
+		err := db.InTx(b.Context(), func(ctx context.Context, tx *sqldb.Tx) error { return events.Append(ctx, tx, evs...) })
+		if err != nil {
+			b.Fatal(err)
+		}
 	}
-	return size - len(subject)
 }
 
-// benchMessage is an event as the relay publishes it.
-func benchMessage(id string) *nats.Msg {
-	return &nats.Msg{Data: make([]byte, benchPayload), Header: nats.Header{
-		"ce-specversion": {"1.0"}, "ce-id": {id}, "ce-source": {"/services/payments"}, "ce-type": {"armlet.payments.v1.PaymentCaptured"},
-		"ce-time": {"2026-03-01T12:00:00.000000000Z"}, "ce-subject": {"payments/" + id}, "content-type": {"application/protobuf"},
-		jetstream.MsgIDHeader: {id}, jetstream.ExpectedStreamHeader: {"BARE"},
+func benchEvent(now time.Time, i int) events.Event {
+	id := fmt.Sprintf("%016x-7000-8000-%011d", now.UnixNano(), i) // as long as a UUID
+	return events.Event{
+		ID: id, Type: "armlet.payments.v1.PaymentCaptured", Source: "/services/payments", Time: now, Key: "payments/" + id,
+		Subject: subjectOf(id), Data: make([]byte, benchPayload), TraceParent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+	}
+}
+
+// headedMessage is an event as the relay publishes it.
+func headedMessage(now time.Time, i int) *nats.Msg {
+	ev := benchEvent(now, i)
+	return &nats.Msg{Data: ev.Data, Header: nats.Header{
+		"ce-specversion": {"1.0"}, "ce-id": {ev.ID}, "ce-source": {ev.Source}, "ce-type": {ev.Type}, "traceparent": {ev.TraceParent},
+		"ce-time": {now.UTC().Format(time.RFC3339Nano)}, "ce-subject": {ev.Key}, "content-type": {"application/protobuf"},
+		jetstream.MsgIDHeader: {ev.ID},
 	}}
 }
 
-func benchPublish(b *testing.B, js jetstream.JetStream, message func(id string) *nats.Msg) time.Duration {
+// bareMessage has as many bytes as headedMessage.
+func bareMessage(now time.Time, i int) *nats.Msg {
+	return &nats.Msg{Data: make([]byte, headedMessage(now, i).Size())}
+}
+
+func benchPublish(b *testing.B, js jetstream.JetStream, message func(now time.Time, i int) *nats.Msg) time.Duration {
 	b.Helper()
 	config := jetstream.StreamConfig{Name: "BARE", Subjects: []string{"bare.>"}, Duplicates: 5 * time.Minute}
 	if _, err := js.CreateOrUpdateStream(b.Context(), config); err != nil {
 		b.Fatal(err)
 	}
-	stamp := time.Now().UnixNano()
+	msgs, now := make([]*nats.Msg, benchEvents), time.Now()
+	for i := range msgs {
+		msgs[i] = message(now, i)
+		msgs[i].Subject = "bare." + benchEvent(now, i).Subject
+	}
 	begin := time.Now()
-	for i := range benchEvents {
-		msg := message(fmt.Sprintf("%d-%d", stamp, i))
-		msg.Subject = "bare.x"
-		if _, err := js.PublishMsgAsync(msg); err != nil {
+	for _, msg := range msgs {
+		if _, err := js.PublishMsgAsync(msg, jetstream.WithStallWait(time.Minute)); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -46,9 +46,15 @@ func (w *world) acme(addr string) notifyv1.NotifyServiceClient {
 // BenchmarkInboxStreams has 2,000 phones connected by TCP (ARMLET_BENCH_STREAMS for another number), and sends an alert to
 // a topic that all of them are members of. The memory is that of both ends of each stream, which are in one process here.
 func BenchmarkInboxStreams(b *testing.B) {
+	for _, dialect := range []sqldb.Dialect{sqldb.SQLite, sqldb.Postgres} {
+		b.Run(string(dialect), func(b *testing.B) { benchStreams(b, dialect) })
+	}
+}
+
+func benchStreams(b *testing.B, dialect sqldb.Dialect) {
 	const conns, perConn = 20, 1000 // streams of one connection that a server allows
 	n := size(b, "ARMLET_BENCH_STREAMS", 2_000)
-	w := newWorldOn(b, sqldb.SQLite)
+	w := newWorldOn(b, dialect)
 	addr, stop := w.start()
 	defer stop()
 	operator := w.dial(addr, map[string]any{"role": "operator", "operator_role": "admin", "exp": time.Now().Add(time.Hour).Unix()})
@@ -117,9 +123,9 @@ func BenchmarkInboxStreams(b *testing.B) {
 	fanOut := took.Seconds() / float64(rounds)
 	b.ReportMetric(perStream, "KiB/stream")
 	b.ReportMetric(fanOut, "s/fan-out")
-	testkit.Record(b, testkit.Figure{Measure: testkit.Measure{Name: "notify/inbox/memory-a-stream", Value: perStream, Unit: "KiB"}})
+	testkit.Record(b, testkit.Figure{Measure: testkit.Measure{Name: "notify/inbox/memory-a-stream/" + string(dialect), Value: perStream, Unit: "KiB"}})
 	testkit.Record(b, testkit.Figure{
-		Measure:   testkit.Measure{Name: fmt.Sprintf("notify/inbox/fan-out-to-%d-streams", n), Value: fanOut, Unit: "s"},
+		Measure:   testkit.Measure{Name: fmt.Sprintf("notify/inbox/fan-out/%s/%d-streams", dialect, n), Value: fanOut, Unit: "s"},
 		Reference: &testkit.Measure{Name: "target", Value: 2, Unit: "s"},
 	})
 }

@@ -6,7 +6,6 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
@@ -129,29 +128,6 @@ func (s *Store) OpenInbox(ctx context.Context, account string, now time.Time) (a
 	}
 	return s.Head(ctx, account)
 }
-
-// StepsAfter are the oldest steps of an inbox with a greater sequence, at most limit. What an alert says is as it is now. The
-// limit is in the text, since SQLite reads a statement again whenever a limit is bound.
-func (s *Store) StepsAfter(ctx context.Context, account string, after int64, limit int) ([]alert.Step, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT s.sequence, s.kind, `+alertColumnsOfA+` FROM inbox_steps s JOIN alerts a ON a.id = s.alert_id
-		WHERE s.account = $1 AND s.sequence > $2 ORDER BY s.sequence LIMIT `+strconv.Itoa(limit), account, after)
-	if err != nil {
-		return nil, fmt.Errorf("read an inbox: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var all []alert.Step
-	for rows.Next() {
-		var step alert.Step
-		if step.Alert, err = scanAlert(rows.Scan, &step.Sequence, &step.Kind); err != nil {
-			return nil, fmt.Errorf("read an inbox: %w", err)
-		}
-		all = append(all, step)
-	}
-	return all, rows.Err()
-}
-
-const alertColumnsOfA = `a.id, a.account, a.mode, a.kind_partner, a.kind_id, a.device, a.partner, a.sender, a.broadcast_id, a.collapse_key, a.category,
-	a.priority, a.delivery, a.engagement, a.sequence, a.attempt, a.content, a.request, a.decisions, a.created_at, a.expires_at, a.release_at, a.resend_at`
 
 // InboxAlerts are the alerts in an inbox with a greater sequence, oldest first, at most limit.
 func (s *Store) InboxAlerts(ctx context.Context, account string, after int64, limit int) ([]alert.Alert, error) {

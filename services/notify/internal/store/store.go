@@ -27,6 +27,7 @@ type Store struct {
 	wake   func(account string)
 	terms  alert.Terms
 	kinds  compiled
+	steps  stepReader
 	// broadcasts is told that there is a new one; it may be nil.
 	broadcasts func()
 	// became is told after each commit what became of an alert, resent that one was sent again.

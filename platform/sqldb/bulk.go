@@ -208,7 +208,7 @@ func (r *BulkRows) exec(ctx context.Context, tx *Tx) (sql.Result, error) {
 	if tx.db.dialect == SQLite {
 		number, takeBack := handOver(r)
 		defer takeBack()
-		return tx.execPrepared(ctx, r.bulk.write, append(r.extra[:len(r.extra):len(r.extra)], number)...)
+		return tx.ExecContext(ctx, r.bulk.write, append(r.extra[:len(r.extra):len(r.extra)], number)...)
 	}
 	args, err := r.args(tx.db.dialect)
 	if err != nil {

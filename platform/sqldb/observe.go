@@ -22,6 +22,9 @@ const scope = "github.com/armlet-pay/armlet/platform/sqldb"
 // transaction is the operation that stands for a whole transaction.
 const transaction = "TRANSACTION"
 
+// otherOperation is whatever is none of the usual ones.
+const otherOperation = "OTHER"
+
 // observer measures statements and transactions. Its zero value is of no use; see unobserved.
 type observer struct {
 	meter    metric.Meter
@@ -55,7 +58,7 @@ func (db *DB) Observe(tp trace.TracerProvider, mp metric.MeterProvider) error {
 	}
 	o := &observer{meter: mp.Meter(scope), tracer: tp.Tracer(scope), on: true, system: attribute.String(telemetry.AttrSystem, system)}
 	o.ops = map[string]metric.MeasurementOption{}
-	for _, op := range []string{transaction, "SELECT", "INSERT", "UPDATE", "DELETE", "OTHER"} {
+	for _, op := range []string{transaction, "SELECT", "INSERT", "UPDATE", "DELETE", otherOperation} {
 		o.ops[op] = metric.WithAttributeSet(attribute.NewSet(o.system, attribute.String(telemetry.AttrOperation, op)))
 	}
 	var err error
@@ -146,5 +149,5 @@ func operation(query string) string {
 	case "WITH":
 		return "SELECT"
 	}
-	return "OTHER"
+	return otherOperation
 }

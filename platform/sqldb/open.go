@@ -54,8 +54,8 @@ type DB struct {
 	// pipeline says that statements may be sent together. Connection poolers that cannot keep prepared statements, for which
 	// the URL has default_query_exec_mode, get one at a time.
 	pipeline bool
-	// prepared are statements of SQLite's writer.
-	prepared prepared
+	// prepared are statements of SQLite's writer, preparedReads those of its readers.
+	prepared, preparedReads prepared
 
 	attached sync.Map
 	observer *observer
@@ -246,7 +246,7 @@ func (db *DB) Ping(ctx context.Context) error {
 func (db *DB) Close() error {
 	var err error
 	if db.reader != db.writer {
-		err = errors.Join(db.reader.Close(), db.prepared.close())
+		err = errors.Join(db.preparedReads.close(), db.reader.Close(), db.prepared.close())
 	}
 	return errors.Join(err, db.writer.Close())
 }

@@ -51,3 +51,46 @@ func TestBulkStatementsOutliveAChangeOfTheSchemaAndEndWithTheDatabase(t *testing
 		t.Errorf("the write-ahead log is still there: %v", err)
 	}
 }
+
+// Statements that read are kept prepared too, on as many connections as read at one time.
+func TestPreparedReadsOutliveAChangeOfTheSchema(t *testing.T) {
+	db := testkit.OpenDB(t, testkit.DBURL(t, sqldb.SQLite))
+	mustExec(t, db, `CREATE TABLE words (id TEXT PRIMARY KEY)`)
+	mustExec(t, db, `INSERT INTO words VALUES ('a'), ('b')`)
+	const all = `SELECT id FROM words ORDER BY id`
+	for range 3 {
+		outer, err := db.QueryContext(t.Context(), all)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := ""
+		for outer.Next() { // the same statement within itself
+			var id, first string
+			if err := errors.Join(outer.Scan(&id), db.QueryRowContext(t.Context(), all).Scan(&first)); err != nil {
+				t.Fatal(err)
+			}
+			seen += first + id
+		}
+		if err := errors.Join(outer.Err(), outer.Close()); err != nil || seen != "aaab" {
+			t.Fatalf("read %q, %v", seen, err)
+		}
+		err = db.InTx(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+			var n int
+			return tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM words WHERE id <> $1`, "a").Scan(&n)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	mustExec(t, db, `ALTER TABLE words RENAME TO terms`)
+	mustExec(t, db, `CREATE TABLE words (n BIGINT, id TEXT)`)
+	mustExec(t, db, `INSERT INTO words VALUES (1, 'c')`)
+	var id string
+	if err := db.QueryRowContext(t.Context(), all).Scan(&id); err != nil || id != "c" {
+		t.Errorf("read %q, %v", id, err)
+	}
+	mustExec(t, db, `DROP TABLE words`)
+	if err := db.QueryRowContext(t.Context(), all).Scan(&id); err == nil {
+		t.Error("read from a table that is gone")
+	}
+}

@@ -163,12 +163,18 @@ func (db *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 // QueryContext reads rows outside any transaction.
 func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	defer db.observer.statement(ctx, query)()
+	if stmt := db.reading(ctx, query); stmt != nil {
+		return stmt.QueryContext(ctx, args...) //nolint:sqlclosecheck // the caller closes them
+	}
 	return db.reader.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller closes them
 }
 
 // QueryRowContext reads at most one row outside any transaction.
 func (db *DB) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	defer db.observer.statement(ctx, query)()
+	if stmt := db.reading(ctx, query); stmt != nil {
+		return stmt.QueryRowContext(ctx, args...)
+	}
 	return db.reader.QueryRowContext(ctx, query, args...)
 }
 
@@ -194,27 +200,26 @@ func (tx *Tx) OnCommit(f func()) { tx.onCommit = append(tx.onCommit, f) }
 // ExecContext runs a statement in the transaction.
 func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	defer tx.db.observer.statement(ctx, query)()
-	return tx.tx.ExecContext(ctx, query, args...)
-}
-
-// execPrepared is ExecContext for one of few statements that run often.
-func (tx *Tx) execPrepared(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt := tx.db.prepared.get(query)
-	if stmt == nil {
-		return tx.ExecContext(ctx, query, args...)
+	if stmt := tx.prepared(ctx, query); stmt != nil {
+		return stmt.ExecContext(ctx, args...)
 	}
-	defer tx.db.observer.statement(ctx, query)()
-	return tx.tx.StmtContext(ctx, stmt).ExecContext(ctx, args...) //nolint:sqlclosecheck // the end of the transaction closes it
+	return tx.tx.ExecContext(ctx, query, args...)
 }
 
 // QueryContext reads rows in the transaction. Close them before the next statement: PostgreSQL runs one at a time.
 func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	defer tx.db.observer.statement(ctx, query)()
+	if stmt := tx.prepared(ctx, query); stmt != nil {
+		return stmt.QueryContext(ctx, args...) //nolint:sqlclosecheck // the caller closes them
+	}
 	return tx.tx.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller closes them
 }
 
 // QueryRowContext reads at most one row in the transaction.
 func (tx *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	defer tx.db.observer.statement(ctx, query)()
+	if stmt := tx.prepared(ctx, query); stmt != nil {
+		return stmt.QueryRowContext(ctx, args...)
+	}
 	return tx.tx.QueryRowContext(ctx, query, args...)
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/proto/wire"
@@ -9,16 +10,44 @@ import (
 	"github.com/armlet-pay/armlet/services/auth/internal/keys"
 )
 
+var findStandings = sqldb.NewBulk("uid text, account text, partner text, epoch bigint", `SELECT r.uid, r.account, r.partner, r.epoch,
+	COALESCE(l.bad, 0), COALESCE(l.since, 0), COALESCE(l.locked_until, 0), COALESCE(l.level, 0), COALESCE(c.risk, 0), COALESCE(k.state, '')
+	FROM {rows} AS r LEFT JOIN lockouts AS l ON l.uid = r.uid AND l.account = r.account LEFT JOIN counters AS c ON c.uid = r.uid
+	LEFT JOIN keys AS k ON k.purpose = '`+string(keys.Master)+`' AND k.partner = r.partner AND k.epoch = r.epoch`, 0)
+
 // Standing implements challenge.Store.
-func (s *Store) Standing(ctx context.Context, of challenge.Subject) (st challenge.Standing, err error) {
-	var since, until int64
-	err = s.db.QueryRowContext(ctx, `SELECT COALESCE(MAX(l.bad), 0), COALESCE(MAX(l.since), 0), COALESCE(MAX(l.locked_until), 0),
-		COALESCE(MAX(l.level), 0), COALESCE((SELECT risk FROM counters WHERE uid = $1), 0),
-		COALESCE((SELECT state FROM keys WHERE purpose = $3 AND partner = $4 AND epoch = $5), '') FROM lockouts l WHERE l.uid = $1 AND l.account = $2`,
-		of.UID.String(), of.Account, string(keys.Master), of.Partner, int(of.Epoch)).
-		Scan(&st.Lockout.Bad, &since, &until, &st.Lockout.Level, &st.Risk, &st.Key)
-	st.Lockout.Since, st.Lockout.Until = timeOf(since), timeOf(until)
-	return st, err
+func (s *Store) Standing(ctx context.Context, of challenge.Subject) (challenge.Standing, error) {
+	return s.standings.Do(ctx, of)
+}
+
+// readStandings finds a standing for each of the subjects.
+func (s *Store) readStandings(ctx context.Context, of []challenge.Subject) (map[challenge.Subject]challenge.Standing, error) {
+	wanted := findStandings.Rows(len(of))
+	for _, o := range of {
+		wanted.Add(o.UID.String(), o.Account, o.Partner, int64(o.Epoch))
+	}
+	rows, err := wanted.Query(ctx, s.db, s.db.Dialect())
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	found := make(map[challenge.Subject]challenge.Standing, len(of))
+	for rows.Next() {
+		var o challenge.Subject
+		var uid string
+		var st challenge.Standing
+		var since, until int64
+		err := rows.Scan(&uid, &o.Account, &o.Partner, &o.Epoch, &st.Lockout.Bad, &since, &until, &st.Lockout.Level, &st.Risk, &st.Key)
+		if err != nil {
+			return nil, err
+		}
+		if o.UID, err = wire.ParseUID(uid); err != nil {
+			return nil, fmt.Errorf("store: device %s: %w", uid, err)
+		}
+		st.Lockout.Since, st.Lockout.Until = timeOf(since), timeOf(until)
+		found[o] = st
+	}
+	return found, rows.Err()
 }
 
 // UpdateLockout implements challenge.Store.

@@ -8,10 +8,13 @@ import (
 	"context"
 	"database/sql"
 	"embed"
+	"errors"
 	"time"
 
 	"github.com/armlet-pay/armlet/platform/events"
+	"github.com/armlet-pay/armlet/platform/group"
 	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 )
 
 //go:embed migrations
@@ -24,6 +27,9 @@ type Encoder func(ctx context.Context, event any, now time.Time) (events.Event, 
 type Store struct {
 	db     *sqldb.DB
 	encode Encoder
+
+	records   *group.Group[recording, challenge.Decision]
+	standings *group.Group[challenge.Subject, challenge.Standing]
 }
 
 // New brings the schema of db up to date and returns a Store on it.
@@ -35,8 +41,14 @@ func New(ctx context.Context, db *sqldb.DB, encode Encoder) (*Store, error) {
 	if err := db.Migrate(ctx, fsys); err != nil {
 		return nil, err
 	}
-	return &Store{db: db, encode: encode}, nil
+	s := &Store{db: db, encode: encode}
+	s.records = s.newRecords()
+	s.standings = group.Load(group.Config{Shared: sqldb.IsUnavailable}, errNoStanding, s.readStandings)
+	return s, nil
 }
+
+// errNoStanding cannot happen: the statement has a row for whatever it is asked.
+var errNoStanding = errors.New("store: the database left out the standing of a device")
 
 type scanner interface{ Scan(dest ...any) error }
 

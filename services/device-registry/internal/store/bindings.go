@@ -41,7 +41,13 @@ func (r *bindingRow) value() (binding.Binding, error) {
 
 // Standing reads everything a payment needs to know of a device, in one statement if the device has a row and in one more
 // if it is known from its lot alone. It fails with DEVICE_NOT_FOUND.
+//
+// Outside a transaction it reads together with others who ask at the same time, and shares what it finds with those who ask for
+// the same device.
 func (s *Store) Standing(ctx context.Context, uid device.UID) (binding.Standing, error) {
+	if s.read(ctx) == sqldb.Queryer(s.db) {
+		return s.standings.Do(ctx, uid)
+	}
 	found, err := s.loadDevices(ctx, whereUID, ``, uidText(uid))
 	if err != nil {
 		return binding.Standing{}, err
@@ -51,6 +57,16 @@ func (s *Store) Standing(ctx context.Context, uid device.UID) (binding.Standing,
 	}
 	d, model, err := s.unseen(ctx, uid)
 	return binding.Standing{Device: d, Model: model}, err
+}
+
+// standingsByUID is StandingsOf for those who wait for one each.
+func (s *Store) standingsByUID(ctx context.Context, uids []device.UID) (map[device.UID]binding.Standing, error) {
+	found, err := s.StandingsOf(ctx, uids)
+	byUID := make(map[device.UID]binding.Standing, len(found))
+	for _, st := range found {
+		byUID[st.Device.UID] = st
+	}
+	return byUID, err
 }
 
 // StandingOf is Standing of the device that was bound to the account last and still is.

@@ -14,8 +14,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/armlet-pay/armlet/platform/group"
 	"github.com/armlet-pay/armlet/platform/sqldb"
 	"github.com/armlet-pay/armlet/proto/wire"
+	"github.com/armlet-pay/armlet/services/device-registry/internal/binding"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/device"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/lot"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/quota"
@@ -38,13 +40,17 @@ type Store struct {
 	limits quota.Amounts
 	placed chan struct{} // has an item when there may be entries without a place in the log
 
+	standings *group.Group[device.UID, binding.Standing]
+
 	grownMu sync.Mutex
 	grown   chan struct{} // closed and made anew when the log has grown
 }
 
 // New makes a Store on a database whose schema Migrate has brought up to date. limits are each partner's quota.
 func New(db *sqldb.DB, outbox Outbox, limits quota.Amounts) *Store {
-	return &Store{db: db, outbox: outbox, limits: limits, placed: make(chan struct{}, 1), grown: make(chan struct{})}
+	s := &Store{db: db, outbox: outbox, limits: limits, placed: make(chan struct{}, 1), grown: make(chan struct{})}
+	s.standings = group.Load(group.Config{Shared: sqldb.IsUnavailable}, device.ErrNotFound, s.standingsByUID)
+	return s
 }
 
 func (s *Store) wake() {

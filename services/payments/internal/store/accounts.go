@@ -116,20 +116,38 @@ func (s *Store) FreezeAccount(ctx context.Context, req payment.Request, id, reas
 
 // Account implements payment.Wallets.
 func (s *Store) Account(ctx context.Context, id string) (payment.Account, error) {
-	return account(ctx, s.db, id)
+	return s.reads.accounts.Do(ctx, id)
 }
 
 func account(ctx context.Context, q sqldb.Queryer, id string) (payment.Account, error) {
-	var a accountAnswer
-	var status ledger.Status
-	err := q.QueryRowContext(ctx, `SELECT a.id, l.currency, l.posted_credits - l.posted_debits - l.pending_debits, l.pending_debits,
-		l.status, a.created_at, a.freeze_reason FROM accounts a JOIN ledger_accounts l ON l.id = a.ledger_id WHERE a.id = $1`, id).
-		Scan(&a.ID, &a.Currency, &a.Balance, &a.Held, &status, &a.CreatedAt, &a.FreezeReason)
+	found, err := queryAccounts(ctx, q, `WHERE a.id = $1`, id)
 	if err != nil {
-		return payment.Account{}, orNotFound(err, errAccountNotFound)
+		return payment.Account{}, err
 	}
-	a.Closed, a.Frozen = status == ledger.StatusClosed, status == ledger.StatusFrozen
-	return a.account(), nil
+	if len(found) == 0 {
+		return payment.Account{}, errAccountNotFound
+	}
+	return found[0], nil
+}
+
+func queryAccounts(ctx context.Context, q sqldb.Queryer, where string, args ...any) ([]payment.Account, error) {
+	rows, err := q.QueryContext(ctx, `SELECT a.id, l.currency, l.posted_credits - l.posted_debits - l.pending_debits, l.pending_debits,
+		l.status, a.created_at, a.freeze_reason FROM accounts a JOIN ledger_accounts l ON l.id = a.ledger_id `+where, args...)
+	if err != nil {
+		return nil, fmt.Errorf("read accounts: %w", err)
+	}
+	defer func() { _ = rows.Close() }()
+	var out []payment.Account
+	for rows.Next() {
+		var a accountAnswer
+		var status ledger.Status
+		if err := rows.Scan(&a.ID, &a.Currency, &a.Balance, &a.Held, &status, &a.CreatedAt, &a.FreezeReason); err != nil {
+			return nil, fmt.Errorf("read accounts: %w", err)
+		}
+		a.Closed, a.Frozen = status == ledger.StatusClosed, status == ledger.StatusFrozen
+		out = append(out, a.account())
+	}
+	return out, rows.Err()
 }
 
 // AllowDebt implements payment.Wallets.

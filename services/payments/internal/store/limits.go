@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -15,15 +13,7 @@ import (
 
 // Policy implements payment.Limits.
 func (s *Store) Policy(ctx context.Context, currency string) (limit.Policy, error) {
-	var text string
-	err := s.db.QueryRowContext(ctx, `SELECT policy FROM limit_policies WHERE currency = $1`, currency).Scan(&text)
-	if errors.Is(err, sql.ErrNoRows) {
-		return limit.Policy{Currency: currency}, nil
-	}
-	if err != nil {
-		return limit.Policy{}, fmt.Errorf("read limits: %w", err)
-	}
-	return openPolicy(text)
+	return s.reads.policies.Do(ctx, currency)
 }
 
 func openPolicy(text string) (p limit.Policy, err error) {
@@ -34,26 +24,7 @@ func openPolicy(text string) (p limit.Policy, err error) {
 }
 
 // Policies implements payment.Limits.
-func (s *Store) Policies(ctx context.Context) ([]limit.Policy, error) {
-	rows, err := s.db.QueryContext(ctx, `SELECT policy FROM limit_policies ORDER BY currency`)
-	if err != nil {
-		return nil, fmt.Errorf("read limits: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var out []limit.Policy
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return nil, fmt.Errorf("read limits: %w", err)
-		}
-		p, err := openPolicy(text)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, p)
-	}
-	return out, rows.Err()
-}
+func (s *Store) Policies(ctx context.Context) ([]limit.Policy, error) { return s.listPolicies(ctx, "") }
 
 // SetPolicy implements payment.Limits.
 func (s *Store) SetPolicy(ctx context.Context, req payment.Request, p limit.Policy) (limit.Policy, error) {
@@ -86,15 +57,14 @@ func (s *Store) DeletePolicy(ctx context.Context, req payment.Request, currency 
 
 // Counters implements payment.Limits.
 func (s *Store) Counters(ctx context.Context, keys []limit.Key) (limit.Counters, error) {
-	out := limit.Counters{}
 	if len(keys) == 0 {
-		return out, nil
+		return limit.Counters{}, nil
 	}
 	ids := make([]string, len(keys))
 	for i, k := range keys {
 		ids[i] = k.ID
 	}
-	return out, readCounters(ctx, s.db, s.db.Dialect(), ids, "", out)
+	return s.reads.counters.Do(ctx, ids)
 }
 
 // ForgetCounters deletes counters of days that are over, at most limit of them, and says how many.

@@ -88,7 +88,7 @@ func (s *Store) UpdateMerchant(ctx context.Context, req payment.Request, id stri
 
 // Merchant implements payment.Merchants.
 func (s *Store) Merchant(ctx context.Context, id string) (payment.Merchant, error) {
-	return merchant(ctx, s.db, id)
+	return s.reads.merchants.Do(ctx, id)
 }
 
 func merchant(ctx context.Context, q sqldb.Queryer, id string) (payment.Merchant, error) {
@@ -170,7 +170,7 @@ func (s *Store) SuspendTerminal(ctx context.Context, req payment.Request, id str
 
 // Terminal implements payment.Merchants.
 func (s *Store) Terminal(ctx context.Context, id string) (payment.TerminalDevice, error) {
-	return terminal(ctx, s.db, id)
+	return s.reads.terminals.Do(ctx, id)
 }
 
 func terminal(ctx context.Context, q sqldb.Queryer, id string) (payment.TerminalDevice, error) {

@@ -52,7 +52,7 @@ func sets(columns string) string {
 
 // Payment implements payment.Store.
 func (s *Store) Payment(ctx context.Context, id string) (payment.Payment, error) {
-	return read(s.db.QueryRowContext(ctx, `SELECT `+columns+` FROM payments WHERE id = $1`, id))
+	return s.reads.payments.Do(ctx, id)
 }
 
 // readMany reads payments by their sorted ids; those that do not exist are left out.

@@ -32,6 +32,7 @@ type Store struct {
 	encode Encode
 	now    func() time.Time
 	watch  watch
+	reads  reads
 }
 
 // Migrations are the schema, one folder per dialect.
@@ -47,6 +48,7 @@ func Migrations() fs.FS {
 func New(db *sqldb.DB, encode Encode, now func() time.Time) *Store {
 	s := &Store{Ledger: NewLedger(db, now), db: db, encode: encode, now: now}
 	s.engine.cargo = s
+	s.reads = s.newReads()
 	return s
 }
 

@@ -11,9 +11,12 @@ import (
 
 	"github.com/redis/go-redis/extra/redisotel/v9"
 	"github.com/redis/go-redis/v9"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/armlet-pay/armlet/platform/telemetry"
 	"github.com/armlet-pay/armlet/proto/wire"
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 )
@@ -31,6 +34,7 @@ const piecesAtATime = 2
 type Redis struct {
 	client redis.UniversalClient
 	pipe   *redis.AutoPipeliner
+	tracer trace.Tracer
 }
 
 var _ challenge.LiveStore = (*Redis)(nil)
@@ -48,21 +52,19 @@ func OpenRedis(url string, tp trace.TracerProvider, mp metric.MeterProvider) (*R
 	if err != nil {
 		return nil, err
 	}
-	if err := observe(client, tp, mp); err != nil {
-		return nil, errors.Join(err, client.Close())
+	if mp != nil {
+		if err := redisotel.InstrumentMetrics(client, redisotel.WithMeterProvider(mp)); err != nil {
+			return nil, errors.Join(err, client.Close())
+		}
 	}
-	return NewRedis(client)
+	r, err := NewRedis(client)
+	if err == nil && tp != nil {
+		r.tracer = tp.Tracer(scope)
+	}
+	return r, err
 }
 
-func observe(client redis.UniversalClient, tp trace.TracerProvider, mp metric.MeterProvider) error {
-	if tp == nil || mp == nil {
-		return nil
-	}
-	if err := redisotel.InstrumentTracing(client, redisotel.WithTracerProvider(tp), redisotel.WithDBStatement(false)); err != nil {
-		return err
-	}
-	return redisotel.InstrumentMetrics(client, redisotel.WithMeterProvider(mp))
-}
+const scope = "github.com/armlet-pay/armlet/services/auth/internal/store/live"
 
 // NewRedis makes a store on a client, which it closes in the end.
 func NewRedis(client redis.UniversalClient) (*Redis, error) {
@@ -71,11 +73,17 @@ func NewRedis(client redis.UniversalClient) (*Redis, error) {
 	if err != nil {
 		return nil, fmt.Errorf("live: %w", err)
 	}
-	return &Redis{client, pipe}, nil
+	return &Redis{client, pipe, tracenoop.NewTracerProvider().Tracer(scope)}, nil
 }
 
-// do sends a command along with those of others and waits for its answer, or until ctx ends: then it may still happen.
+// do sends a command along with those of others and waits for its answer, or until ctx ends: then it may still happen. Its span is
+// made here and not by the client, which knows of what is sent together only, and spells that out for each of them.
 func (r *Redis) do(ctx context.Context, cmd redis.Cmder) error {
+	if trace.SpanFromContext(ctx).IsRecording() {
+		_, span := r.tracer.Start(ctx, "redis "+cmd.Name(), trace.WithSpanKind(trace.SpanKindClient),
+			trace.WithAttributes(attribute.String(telemetry.AttrSystem, "redis")))
+		defer span.End()
+	}
 	return r.pipe.Submit(ctx, cmd).WaitContext(ctx)
 }
 

@@ -37,7 +37,7 @@ up: build ## run the four services in one process until Ctrl-C, with its data in
 	@bin/armlet up
 
 .PHONY: suite
-suite: build ## the suite as processes on this machine: PostgreSQL, Redis, NATS, four services
+suite: build ## the suite as processes on this machine; SUITE=cluster for several of each server and service
 	@tools/suite.sh up
 
 .PHONY: suite-down
@@ -47,9 +47,11 @@ suite-down: ## stop what `make suite` started; the data stays in ./data/suite
 # The journeys that bring their own partner and accounts, and start and stop nothing.
 ON_ANY_SUITE := ^(TestAWearerTapsAndPays|TestAVoucherAndAPaymentInOneTap|TestTapsWithoutAConnectionAreClearedLater|TestAPartnerBuildsAFeatureOfItsOwn|TestSixtyFour.*|TestAHundredTapsWithMoneyForFortyPayForty|TestATapThatBeginsAfterTheBandWasReportedLostIsRefused|TestAReplayedResponsePaysOnce|TestASupersededChallengeIsRefused|TestCallersGetWhatTheyMay)$$
 
+SUITE_DATA := $(CURDIR)/data/suite$(SUITE:%=-%)
+
 .PHONY: suite-test
 suite-test: suite ## the journeys against what `make suite` started
-	@cd test && ARMLET_ENDPOINTS="$(CURDIR)/data/suite/endpoints.json" ARMLET_TLS_CA="$(CURDIR)/data/suite/certificates/ca.pem" \
+	@cd test && ARMLET_ENDPOINTS="$(SUITE_DATA)/endpoints.json" ARMLET_TLS_CA="$(SUITE_DATA)/certificates/ca.pem" \
 		go test -count=1 -run '$(ON_ANY_SUITE)' ./journey
 
 .PHONY: compose-up

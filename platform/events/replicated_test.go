@@ -16,12 +16,9 @@ import (
 // TestAClusterThatLosesANodeLosesAndDoublesNothing kills the node that leads the stream while events are published and handled.
 func TestAClusterThatLosesANodeLosesAndDoublesNothing(t *testing.T) {
 	t.Parallel()
-	nodes := testkit.NewNATSCluster(t)
-	var urls []string
-	for _, n := range nodes {
-		urls = append(urls, n.URL())
-	}
-	plain := testkit.JetStream(t, strings.Join(urls, ","))
+	addrs := []string{testkit.Addr(t), testkit.Addr(t), testkit.Addr(t)}
+	nodes := testkit.NewNATSCluster(t, "", addrs...)
+	plain := testkit.JetStream(t, strings.Join(addrs, ","))
 	js := events.Replicated(plain, 3)
 	eventually(t, "JetStream to have a leader", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -52,22 +52,28 @@ func PlainNATSConfig(t testing.TB) (config, addr string) {
 	return config, addr
 }
 
-// NewNATSCluster starts a cluster of three servers without accounts, or with what the lines of more say; they end with the test.
-func NewNATSCluster(t testing.TB, more ...string) []*NATSProcess {
+// NewNATSCluster starts a cluster of servers, n1 and so on, that listen on addrs, with the accounts that a file has, or without
+// accounts when it is empty; they end with the test.
+func NewNATSCluster(t testing.TB, accounts string, addrs ...string) []*NATSProcess {
 	t.Helper()
-	const size = 3
 	var routes []string
-	for range size {
+	for range addrs {
 		routes = append(routes, Addr(t))
 	}
-	nodes := make([]*NATSProcess, size)
-	for i := range nodes {
-		dir, addr := t.TempDir(), Addr(t)
-		lines := append([]string{
+	nodes := make([]*NATSProcess, len(addrs))
+	for i, addr := range addrs {
+		dir := t.TempDir()
+		lines := []string{
 			fmt.Sprintf("server_name: n%d", i+1), fmt.Sprintf("listen: %q", addr),
 			fmt.Sprintf("jetstream { store_dir: %q }", filepath.Join(dir, "js")),
 			fmt.Sprintf(`cluster { name: testkit, listen: %q, routes: ["nats://%s"] }`, routes[i], strings.Join(routes, `", "nats://`)),
-		}, more...)
+		}
+		if accounts != "" { // an include is looked for beside the file that has it
+			if err := os.Symlink(accounts, filepath.Join(dir, "accounts.conf")); err != nil {
+				t.Fatalf("testkit: NATS: %v", err)
+			}
+			lines = append(lines, "include ./accounts.conf")
+		}
 		config := filepath.Join(dir, "nats.conf")
 		if err := os.WriteFile(config, []byte(strings.Join(lines, "\n")+"\n"), 0o600); err != nil {
 			t.Fatalf("testkit: NATS: %v", err)

@@ -25,7 +25,8 @@ func (p *OwnPostgres) NewStandby() *OwnPostgres {
 			return fmt.Errorf("pg_basebackup: %w\n%s", err, out)
 		}
 		return nil
-	}, "-c", "cluster_name=standby") // the primary knows it by this name
+	}, "-c", "cluster_name=standby", // the primary knows it by this name
+		"-c", "wal_retrieve_retry_interval=1s")
 	if err != nil {
 		p.t.Fatalf("testkit: PostgreSQL standby: %v", err)
 	}

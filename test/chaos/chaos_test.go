@@ -21,6 +21,8 @@ type fault struct {
 	name string
 	// breaks does it, and mends undoes it.
 	breaks, mends func()
+	// byItself says that nothing needs to be mended: the others make it good.
+	byItself bool
 }
 
 // row is what came of a fault.
@@ -39,15 +41,32 @@ type row struct {
 // acknowledged payment once, a ledger that balances, and every event with one effect.
 func TestNothingIsLostWhateverBreaks(t *testing.T) {
 	t.Parallel()
+	t.Run("one of each server", func(t *testing.T) {
+		s := startSuite(t, false)
+		s.suffer(func(*witness) []fault { return append(s.faults(), s.promotion()) })
+	})
+	if full() {
+		t.Run("several of each server", func(t *testing.T) {
+			s := startSuite(t, true)
+			s.suffer(s.lossesOfOne)
+		})
+	}
+}
+
+func (s *suite) suffer(faults func(*witness) []fault) {
+	t := s.t
+	t.Helper()
 	bands, away := 3, 300*time.Millisecond
 	if full() {
 		bands, away = 6, 2*time.Second
 	}
-	s := startSuite(t)
 	l := startLoad(s, bands)
 	w := newWitness(s, l)
+	if s.several() {
+		s.until("three nodes keep every stream", w.replicated)
+	}
 	var rows []row
-	for _, f := range s.faults() {
+	for _, f := range faults(w) {
 		r := l.suffer(w, f, away)
 		rows = append(rows, r)
 		if r.err != nil {
@@ -66,18 +85,18 @@ func (s *suite) faults() []fault {
 	var all []fault
 	for _, service := range programs.Services {
 		p := s.processes[service]
-		all = append(all, fault{"kill -9 " + service, p.Kill, func() { p.Restart(s.t) }})
+		all = append(all, fault{name: "kill -9 " + service, breaks: p.Kill, mends: func() { p.Restart(s.t) }})
 	}
 	all = append(all,
-		fault{"kill -9 PostgreSQL", s.postgres.Kill, s.postgres.Start},
-		fault{"kill -9 Redis", s.redis.Kill, s.redis.Start},
-		fault{"kill -9 NATS", s.nats.Kill, s.nats.Start})
+		fault{name: "kill -9 PostgreSQL", breaks: s.postgres.Kill, mends: s.postgres.Start},
+		fault{name: "kill -9 Redis", breaks: s.redis.Kill, mends: s.redis.Start},
+		fault{name: "kill -9 NATS", breaks: s.nats.Kill, mends: s.nats.Start})
 	short := map[string]bool{"payments-auth cut": true, "payments-postgres swallows": true, "notify-nats swallows": true, "auth-redis slow": true}
 	for _, pair := range s.links.names {
 		for _, f := range []fault{
-			{pair + " cut", func() { s.links.cut(pair) }, func() { s.links.join(pair) }},
-			{pair + " swallows", func() { s.links.swallow(pair) }, func() { s.links.heal(pair) }},
-			{pair + " slow", func() { s.links.slow(pair) }, func() { s.links.heal(pair) }},
+			{name: pair + " cut", breaks: func() { s.links.cut(pair) }, mends: func() { s.links.join(pair) }},
+			{name: pair + " swallows", breaks: func() { s.links.swallow(pair) }, mends: func() { s.links.heal(pair) }},
+			{name: pair + " slow", breaks: func() { s.links.slow(pair) }, mends: func() { s.links.heal(pair) }},
 		} {
 			if full() || short[f.name] {
 				all = append(all, f)
@@ -96,11 +115,14 @@ func (l *load) suffer(w *witness, f fault, away time.Duration) (r row) {
 	before := l.acknowledged.Load()
 	broken := time.Now()
 	f.breaks()
-	time.Sleep(away)
-	r.during = l.acknowledged.Load() - before
-	mended := time.Now()
-	f.mends()
-	r.away = mended.Sub(broken)
+	mended := broken
+	if !f.byItself {
+		time.Sleep(away)
+		r.during = l.acknowledged.Load() - before
+		mended = time.Now()
+		f.mends()
+		r.away = mended.Sub(broken)
+	}
 	if r.taps, r.err = l.recovered(mended); r.err == nil {
 		r.events, r.err = w.settle()
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -16,6 +17,7 @@ import (
 // witness reads what there is, past every proxy.
 type witness struct {
 	t          testing.TB
+	s          *suite
 	db         *sql.DB
 	core, edge *nats.Conn
 	l          *load
@@ -24,16 +26,20 @@ type witness struct {
 func newWitness(s *suite, l *load) *witness {
 	t := s.t
 	t.Helper()
-	db, err := sql.Open("pgx", s.dsn("payments", ""))
+	db, err := sql.Open("pgx", s.dsn("payments", s.postgresAddrs()...))
 	must(t, err)
 	t.Cleanup(func() { _ = db.Close() })
+	at := s.natsAddr
+	if s.several() {
+		at = strings.Join(s.nodeAddrs, ",")
+	}
 	connect := func(user string) *nats.Conn {
-		conn, err := nats.Connect("nats://"+s.natsAddr, nats.UserInfo(user, s.users[user]), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
+		conn, err := nats.Connect(at, nats.UserInfo(user, s.users[user]), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond))
 		must(t, err)
 		t.Cleanup(conn.Close)
 		return conn
 	}
-	return &witness{t: t, db: db, core: connect("core"), edge: connect("edge"), l: l}
+	return &witness{t: t, s: s, db: db, core: connect("core"), edge: connect("edge"), l: l}
 }
 
 func (w *witness) read(ctx context.Context) (e checker.Evidence, err error) {

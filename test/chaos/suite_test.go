@@ -37,32 +37,50 @@ type suite struct {
 	users    map[string]string // NATS user → password
 	natsAddr string
 
-	processes map[string]*programs.Process
-	postgres  *testkit.OwnPostgres
-	redis     *testkit.RedisProcess
-	nats      *testkit.NATSProcess
+	processes         map[string]*programs.Process
+	postgres, standby *testkit.OwnPostgres
+	// Of several of each server nodes and sentinel are used, and else nats and redis.
+	redis    *testkit.RedisProcess
+	sentinel *testkit.RedisSentinel
+	nats     *testkit.NATSProcess
+	nodes    []*testkit.NATSProcess
+	// nodeAddrs is where the nodes listen.
+	nodeAddrs []string
 }
 
-func startSuite(t testing.TB) *suite {
+// startSuite starts all with one NATS server and one Redis, or with three nodes and a primary with a replica and a sentinel, which
+// no proxy is in front of: they name each other. PostgreSQL has a standby in either case.
+func startSuite(t testing.TB, several bool) *suite {
 	t.Helper()
 	s := &suite{
 		t: t, dir: t.TempDir(), pki: testkit.PKI(t), links: newLinks(t), grpc: map[string]string{}, web: testkit.Addr(t),
-		natsAddr: testkit.Addr(t), processes: map[string]*programs.Process{}, postgres: testkit.NewPostgres(t), redis: testkit.NewRedisProcess(t),
+		natsAddr: testkit.Addr(t), processes: map[string]*programs.Process{}, postgres: testkit.NewPostgres(t),
 	}
-	s.users = programs.NATSSettings(t, s.dir, s.natsAddr)
 	s.databases()
+	s.standby = s.postgres.NewStandby()
+	if several {
+		s.severalServers()
+	} else {
+		s.users, s.redis = programs.NATSSettings(t, s.dir, s.natsAddr), testkit.NewRedisProcess(t)
+	}
 	for _, service := range programs.Services {
 		s.grpc[service] = testkit.Addr(t)
 	}
 	for _, service := range programs.Services {
 		s.launch(service)
 	}
-	file := filepath.Join(s.dir, "nats.conf")
-	s.until("notify writes the configuration of NATS", func() error { _, err := os.Stat(file); return err })
-	s.nats = testkit.NewNATSProcess(t, file, s.natsAddr)
+	s.until("notify writes the configuration of NATS", func() error { _, err := os.Stat(s.natsConfig()); return err })
+	if several {
+		s.nodes = testkit.NewNATSCluster(t, s.natsConfig(), s.nodeAddrs...)
+	} else {
+		s.nats = testkit.NewNATSProcess(t, s.natsConfig(), s.natsAddr)
+	}
 	s.until("the services are ready", s.ready)
 	return s
 }
+
+// natsConfig is what notify writes.
+func (s *suite) natsConfig() string { return filepath.Join(s.dir, "nats.conf") }
 
 // databases makes one database for each service.
 func (s *suite) databases() {
@@ -78,21 +96,22 @@ func (s *suite) databases() {
 
 func database(service string) string { return strings.ReplaceAll(service, "-", "_") }
 
-// dsn is the URL of a service's database on the server at addr.
-func (s *suite) dsn(service, addr string) string {
+// dsn is the URL of a service's database on whichever of the servers takes writes.
+func (s *suite) dsn(service string, addrs ...string) string {
 	u, err := url.Parse(s.postgres.URL())
 	must(s.t, err)
-	u.Path = "/" + database(service)
-	if addr != "" {
-		u.Host = addr
-	}
-	return u.String()
+	u.Path, u.Host = "/"+database(service), strings.Join(addrs, ",")
+	return u.String() + "&target_session_attrs=read-write"
 }
 
-func (s *suite) postgresAddr() string {
-	u, err := url.Parse(s.postgres.URL())
-	must(s.t, err)
-	return u.Host
+// postgresAddrs are the addresses of the primary and the standby.
+func (s *suite) postgresAddrs() (addrs []string) {
+	for _, server := range []*testkit.OwnPostgres{s.postgres, s.standby} {
+		u, err := url.Parse(server.URL())
+		must(s.t, err)
+		addrs = append(addrs, u.Host)
+	}
+	return addrs
 }
 
 func (s *suite) launch(service string) {
@@ -100,10 +119,20 @@ func (s *suite) launch(service string) {
 	cert, key := s.pki.Service(service)
 	file := func(name string) string { return filepath.Join(s.dir, name) }
 	link := func(to, target string) string { return s.links.to(service+"-"+to, target) }
-	atNATS := link("nats", s.natsAddr)
-	natsURL := func(user string) string { return fmt.Sprintf("nats://%s:%s@%s", user, s.users[user], atNATS) }
+	atPostgres := s.postgresAddrs()
+	for i := range atPostgres {
+		atPostgres[i] = link("postgres", atPostgres[i])
+	}
+	atNATS := []string{link("nats", s.natsAddr)}
+	if s.several() {
+		atNATS = s.nodeAddrs
+	}
+	natsURL := func(user string) string {
+		as := fmt.Sprintf("nats://%s:%s@", user, s.users[user])
+		return as + strings.Join(atNATS, ","+as)
+	}
 	config := map[string]string{
-		"listen": s.grpc[service], "http-listen": "127.0.0.1:0", "db-url": s.dsn(service, link("postgres", s.postgresAddr())),
+		"listen": s.grpc[service], "http-listen": "127.0.0.1:0", "db-url": s.dsn(service, atPostgres...),
 		"token-issuer": "http://" + s.web, "nats-url": natsURL("core"),
 		"tls-cert": cert, "tls-key": key, "tls-ca": s.pki.File, "log-level": "warn",
 	}
@@ -114,7 +143,7 @@ func (s *suite) launch(service string) {
 	case "auth":
 		config["http-listen"], config["jwks-url"] = s.web, "http://"+s.web+"/.well-known/jwks.json"
 		config["registry-addr"] = link("device-registry", s.grpc["device-registry"])
-		config["redis-url"] = "redis://" + link("redis", s.redis.Addr())
+		config["redis-url"] = s.redisURL(link)
 		config["key-file"], config["operator-jwk-file"] = file("master.key"), file("operator.jwk.json")
 		config["nats-callout-seed-file"] = file("callout.seed")
 		config["nats-callout-url"], config["nats-sys-url"] = natsURL("auth"), natsURL("sys")
@@ -127,6 +156,9 @@ func (s *suite) launch(service string) {
 		if !full() {
 			config["redeliver-after"] = "1s" // what notify had in hand when it was killed need not take 30 s in the short form
 		}
+	}
+	if s.several() {
+		config["stream-replicas"] = "3"
 	}
 	p := programs.Launch(s.t, programs.Env(service, config), programs.Service(s.t, service))
 	s.processes[service] = p

@@ -27,7 +27,7 @@ func Env(service string, config map[string]string) []string {
 func envName(s string) string { return strings.ToUpper(strings.ReplaceAll(s, "-", "_")) }
 
 // NATSSettings writes what notify makes NATS's configuration of (nats-settings.json) and what auth signs its callout's answers
-// with (callout.seed) into a folder, and returns the passwords of NATS's users.
+// with (callout.seed) into a folder, and returns the passwords of NATS's users. Without listen the settings are a cluster's.
 func NATSSettings(t testing.TB, dir, listen string) map[string]string {
 	t.Helper()
 	users := map[string]string{}
@@ -40,11 +40,14 @@ func NATSSettings(t testing.TB, dir, listen string) map[string]string {
 	must(t, err)
 	issuer, err := pair.PublicKey()
 	must(t, err)
-	text, err := json.Marshal(map[string]string{
-		"listen": listen, "store_dir": filepath.Join(dir, "nats"), "callout_issuer": issuer,
-		"system_password": users["sys"], "auth_password": users["auth"],
+	settings := map[string]string{
+		"callout_issuer": issuer, "system_password": users["sys"], "auth_password": users["auth"],
 		"core_password": users["core"], "edge_password": users["edge"],
-	})
+	}
+	if listen != "" {
+		settings["listen"], settings["store_dir"] = listen, filepath.Join(dir, "nats")
+	}
+	text, err := json.Marshal(settings)
 	must(t, err)
 	must(t, os.WriteFile(filepath.Join(dir, "nats-settings.json"), text, 0o600))
 	must(t, os.WriteFile(filepath.Join(dir, "callout.seed"), append(seed, '\n'), 0o600))

@@ -39,10 +39,11 @@ to be mounted where it runs.`,
 	}
 	c.Flags().StringVar(&dir, "dir", "./secrets", "folder of the files")
 	c.Flags().StringVar(&out, "out", "", "folder of the readers' folders; empty: none")
-	c.Flags().StringVar(&at.Postgres, "postgres", "postgres:5432", "address of PostgreSQL for the services")
-	c.Flags().StringVar(&at.Redis, "redis", "redis:6379", "address of Redis for auth")
-	c.Flags().StringVar(&at.NATS, "nats", "nats:4222", "address of NATS for the services")
-	c.Flags().StringVar(&at.NATSListen, "nats-listen", "0.0.0.0:4222", "address that NATS listens on")
+	c.Flags().StringVar(&at.Postgres, "postgres", "postgres:5432", "address of PostgreSQL for the services, or with a comma of a primary and its standby")
+	c.Flags().StringVar(&at.Redis, "redis", "redis:6379", "address of Redis for auth, or with commas of nodes of a cluster or of sentinels")
+	c.Flags().StringVar(&at.RedisMaster, "redis-master", "", "name by which sentinels know the primary of Redis; empty without sentinels")
+	c.Flags().StringVar(&at.NATS, "nats", "nats:4222", "address of NATS for the services, or with commas of the nodes of a cluster")
+	c.Flags().StringVar(&at.NATSListen, "nats-listen", "0.0.0.0:4222", "address that NATS listens on; empty for a cluster, whose nodes have files of their own")
 	c.Flags().StringVar(&at.NATSStore, "nats-store", "/data", "folder of JetStream's files, for NATS")
 	return c
 }

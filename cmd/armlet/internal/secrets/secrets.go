@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,11 +19,35 @@ import (
 
 // Places are where the servers are for the services, and where NATS is for itself.
 type Places struct {
-	Postgres   string // host:port
-	Redis      string // host:port
-	NATS       string // host:port
-	NATSListen string // the address that the server listens on
-	NATSStore  string // the folder of JetStream's files
+	Postgres    string // host:port, or with a comma a primary and its standby
+	Redis       string // host:port, or with commas several nodes of a cluster or several sentinels
+	RedisMaster string // the name by which sentinels know the primary; empty without sentinels
+	NATS        string // host:port, or with commas several nodes of a cluster
+	NATSListen  string // the address that the server listens on; empty for a cluster
+	NATSStore   string // the folder of JetStream's files; empty for a cluster
+}
+
+// redisURL is where auth finds Redis.
+func (p Places) redisURL(password string) string {
+	first, rest, several := strings.Cut(p.Redis, ",")
+	query := url.Values{}
+	if several {
+		query["addr"] = strings.Split(rest, ",")
+	}
+	if p.RedisMaster != "" {
+		query.Set("master_name", p.RedisMaster)
+	}
+	u := url.URL{Scheme: "redis", User: url.UserPassword("default", password), Host: first, Path: "/0", RawQuery: query.Encode()}
+	return u.String()
+}
+
+// databaseURL is where a service finds its database.
+func (p Places) databaseURL(name, password string) string {
+	text := fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", name, password, p.Postgres, name)
+	if strings.Contains(p.Postgres, ",") {
+		text += "&target_session_attrs=read-write"
+	}
+	return text
 }
 
 // services have a database each; it and its role have the service's name, with _ for -.
@@ -52,15 +77,19 @@ func Make(dir string, at Places) (written []string, err error) {
 	for _, service := range services {
 		database := strings.ReplaceAll(service, "-", "_")
 		pw := m.once("postgres-"+service+password, rand.Text)
-		files[service+"-db-url"] = fmt.Sprintf("postgres://%s:%s@%s/%s?sslmode=disable", database, pw, at.Postgres, database)
+		files[service+"-db-url"] = at.databaseURL(database, pw)
 	}
 	pw := m.once("redis"+password, rand.Text)
 	files["redis-users.acl"] = "user default on >" + pw + " ~* &* +@all"
-	files["redis-url"] = fmt.Sprintf("redis://default:%s@%s/0", pw, at.Redis)
+	files["redis-url"] = at.redisURL(pw)
 	users := map[string]string{}
 	for _, user := range natsUsers {
 		users[user] = m.once("nats-"+user+password, rand.Text)
-		files["nats-"+user+"-url"] = fmt.Sprintf("nats://%s:%s@%s", user, users[user], at.NATS)
+		as := fmt.Sprintf("nats://%s:%s@", user, users[user])
+		files["nats-"+user+"-url"] = as + strings.ReplaceAll(at.NATS, ",", ","+as)
+	}
+	if at.NATSListen == "" {
+		m.once("nats-route"+password, rand.Text)
 	}
 	files["nats-settings.json"] = m.natsSettings(at, users)
 	for name, text := range files {
@@ -178,10 +207,14 @@ func (m *maker) natsSettings(at Places, users map[string]string) string {
 		m.err = err
 		return ""
 	}
-	text, err := json.Marshal(map[string]string{
-		"listen": at.NATSListen, "store_dir": at.NATSStore, "callout_issuer": issuer,
-		"system_password": users["sys"], "auth_password": users["auth"], "core_password": users["core"], "edge_password": users["edge"],
-	})
+	settings := map[string]string{
+		"callout_issuer": issuer, "system_password": users["sys"], "auth_password": users["auth"],
+		"core_password": users["core"], "edge_password": users["edge"],
+	}
+	if at.NATSListen != "" {
+		settings["listen"], settings["store_dir"] = at.NATSListen, at.NATSStore
+	}
+	text, err := json.Marshal(settings)
 	m.err = err
 	return string(text)
 }

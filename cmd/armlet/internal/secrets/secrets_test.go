@@ -122,3 +122,23 @@ func TestEachReaderGetsWhatItReadsAndNoMore(t *testing.T) {
 		}
 	}
 }
+
+func TestSeveralOfEachServerAreNamedTogether(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := secrets.Make(dir, secrets.Places{Postgres: "a:1,b:2", Redis: "a:1,b:2,c:3", RedisMaster: "main", NATS: "a:1,b:2"}); err != nil {
+		t.Fatal(err)
+	}
+	pw := func(name string) string { return read(t, dir, name+"-password") }
+	for file, want := range map[string]string{
+		"auth-db-url":   "postgres://auth:" + pw("postgres-auth") + "@a:1,b:2/auth?sslmode=disable&target_session_attrs=read-write",
+		"redis-url":     "redis://default:" + pw("redis") + "@a:1/0?addr=b%3A2&addr=c%3A3&master_name=main",
+		"nats-core-url": "nats://core:" + pw("nats-core") + "@a:1,nats://core:" + pw("nats-core") + "@b:2",
+	} {
+		if got := read(t, dir, file); got != want {
+			t.Errorf("%s: got %s, want %s", file, got, want)
+		}
+	}
+	if pw("nats-route") == "" || strings.Contains(read(t, dir, "nats-settings.json"), "listen") {
+		t.Error("the nodes of NATS have no password of their own, or share an address")
+	}
+}

@@ -1,6 +1,7 @@
 package journey
 
 import (
+	"encoding/json"
 	"slices"
 	"strings"
 	"testing"
@@ -123,5 +124,45 @@ func (w *world) leavesNothing(t *testing.T, look func() *notifyv1.Offboarding) {
 	}
 	if stream := "PE_" + strings.TrimPrefix(w.name, "partners/"); slices.Contains(names, stream) || streams.Err() != nil {
 		t.Errorf("%s is among %v, %v", stream, names, streams.Err())
+	}
+}
+
+func TestTheCommandLineOffboardsAPartner(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := up(t, dir)
+	t.Cleanup(func() { must(t, d.process.Stop()) })
+	run := func(want int, args ...string) map[string]any {
+		t.Helper()
+		code, out, errs := armlet(t, append(args, "--data", dir, "-o", "json")...)
+		if code != want {
+			t.Errorf("armlet %s: exit %d, want %d\n%s%s", strings.Join(args, " "), code, want, out, errs)
+		}
+		var answer map[string]any
+		if code == 0 {
+			must(t, json.Unmarshal([]byte(out), &answer))
+		}
+		return answer
+	}
+	is := func(when string, answer map[string]any, want map[string]any) {
+		t.Helper()
+		for field, value := range want {
+			if answer[field] != value {
+				t.Errorf("%s: %s is %v, want %v: %v", when, field, answer[field], value, answer)
+			}
+		}
+	}
+	run(0, "tap", "--top-up", "20.00", "--amount", "1.00") // a band of the sandbox's partner is bound and pays
+	is("before", run(0, "partners", "offboard", "sandbox", "--dry-run"),
+		map[string]any{"state": "ACTIVE", "removal": "NONE", "bands": 1.0, "clients": 1.0, "suspended": 0.0})
+	run(2, "partners", "offboard", "sandbox")
+	run(2, "partners", "offboard", "sandbox", "--bands", "burn")
+	run(3, "partners", "offboard", "nobody", "--bands", "keep")
+	is("offboarded", run(0, "partners", "offboard", "sandbox", "--bands", "suspend", "--note", "left"),
+		map[string]any{"state": "OFFBOARDED", "removal": "DONE", "bands": 1.0, "clients": 0.0, "grants": 0.0, "suspended": 1.0})
+	is("again", run(0, "partners", "offboard", "sandbox", "--bands", "suspend"), map[string]any{"removal": "DONE", "suspended": 0.0})
+	run(3, "partners", "resume", "sandbox")
+	if code, out, _ := armlet(t, "partners", "offboard", "sandbox", "--dry-run", "--data", dir); code != 0 || !strings.Contains(out, "partners/sandbox is OFFBOARDED, its removal DONE") {
+		t.Errorf("as a table: exit %d\n%s", code, out)
 	}
 }

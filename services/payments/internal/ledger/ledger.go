@@ -70,6 +70,8 @@ type Account struct {
 	// Entries is how many postings touched it, LastTime when the last one did.
 	Entries  int64
 	LastTime time.Time
+	// LastTransaction is the one that touched it last, empty when none has.
+	LastTransaction string
 	// Version grows with every change.
 	Version int64
 }
@@ -233,8 +235,7 @@ type Side struct {
 	Number int64
 	// Balance is what is posted, Held how much of it is set aside.
 	Balance, Held int64
-}
-
-func (a Account) side() Side {
-	return Side{Number: a.Entries, Balance: a.Balance(), Held: a.PendingDebits}
+	// Before is the transaction that touched the account before this one, which is how a statement is read: from one to the one
+	// before. Only the first posting of a transaction on an account says it. It leads to entries and is none; no hash covers it.
+	Before string
 }

@@ -60,7 +60,7 @@ func (b Books) Post(t Transaction) (Posted, error) {
 		if err := after[i].checkMinimum(b[after[i].ID], t.MayOverdraw); err != nil {
 			return Posted{}, err
 		}
-		after[i].LastTime = t.Time
+		after[i].LastTime, after[i].LastTransaction = t.Time, t.ID
 	}
 	return Posted{Transaction: t, Accounts: after, Entries: entries}, nil
 }
@@ -113,11 +113,16 @@ func (s touched) apply(p Posting) (Entry, error) {
 	if !fits || debit.PostedDebits+debit.PendingDebits < 0 || credit.PostedCredits+credit.PendingCredits < 0 {
 		return Entry{}, fault.New(fault.FailedPrecondition, "BALANCE_OVERFLOW", "the amount is more than the books can hold")
 	}
-	for _, a := range []*Account{debit, credit} {
-		a.Entries++
-		a.Version++
-	}
-	return Entry{Debit: debit.side(), Credit: credit.side()}, nil
+	return Entry{Debit: debit.entry(), Credit: credit.entry()}, nil
+}
+
+// entry notes that the account was touched and is what its statement says of that.
+func (a *Account) entry() Side {
+	a.Entries++
+	a.Version++
+	s := Side{Number: a.Entries, Balance: a.Balance(), Held: a.PendingDebits, Before: a.LastTransaction}
+	a.LastTransaction = ""
+	return s
 }
 
 // check says whether the posting is one at all and whether the two accounts take it.

@@ -116,58 +116,6 @@ func (l *Ledger) DueHolds(ctx context.Context, before time.Time, limit int) ([]l
 	return out, rows.Err()
 }
 
-// BalanceAt is an account as it was after everything that was posted up to the moment. It reads one posting, however many
-// there are. It returns LEDGER_ACCOUNT_NOT_FOUND.
-func (l *Ledger) BalanceAt(ctx context.Context, id string, at time.Time) (ledger.BalanceAt, error) {
-	out := ledger.BalanceAt{Account: id}
-	err := l.db.QueryRowContext(ctx, `SELECT a.currency, COALESCE(e.entry, 0), COALESCE(e.balance, 0), COALESCE(e.held, 0)
-		FROM ledger_accounts a LEFT JOIN (
-			SELECT * FROM (
-				SELECT * FROM (SELECT debit_entry AS entry, debit_balance AS balance, debit_held AS held FROM ledger_postings
-					WHERE debit_account = $1 AND posted_at <= $2 ORDER BY posted_at DESC, debit_entry DESC LIMIT 1) AS debits
-				UNION ALL
-				SELECT * FROM (SELECT credit_entry, credit_balance, credit_held FROM ledger_postings
-					WHERE credit_account = $1 AND posted_at <= $2 ORDER BY posted_at DESC, credit_entry DESC LIMIT 1) AS credits
-			) AS sides ORDER BY entry DESC LIMIT 1
-		) AS e ON TRUE WHERE a.id = $1`, id, micros(at)).Scan(&out.Currency, &out.Entries, &out.Posted, &out.Held)
-	if errors.Is(err, sql.ErrNoRows) {
-		return out, fault.New(fault.NotFound, "LEDGER_ACCOUNT_NOT_FOUND", "there is no ledger account %q", id)
-	}
-	return out, err
-}
-
-// Statement lists an account's postings from one moment to just before another, oldest first and numbered after the given
-// entry. The first page is after entry 0.
-func (l *Ledger) Statement(ctx context.Context, id string, from, to time.Time, after int64, limit int) ([]ledger.StatementLine, error) {
-	const side = `SELECT %[1]s_entry AS entry, transaction_id, step, %[2]s_account AS other, %[3]s AS amount, posted_at,
-		%[1]s_balance AS balance, %[1]s_held AS held FROM ledger_postings
-		WHERE %[1]s_account = $1 AND posted_at >= $2 AND posted_at < $3 AND %[1]s_entry > $4 ORDER BY posted_at, %[1]s_entry LIMIT $5`
-	// What is captured or freed gives back what was set aside.
-	gives := fmt.Sprintf(side, "debit", "credit", `CASE WHEN step IN ('void', 'expire') THEN amount ELSE -amount END`)
-	gets := fmt.Sprintf(side, "credit", "debit", `CASE WHEN step IN ('void', 'expire') THEN -amount ELSE amount END`)
-	rows, err := l.db.QueryContext(ctx, `SELECT e.entry, e.transaction_id, t.purpose, t.reference, e.posted_at, e.step, e.other,
-		e.amount, e.balance, e.held FROM (SELECT * FROM (`+gives+`) AS gives UNION ALL SELECT * FROM (`+gets+`) AS gets) AS e
-		JOIN ledger_transactions t ON t.id = e.transaction_id ORDER BY e.entry LIMIT $5`,
-		id, micros(from), micros(to), after, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read a statement: %w", err)
-	}
-	defer func() { _ = rows.Close() }()
-	var out []ledger.StatementLine
-	for rows.Next() {
-		var e ledger.StatementLine
-		var at int64
-		var step string
-		err := rows.Scan(&e.Number, &e.Transaction, &e.Purpose, &e.Reference, &at, &step, &e.Other, &e.Amount, &e.Balance, &e.Held)
-		if err != nil {
-			return nil, fmt.Errorf("read a statement: %w", err)
-		}
-		e.Time, e.Step = fromMicros(at), stepOf(step)
-		out = append(out, e)
-	}
-	return out, rows.Err()
-}
-
 // Difference is, for each currency, the sum of the balances of all accounts: zero, or the books are wrong. It costs one
 // look at the accounts and none at the postings, which [Ledger.TrialBalance] sums.
 func (l *Ledger) Difference(ctx context.Context) (map[string]int64, error) {

@@ -29,8 +29,10 @@ var (
 	insertPostings = sqldb.NewBulk(
 		"transaction_id text, line bigint, debit_account text, credit_account text, amount bigint, currency text, step text, "+
 			"hold text?, posted_at bigint, debit_entry bigint, debit_balance bigint, debit_held bigint, "+
-			"credit_entry bigint, credit_balance bigint, credit_held bigint",
+			"credit_entry bigint, credit_balance bigint, credit_held bigint, debit_before text, credit_before text",
 		`INSERT INTO ledger_postings ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
+	insertMarks = sqldb.NewBulk("account text, entry bigint, posted_at bigint, transaction_id text",
+		`INSERT INTO ledger_marks ({columns}) SELECT {columns} FROM {rows} AS r`, 0)
 	insertHolds = sqldb.NewBulk(
 		"id text, debit_account text, credit_account text, currency text, amount bigint, captured bigint, released bigint, "+
 			"state text, expires_at bigint?",
@@ -42,12 +44,12 @@ var (
 )
 
 const balanceColumns = "id text, version bigint, debits bigint, credits bigint, held_debits bigint, held_credits bigint, " +
-	"entries bigint, posted_at bigint"
+	"entries bigint, posted_at bigint, last_transaction text"
 
 const setBalances = `UPDATE ledger_accounts AS a SET posted_debits = a.posted_debits + r.debits,
 	posted_credits = a.posted_credits + r.credits, pending_debits = a.pending_debits + r.held_debits,
 	pending_credits = a.pending_credits + r.held_credits, entries = a.entries + r.entries, version = a.version + r.entries,
-	posted_at = r.posted_at`
+	posted_at = r.posted_at, last_transaction = r.last_transaction`
 
 var (
 	// addBalances moves balances and fails to find an account that was changed since it was read.
@@ -84,6 +86,7 @@ type change struct {
 	// version is the account's before.
 	version                                               int64
 	debits, credits, heldDebits, heldCredits, entries, at int64
+	last                                                  string
 }
 
 type holdChange struct {
@@ -100,7 +103,7 @@ func newSheet(capacity int) *sheet {
 // depend notes that what is decided depends on the account as it is.
 func (s *sheet) depend(a ledger.Account) {
 	if s.accounts[a.ID] == nil {
-		s.accounts[a.ID] = &change{version: a.Version, at: micros(a.LastTime)}
+		s.accounts[a.ID] = &change{version: a.Version, at: micros(a.LastTime), last: a.LastTransaction}
 	}
 }
 
@@ -113,7 +116,7 @@ func (s *sheet) add(p ledger.Posted) {
 			c = &change{version: a.Version - touches(p, a.ID)}
 			s.accounts[a.ID] = c
 		}
-		c.at = micros(a.LastTime)
+		c.at, c.last = micros(a.LastTime), a.LastTransaction
 	}
 	for _, l := range p.Transaction.Postings {
 		debit, credit := s.accounts[l.Debit], s.accounts[l.Credit]
@@ -159,7 +162,7 @@ func (s *sheet) hold(before, after ledger.Hold, fresh bool) {
 // order of what transactions are unique by: keys that grow are found at the end of an index, and processes that want the
 // same wait for one another in one order.
 func (s *sheet) rows(chain int, height int64) []*sqldb.BulkRows {
-	transactions, postings := insertTransactions.Rows(len(s.posted)), insertPostings.Rows(len(s.posted))
+	transactions, postings, marks := insertTransactions.Rows(len(s.posted)), insertPostings.Rows(len(s.posted)), insertMarks.Rows(0)
 	slices.SortStableFunc(s.posted, func(a, b ledger.Posted) int {
 		return cmp.Or(strings.Compare(string(a.Transaction.Purpose), string(b.Transaction.Purpose)),
 			strings.Compare(a.Transaction.Reference, b.Transaction.Reference))
@@ -174,10 +177,15 @@ func (s *sheet) rows(chain int, height int64) []*sqldb.BulkRows {
 		for line := range t.Postings {
 			l, e := &t.Postings[line], &p.Entries[line]
 			postings.Add(t.ID, int64(line), l.Debit, l.Credit, l.Amount, l.Currency, stepText(l.Step), orNull(l.Hold), at,
-				e.Debit.Number, e.Debit.Balance, e.Debit.Held, e.Credit.Number, e.Credit.Balance, e.Credit.Held)
+				e.Debit.Number, e.Debit.Balance, e.Debit.Held, e.Credit.Number, e.Credit.Balance, e.Credit.Held, e.Debit.Before, e.Credit.Before)
+		}
+		for _, a := range p.Accounts {
+			if marked(a.Entries-touches(*p, a.ID), a.Entries) {
+				marks.Add(a.ID, a.Entries, at, t.ID)
+			}
 		}
 	}
-	return []*sqldb.BulkRows{transactions, postings, s.holdRows()}
+	return []*sqldb.BulkRows{transactions, postings, marks, s.holdRows()}
 }
 
 func (s *sheet) holdRows() *sqldb.BulkRows {
@@ -211,7 +219,7 @@ func (s *sheet) settle(ctx context.Context, tx *sqldb.Tx, head ledger.Head) (led
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.accounts)) {
 		c := s.accounts[id]
-		balances.Add(id, c.version, c.debits, c.credits, c.heldDebits, c.heldCredits, c.entries, c.at)
+		balances.Add(id, c.version, c.debits, c.credits, c.heldDebits, c.heldCredits, c.entries, c.at, c.last)
 	}
 	if tx.Dialect() == sqldb.Postgres {
 		balances.With(int64(next.Chain), head.Height, next.Hash, int64(len(s.posted)), int64(len(s.accounts)))
@@ -305,7 +313,7 @@ func orNull(s string) any {
 }
 
 const accountColumns = `id, kind, currency, status, min_balance, overdraft, posted_debits, posted_credits,
-	pending_debits, pending_credits, entries, posted_at, version`
+	pending_debits, pending_credits, entries, posted_at, last_transaction, version`
 
 // readAccounts reads ledger accounts by their ids; those that do not exist are left out.
 func readAccounts(ctx context.Context, tx *sqldb.Tx, ids []string, suffix string) (ledger.Books, error) {
@@ -334,7 +342,7 @@ func scanLedgerAccount(row interface{ Scan(dest ...any) error }) (ledger.Account
 	var minimum sql.NullInt64
 	var at int64
 	err := row.Scan(&a.ID, &a.Kind, &a.Currency, &a.Status, &minimum, &a.Overdraft, &a.PostedDebits, &a.PostedCredits,
-		&a.PendingDebits, &a.PendingCredits, &a.Entries, &at, &a.Version)
+		&a.PendingDebits, &a.PendingCredits, &a.Entries, &at, &a.LastTransaction, &a.Version)
 	if minimum.Valid {
 		a.MinBalance = &minimum.Int64
 	}

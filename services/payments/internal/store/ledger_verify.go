@@ -38,6 +38,24 @@ var wrongQueries = []struct{ what, query string }{
 		) AS e ON e.account = a.id
 		WHERE COALESCE(e.n, 0) <> a.entries OR COALESCE(e.last, 0) <> a.entries OR COALESCE(e.numbers, 0) <> a.entries
 			OR COALESCE(e.balance, 0) <> a.posted_credits - a.posted_debits LIMIT $1`},
+	{"an account whose statement does not lead from each entry to the one before", `WITH steps AS (
+			SELECT account, transaction_id, before, LAG(transaction_id, 1, '') OVER byentry AS earlier, LEAD(entry) OVER byentry AS later FROM (
+				SELECT debit_account AS account, debit_entry AS entry, transaction_id, debit_before AS before
+				FROM ledger_postings WHERE debit_before IS NOT NULL
+				UNION ALL
+				SELECT credit_account, credit_entry, transaction_id, credit_before FROM ledger_postings WHERE credit_before IS NOT NULL
+			) AS sides WINDOW byentry AS (PARTITION BY account ORDER BY entry)
+		)
+		SELECT DISTINCT account FROM (
+			SELECT account FROM steps WHERE before <> CASE WHEN earlier = transaction_id THEN '' ELSE earlier END
+			UNION ALL
+			SELECT a.id FROM ledger_accounts a LEFT JOIN steps s ON s.account = a.id AND s.later IS NULL
+			WHERE a.last_transaction <> COALESCE(s.transaction_id, '')
+		) AS wrong LIMIT $1`},
+	{"a mark of an entry that is not there", `SELECT m.account FROM ledger_marks m LEFT JOIN ledger_postings p
+			ON p.transaction_id = m.transaction_id AND p.posted_at = m.posted_at
+			AND (p.debit_account = m.account AND p.debit_entry = m.entry OR p.credit_account = m.account AND p.credit_entry = m.entry)
+		WHERE p.transaction_id IS NULL LIMIT $1`},
 }
 
 // VerifyLedger walks through all chains from their first links and names the first one that was broken, and looks for

@@ -55,23 +55,46 @@ func (s *Store) LastSettlement(ctx context.Context, merchant string) (settlement
 	return out, err == nil, err
 }
 
-// sides are the entries of a ledger account from a time on, with what they moved. Its parameters: account, time, entry.
-const sides = `
-	SELECT debit_entry AS entry, posted_at, debit_balance AS balance, credit_account AS other, -amount AS moved
-	FROM ledger_postings WHERE debit_account = $1 AND posted_at >= $2 AND debit_entry > $3 AND step IN ('posted', 'capture')
-	UNION ALL
-	SELECT credit_entry, posted_at, credit_balance, debit_account, amount
-	FROM ledger_postings WHERE credit_account = $1 AND posted_at >= $2 AND credit_entry > $3 AND step IN ('posted', 'capture')`
+// sumPage is how many entries of a merchant are read at once.
+const sumPage = 1000
+
+// each gives fn the entries of a merchant's ledger account that moved money, from just after a place up to the entry with a
+// number or, when it is 0, to the last; until fn says that it has enough.
+func (s *Store) each(ctx context.Context, merchant string, after settlement.Place, last int64, fn func(ledger.StatementLine) (more bool)) error {
+	since := placeMicros(after)
+	for n := after.Entry; last == 0 || n < last; {
+		to := n + sumPage
+		if last != 0 {
+			to = min(to, last)
+		}
+		lines, err := s.entries(ctx, ledger.ID(ledger.Merchant, merchant), n+1, to, since)
+		if err != nil || len(lines) == 0 {
+			return err
+		}
+		for _, e := range lines {
+			if (e.Step == ledger.Direct || e.Step == ledger.CaptureHold) && !fn(e) {
+				return nil
+			}
+		}
+		n, since = to, micros(lines[len(lines)-1].Time)
+	}
+	return nil
+}
+
+// isPayout says whether the money went on its way to the merchant's bank.
+func isPayout(e ledger.StatementLine) bool {
+	return e.Amount < 0 && strings.HasPrefix(e.Other, string(ledger.Settlement)+"/")
+}
 
 // FirstAfter implements settlement.Store.
-func (s *Store) FirstAfter(ctx context.Context, merchant string, p settlement.Place) (time.Time, bool, error) {
-	var at int64
-	err := s.db.QueryRowContext(ctx, `SELECT posted_at FROM (`+sides+`) AS e WHERE moved > 0 OR other NOT LIKE 'settlement/%' ORDER BY entry LIMIT 1`,
-		ledger.ID(ledger.Merchant, merchant), placeMicros(p), p.Entry).Scan(&at)
-	if errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, false, nil
-	}
-	return fromMicros(at), err == nil, err
+func (s *Store) FirstAfter(ctx context.Context, merchant string, p settlement.Place) (at time.Time, ok bool, err error) {
+	err = s.each(ctx, merchant, p, 0, func(e ledger.StatementLine) bool {
+		if ok = !isPayout(e); ok {
+			at = e.Time
+		}
+		return !ok
+	})
+	return at, ok, err
 }
 
 // placeMicros is a place's time; the zero place is before everything.
@@ -84,33 +107,31 @@ func placeMicros(p settlement.Place) int64 {
 
 // LastBefore implements settlement.Store.
 func (s *Store) LastBefore(ctx context.Context, merchant string, at time.Time) (settlement.Place, error) {
-	const side = `SELECT * FROM (SELECT %[1]s_entry AS entry, posted_at, %[1]s_balance AS balance FROM ledger_postings
-		WHERE %[1]s_account = $1 AND posted_at < $2 ORDER BY posted_at DESC, %[1]s_entry DESC LIMIT 1) AS %[1]s`
-	var p settlement.Place
-	var last int64
-	err := s.db.QueryRowContext(ctx, `SELECT entry, posted_at, balance FROM (`+fmt.Sprintf(side, "debit")+` UNION ALL `+
-		fmt.Sprintf(side, "credit")+`) AS e ORDER BY entry DESC LIMIT 1`, ledger.ID(ledger.Merchant, merchant), micros(at)).
-		Scan(&p.Entry, &last, &p.Balance)
-	if errors.Is(err, sql.ErrNoRows) {
-		return settlement.Place{}, nil
-	}
-	p.Time = fromMicros(last)
-	return p, err
+	e, err := s.last(ctx, ledger.ID(ledger.Merchant, merchant), micros(at))
+	return settlement.Place{Entry: e.Number, Time: e.Time, Balance: e.Balance}, err
 }
 
 // Sum implements settlement.Store.
 func (s *Store) Sum(ctx context.Context, merchant string, after, last settlement.Place) (settlement.Sums, error) {
 	var out settlement.Sums
-	err := s.db.QueryRowContext(ctx, `SELECT
-		CAST(COALESCE(SUM(CASE WHEN what = 'other' AND moved > 0 THEN moved END), 0) AS BIGINT),
-		CAST(COALESCE(SUM(CASE WHEN what = 'other' AND moved < 0 THEN -moved END), 0) AS BIGINT),
-		CAST(COALESCE(SUM(CASE WHEN what = 'fee' THEN -moved END), 0) AS BIGINT),
-		CAST(COALESCE(SUM(CASE WHEN what = 'payout' THEN -moved END), 0) AS BIGINT),
-		COUNT(CASE WHEN what = 'other' THEN 1 END)
-		FROM (SELECT entry, moved, CASE WHEN other LIKE 'fee/%' THEN 'fee' WHEN moved < 0 AND other LIKE 'settlement/%' THEN 'payout' ELSE 'other' END AS what
-			FROM (`+sides+`) AS sides) AS e WHERE entry <= $4`,
-		ledger.ID(ledger.Merchant, merchant), placeMicros(after), after.Entry, last.Entry).
-		Scan(&out.Captured, &out.Refunded, &out.Fees, &out.Payouts, &out.Count)
+	if last.Entry <= after.Entry {
+		return out, nil
+	}
+	err := s.each(ctx, merchant, after, last.Entry, func(e ledger.StatementLine) bool {
+		switch {
+		case strings.HasPrefix(e.Other, string(ledger.Fee)+"/"):
+			out.Fees -= e.Amount
+		case isPayout(e):
+			out.Payouts -= e.Amount
+		case e.Amount > 0:
+			out.Captured += e.Amount
+			out.Count++
+		default:
+			out.Refunded -= e.Amount
+			out.Count++
+		}
+		return true
+	})
 	if err != nil {
 		return out, fmt.Errorf("sum a merchant's day: %w", err)
 	}

@@ -158,9 +158,10 @@ func fillLedger(b *testing.B, db *sqldb.DB, n int) {
 		`INSERT INTO ledger_transactions (id, purpose, reference, posted_at, chain, height, place, hash)
 			SELECT lpad(to_hex(i), 12, '0') || '-7000-8000-' || $2, 'capture', lpad(to_hex(i), 12, '0') || '-7000-8000-' || $2, i, 16, 1, 0, sha256(i::text::bytea)
 			FROM generate_series(1, $1::bigint) AS i`,
-		`INSERT INTO ledger_postings (transaction_id, line, debit_account, credit_account, amount, currency, posted_at, debit_entry, credit_entry)
+		`INSERT INTO ledger_postings (transaction_id, line, debit_account, credit_account, amount, currency, posted_at, debit_entry, credit_entry,
+				debit_before, credit_before)
 			SELECT lpad(to_hex(i), 12, '0') || '-7000-8000-' || $2, 0, 'wallet/w' || lpad((i % 5000)::text, 6, '0'), 'wallet/w' || lpad((5000 + i % 4999)::text, 6, '0'),
-			1, 'CNY', i, i, i FROM generate_series(1, $1::bigint) AS i`,
+			1, 'CNY', i, i, i, lpad(to_hex(greatest(i - 5000, 0)), 12, '0') || '-7000-8000-' || $2, lpad(to_hex(greatest(i - 4999, 0)), 12, '0') || '-7000-8000-' || $2 FROM generate_series(1, $1::bigint) AS i`,
 	} {
 		_, err := db.ExecContext(context.Background(), text, n, newID()[24:])
 		must(b, err)

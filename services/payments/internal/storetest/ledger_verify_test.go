@@ -45,6 +45,9 @@ var tampering = map[string]struct {
 	"a hold that was changed":         {[]string{`UPDATE ledger_holds SET amount = amount + 1`}, false, "a hold that is not what its postings say"},
 	"a hold that was removed":         {[]string{`DELETE FROM ledger_holds`}, false, "a posting of a hold that is not there"},
 	"a posting of no transaction":     {[]string{copyPosting("'added'", "0")}, false, "a posting of a transaction that is not there: added"},
+	"a step of a statement":           {[]string{`UPDATE ledger_postings SET debit_before = '' WHERE transaction_id = '{id}'`}, false, "from each entry to the one before: wallet/w000001"},
+	"the end of a statement":          {[]string{`UPDATE ledger_accounts SET last_transaction = '{id}' WHERE id = 'wallet/w000001'`}, false, "from each entry to the one before: wallet/w000001"},
+	"a mark of no entry":              {[]string{`INSERT INTO ledger_marks (account, entry, posted_at, transaction_id) VALUES ('wallet/w000001', 64, 0, '{id}')`}, false, "a mark of an entry that is not there: wallet/w000001"},
 	"an account that was removed":     {[]string{`DELETE FROM ledger_accounts WHERE id = 'wallet/w000001'`}, false, "not there in its currency"},
 	"the currency of an account":      {[]string{`UPDATE ledger_accounts SET currency = 'EUR' WHERE id = 'wallet/w000001'`}, false, "not there in its currency"},
 	"an account that was never there": {[]string{`INSERT INTO ledger_accounts (id, kind, currency, min_balance, posted_credits, created_at) VALUES ('wallet/eve', 'wallet', 'CNY', 0, 5, 0)`}, false, "wallet/eve"},
@@ -102,7 +105,7 @@ func TestWhateverIsDoneBehindTheBooksBackIsFoundAndNamed(t *testing.T) {
 }
 
 // ledgerTables is what the ledger is stored in; a table stands before those that refer to it.
-var ledgerTables = []string{"ledger_accounts", "ledger_transactions", "ledger_postings", "ledger_holds", "ledger_chains", "ledger_links"}
+var ledgerTables = []string{"ledger_accounts", "ledger_transactions", "ledger_postings", "ledger_holds", "ledger_chains", "ledger_links", "ledger_marks"}
 
 // putBack makes the ledger what it was when it was saved.
 func putBack(t *testing.T, db *sqldb.DB) {

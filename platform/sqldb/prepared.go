@@ -43,7 +43,7 @@ func (p *prepared) prepare(ctx context.Context, db *sql.DB) {
 	p.wanted = nil
 	p.mu.Unlock()
 	for _, text := range wanted {
-		stmt, err := db.PrepareContext(ctx, text) //nolint:sqlclosecheck // close does
+		stmt, err := db.PrepareContext(ctx, text)
 		p.mu.Lock()
 		if err != nil {
 			delete(p.stmts, text)

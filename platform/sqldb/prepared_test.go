@@ -59,22 +59,10 @@ func TestPreparedReadsOutliveAChangeOfTheSchema(t *testing.T) {
 	mustExec(t, db, `INSERT INTO words VALUES ('a'), ('b')`)
 	const all = `SELECT id FROM words ORDER BY id`
 	for range 3 {
-		outer, err := db.QueryContext(t.Context(), all)
-		if err != nil {
-			t.Fatal(err)
+		if seen := wordsWithinWords(t, db, all); seen != "aaab" {
+			t.Fatalf("read %q", seen)
 		}
-		seen := ""
-		for outer.Next() { // the same statement within itself
-			var id, first string
-			if err := errors.Join(outer.Scan(&id), db.QueryRowContext(t.Context(), all).Scan(&first)); err != nil {
-				t.Fatal(err)
-			}
-			seen += first + id
-		}
-		if err := errors.Join(outer.Err(), outer.Close()); err != nil || seen != "aaab" {
-			t.Fatalf("read %q, %v", seen, err)
-		}
-		err = db.InTx(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+		err := db.InTx(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
 			var n int
 			return tx.QueryRowContext(ctx, `SELECT COUNT(*) FROM words WHERE id <> $1`, "a").Scan(&n)
 		})
@@ -93,4 +81,26 @@ func TestPreparedReadsOutliveAChangeOfTheSchema(t *testing.T) {
 	if err := db.QueryRowContext(t.Context(), all).Scan(&id); err == nil {
 		t.Error("read from a table that is gone")
 	}
+}
+
+// wordsWithinWords runs a statement once for every row of itself, and returns the first of the inner and each of the outer.
+func wordsWithinWords(t *testing.T, db *sqldb.DB, all string) string {
+	t.Helper()
+	outer, err := db.QueryContext(t.Context(), all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer outer.Close()
+	seen := ""
+	for outer.Next() {
+		var id, first string
+		if err := errors.Join(outer.Scan(&id), db.QueryRowContext(t.Context(), all).Scan(&first)); err != nil {
+			t.Fatal(err)
+		}
+		seen += first + id
+	}
+	if err := outer.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return seen
 }

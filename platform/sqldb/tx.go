@@ -164,9 +164,9 @@ func (db *DB) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 func (db *DB) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	defer db.observer.statement(ctx, query)()
 	if stmt := db.reading(ctx, query); stmt != nil {
-		return stmt.QueryContext(ctx, args...) //nolint:sqlclosecheck // the caller closes them
+		return stmt.QueryContext(ctx, args...)
 	}
-	return db.reader.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller closes them
+	return db.reader.QueryContext(ctx, query, args...)
 }
 
 // QueryRowContext reads at most one row outside any transaction.
@@ -210,9 +210,9 @@ func (tx *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.R
 func (tx *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	defer tx.db.observer.statement(ctx, query)()
 	if stmt := tx.prepared(ctx, query); stmt != nil {
-		return stmt.QueryContext(ctx, args...) //nolint:sqlclosecheck // the caller closes them
+		return stmt.QueryContext(ctx, args...)
 	}
-	return tx.tx.QueryContext(ctx, query, args...) //nolint:sqlclosecheck // the caller closes them
+	return tx.tx.QueryContext(ctx, query, args...)
 }
 
 // QueryRowContext reads at most one row in the transaction.

@@ -310,7 +310,7 @@ func TestVersionsOfImagesAgree(t *testing.T) {
 	tools, err := os.ReadFile(fromRoot("tools", "testtools.mod"))
 	must(t, err)
 	version := regexp.MustCompile(`nats:([0-9.]+)-alpine`).FindStringSubmatch(p.Services["nats"].Image)
-	if version == nil || !strings.Contains(string(tools), "github.com/nats-io/nats-server/v2 v"+version[1]+" ") {
+	if len(version) != 2 || !strings.Contains(string(tools), "github.com/nats-io/nats-server/v2 v"+version[1]+" ") {
 		t.Errorf("the tests run another NATS than %s", p.Services["nats"].Image)
 	}
 	_, collector, _ := strings.Cut(p.Services["otel-collector"].Image, ":")

@@ -127,7 +127,7 @@ func (f *Fabric) PartnerHoldings(ctx context.Context, partner string) (offboardi
 		return h, natsUnavailable(err)
 	}
 	state := stream.CachedInfo().State
-	h.Stream, h.StreamEvents, h.Consumers = true, int64(state.Msgs), int64(state.Consumers) //nolint:gosec // a stream never has so many
+	h.Stream, h.StreamEvents, h.Consumers = true, int64(state.Msgs), int64(state.Consumers)
 	return h, nil
 }
 

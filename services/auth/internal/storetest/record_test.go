@@ -174,6 +174,7 @@ func TestAnAcknowledgedDecisionOutlivesTheDatabase(t *testing.T) {
 	if len(acknowledged) == 0 {
 		t.Fatal("nothing was acknowledged before the end")
 	}
+	db = testkit.OpenDB(t, server.URL()) // connections of the old pool may still have its farewell to read
 	rows, err := db.QueryContext(t.Context(), `SELECT d.nonce, d.jti, (SELECT COUNT(*) FROM outbox AS o WHERE o.subject LIKE '%.' || d.nonce) FROM decisions AS d`)
 	must(t, err)
 	defer rows.Close()

@@ -33,6 +33,7 @@ func PKI(t testing.TB) *Authority {
 	a := &Authority{t: t, dir: t.TempDir(), key: newKey(t)}
 	a.cert = a.issue(&x509.Certificate{
 		Subject:               pkix.Name{CommonName: "test authority"},
+		NotAfter:              time.Now().AddDate(2, 0, 0),
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,
 		IsCA:                  true,

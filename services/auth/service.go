@@ -23,7 +23,9 @@ import (
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/platform/status"
 	authv1 "github.com/armlet-pay/armlet/proto/gen/armlet/auth/v1"
+	statusv1 "github.com/armlet-pay/armlet/proto/gen/armlet/status/v1"
 	"github.com/armlet-pay/armlet/services/auth/internal/bus"
 	"github.com/armlet-pay/armlet/services/auth/internal/challenge"
 	"github.com/armlet-pay/armlet/services/auth/internal/grpcapi"
@@ -219,13 +221,14 @@ func (b *builder) serve(context.Context) error {
 		return err
 	}
 	b.server, err = rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Classify: sqldb.Classify, Policy: grpcapi.Policy(), Verifier: b.tokens, TLS: serverTLS,
+		Service: Name, Classify: sqldb.Classify, Policy: policy(), Verifier: b.tokens, TLS: serverTLS,
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
 	if err != nil {
 		return err
 	}
 	authv1.RegisterAuthServiceServer(b.server.GRPC(), grpcapi.New(b.partners, b.challenges, b.taps, b.ring, b.lives, mint, b.store, b.store, env.Now))
+	statusv1.RegisterStatusServiceServer(b.server.GRPC(), statusServer{source: status.Source{Service: Name, DB: b.db, Migrations: Migrations, Now: env.Now}})
 	return b.server.Check()
 }
 

@@ -17,7 +17,9 @@ import (
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/platform/status"
 	devicesv1 "github.com/armlet-pay/armlet/proto/gen/armlet/devices/v1"
+	statusv1 "github.com/armlet-pay/armlet/proto/gen/armlet/status/v1"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/binding"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/bus"
 	"github.com/armlet-pay/armlet/services/device-registry/internal/device"
@@ -67,7 +69,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 		return nil, err
 	}
 	st := store.New(db, bus.Outbox{}, cfg.quota())
-	server, err := newServer(ctx, cfg, env, st)
+	server, err := newServer(ctx, cfg, env, db, st)
 	if err != nil {
 		return nil, err
 	}
@@ -77,7 +79,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	}, nil
 }
 
-func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store) (*rpc.Server, error) {
+func newServer(ctx context.Context, cfg Config, env run.Env, db *sqldb.DB, st *store.Store) (*rpc.Server, error) {
 	key, err := st.Secret(ctx, pageKey)
 	if err != nil {
 		return nil, err
@@ -93,7 +95,7 @@ func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store) (*
 		}
 	}
 	server, err := rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Classify: sqldb.Classify, Policy: grpcapi.Policy(), TLS: serverTLS,
+		Service: Name, Classify: sqldb.Classify, Policy: policy(), TLS: serverTLS,
 		Verifier: rpc.NewJWTVerifier(rpc.JWTConfig{Issuer: cfg.TokenIssuer, Audience: tokenAudience, KeysURL: cfg.JWKSURL, RevocationsURL: rpc.RevocationsURL(cfg.JWKSURL), Now: env.Now}),
 		Log:      env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
@@ -105,6 +107,7 @@ func newServer(ctx context.Context, cfg Config, env run.Env, st *store.Store) (*
 		Imports: imports.NewService(st, grpcapi.ParseUID, grpcapi.ParseKey),
 		Catalog: st, Reader: st, Record: st, Feed: st, Notary: notary, Repeater: st, PageKey: key, Now: env.Now,
 	}))
+	statusv1.RegisterStatusServiceServer(server.GRPC(), statusServer{source: status.Source{Service: Name, DB: db, Migrations: Migrations, Now: env.Now}})
 	if err := server.Check(); err != nil {
 		return nil, err
 	}

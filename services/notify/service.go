@@ -24,7 +24,9 @@ import (
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/platform/status"
 	notifyv1 "github.com/armlet-pay/armlet/proto/gen/armlet/notify/v1"
+	statusv1 "github.com/armlet-pay/armlet/proto/gen/armlet/status/v1"
 	"github.com/armlet-pay/armlet/services/notify/internal/alert"
 	"github.com/armlet-pay/armlet/services/notify/internal/bus"
 	"github.com/armlet-pay/armlet/services/notify/internal/custom"
@@ -99,7 +101,9 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 		return nil, err
 	}
 	api.Hub, api.Joined = hub, waker.Joined
-	server, err := newServer(cfg, env, verifier, api)
+	server, err := newServer(cfg, env, verifier, api, status.Source{
+		Service: Name, DB: db, Migrations: Migrations, JetStream: []jetstream.JetStream{conns.core, conns.edge}, Now: env.Now,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -167,7 +171,7 @@ func newAPI(ctx context.Context, cfg Config, env run.Env, st *store.Store, fabri
 	}, nil
 }
 
-func newServer(cfg Config, env run.Env, verifier rpc.Verifier, api grpcapi.Config) (*rpc.Server, error) {
+func newServer(cfg Config, env run.Env, verifier rpc.Verifier, api grpcapi.Config, source status.Source) (*rpc.Server, error) {
 	var serverTLS *tls.Config
 	if cfg.TLSCert != "" {
 		var err error
@@ -176,13 +180,14 @@ func newServer(cfg Config, env run.Env, verifier rpc.Verifier, api grpcapi.Confi
 		}
 	}
 	server, err := rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Classify: sqldb.Classify, Policy: grpcapi.Policy(), TLS: serverTLS, Verifier: verifier,
+		Service: Name, Classify: sqldb.Classify, Policy: policy(), TLS: serverTLS, Verifier: verifier,
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
 	if err != nil {
 		return nil, err
 	}
 	notifyv1.RegisterNotifyServiceServer(server.GRPC(), grpcapi.New(api))
+	statusv1.RegisterStatusServiceServer(server.GRPC(), statusServer{source: source})
 	return server, server.Check()
 }
 

@@ -24,7 +24,9 @@ import (
 	"github.com/armlet-pay/armlet/platform/rpc"
 	"github.com/armlet-pay/armlet/platform/run"
 	"github.com/armlet-pay/armlet/platform/sqldb"
+	"github.com/armlet-pay/armlet/platform/status"
 	paymentsv1 "github.com/armlet-pay/armlet/proto/gen/armlet/payments/v1"
+	statusv1 "github.com/armlet-pay/armlet/proto/gen/armlet/status/v1"
 	"github.com/armlet-pay/armlet/services/payments/internal/bus"
 	"github.com/armlet-pay/armlet/services/payments/internal/grpcapi"
 	"github.com/armlet-pay/armlet/services/payments/internal/payment"
@@ -91,7 +93,7 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	rules := payment.NewService(books, directory(books, vouchers), peers.NewAuth(conn, verifier, env.Now), payment.Config{
 		Grace: cfg.Grace, HoldFor: cfg.HoldFor, Issuer: cfg.TokenIssuer, NewID: newID, NewTerminalID: newTerminalID,
 	})
-	server, err := newServer(ctx, env, verifier, serverTLS, rules, books)
+	server, err := newServer(ctx, env, db, verifier, serverTLS, rules, books)
 	if err != nil {
 		return nil, err
 	}
@@ -112,19 +114,20 @@ func New(ctx context.Context, cfg Config, env run.Env) (_ *run.Service, err erro
 	}, nil
 }
 
-func newServer(ctx context.Context, env run.Env, verifier rpc.Verifier, tlsConfig *tls.Config, rules *payment.Service, books *store.Store) (*rpc.Server, error) {
+func newServer(ctx context.Context, env run.Env, db *sqldb.DB, verifier rpc.Verifier, tlsConfig *tls.Config, rules *payment.Service, books *store.Store) (*rpc.Server, error) {
 	key, err := books.Key(ctx, pageKey)
 	if err != nil {
 		return nil, err
 	}
 	server, err := rpc.NewServer(rpc.ServerConfig{
-		Service: Name, Classify: sqldb.Classify, Policy: grpcapi.Policy(), Verifier: verifier, TLS: tlsConfig,
+		Service: Name, Classify: sqldb.Classify, Policy: policy(), Verifier: verifier, TLS: tlsConfig,
 		Log: env.Log, TracerProvider: env.TracerProvider, MeterProvider: env.MeterProvider,
 	})
 	if err != nil {
 		return nil, err
 	}
 	paymentsv1.RegisterPaymentsServiceServer(server.GRPC(), grpcapi.New(rules, books, books, key, env.Now))
+	statusv1.RegisterStatusServiceServer(server.GRPC(), statusServer{source: status.Source{Service: Name, DB: db, Migrations: Migrations, Now: env.Now}})
 	if err := server.Check(); err != nil {
 		return nil, err
 	}

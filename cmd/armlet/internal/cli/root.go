@@ -74,7 +74,7 @@ Exit codes: 0 done, 1 failure, 2 wrong usage, 3 the suite said no, 4 the suite c
 	root.PersistentFlags().StringVarP(&a.format, "output", "o", "text", "output format: text or json")
 	root.PersistentFlags().DurationVar(&a.timeout, "timeout", 15*time.Second, "how long a command waits for the suite")
 	a.secure.on(root.PersistentFlags())
-	root.AddCommand(a.demoCommand(), a.upCommand(), a.healthCommand(), a.tapCommand(), a.devicesCommand(), a.paymentsCommand(), a.accountsCommand(),
+	root.AddCommand(a.demoCommand(), a.upCommand(), a.healthCommand(), a.doctorCommand(), a.tapCommand(), a.devicesCommand(), a.paymentsCommand(), a.accountsCommand(),
 		a.merchantsCommand(), a.terminalsCommand(), a.limitsCommand(), a.settlementsCommand(), a.transfersCommand(), a.offlineCommand(),
 		a.vouchersCommand(), a.alertsCommand(), a.eventsCommand(), a.listenCommand(),
 		a.partnersCommand(), a.clientsCommand(), a.grantsCommand(), a.keysCommand(), a.pkiCommand(), a.secretsCommand())

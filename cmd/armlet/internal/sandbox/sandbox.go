@@ -60,13 +60,22 @@ type Sandbox struct {
 // Open connects as the operator with the key in the suite's data folder. The
 // options are used for every connection.
 func Open(endpoints sdk.Endpoints, dir string, options ...sdk.Option) (*Sandbox, error) {
+	tokens, err := OperatorTokens(endpoints, dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sandbox{Endpoints: endpoints, Dir: dir, options: options}
+	s.Operator, err = s.dial(tokens)
+	return s, err
+}
+
+// OperatorTokens are those for the key in the suite's data folder.
+func OperatorTokens(endpoints sdk.Endpoints, dir string) (sdk.TokenSource, error) {
 	key, err := sdk.LoadKey(filepath.Join(dir, "operator.jwk.json"))
 	if err != nil {
 		return nil, fmt.Errorf("%w; is --data the folder that `armlet up` runs on?", err)
 	}
-	s := &Sandbox{Endpoints: endpoints, Dir: dir, options: options}
-	s.Operator, err = s.dial(sdk.ClientCredentials(endpoints.TokenURL, operatorClient, key))
-	return s, err
+	return sdk.ClientCredentials(endpoints.TokenURL, operatorClient, key), nil
 }
 
 // Close ends all connections.

@@ -49,18 +49,48 @@ func TestADeliveryOfTheSpecificationVerifies(t *testing.T) {
 	}
 }
 
-func TestAnAsymmetricDeliveryVerifies(t *testing.T) {
-	public, private, err := ed25519.GenerateKey(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sig := ed25519.Sign(private, []byte("msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{}"))
-	header := webhookHeader("v1a," + base64.StdEncoding.EncodeToString(sig))
-	key := "whpk_" + base64.StdEncoding.EncodeToString(public)
-	if _, err := VerifyWebhook(header, []byte("{}"), time.Unix(1614265330, 0), key); err != nil {
+// The signature is the example of a header in the specification; the key that made it is the one of the Svix server's tests.
+func TestAnAsymmetricDeliveryOfTheSpecificationVerifies(t *testing.T) {
+	const (
+		good = "v1a,hnO3f9T8Ytu9HwrXslvumlUpqtNVqkhqw/enGzPCXe5BdqzCInXqYXFymVJaA7AZdpXwVLPo3mNl8EM+m7TBAg=="
+		key  = "whpk_1SiA4o9hyqTCpIqC5V9HUakiiaeACeqfZTInDBbOir4="
+		body = `{"test": 2432232314}`
+	)
+	at := time.Unix(1614265330, 0)
+	if _, err := VerifyWebhook(webhookHeader("v1,AAAA "+good), []byte(body), at, webhookSecret, key); err != nil {
 		t.Error(err)
 	}
-	if _, err := VerifyWebhook(header, []byte("{ }"), time.Unix(1614265330, 0), key); err == nil {
-		t.Error("another body verifies")
+	for name, err := range map[string]error{
+		"another body":  second(VerifyWebhook(webhookHeader(good), []byte(body+" "), at, key)),
+		"another key":   second(VerifyWebhook(webhookHeader(good), []byte(body), at, "whpk_"+base64.StdEncoding.EncodeToString(make([]byte, ed25519.PublicKeySize)))),
+		"a secret only": second(VerifyWebhook(webhookHeader(good), []byte(body), at, webhookSecret)),
+		"symmetric":     second(VerifyWebhook(webhookHeader("v1"+good[3:]), []byte(body), at, key)),
+	} {
+		if err != ErrWebhook { //nolint:errorlint // the very value is promised
+			t.Errorf("%s verifies", name)
+		}
 	}
 }
+
+// While a key replaces another both sign, the newest first: a receiver that has either of them takes the delivery, and one
+// that has a third does not.
+func TestWhileKeysRotateEitherVerifies(t *testing.T) {
+	var publics, signatures []string
+	for range 3 {
+		public, private, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		publics = append(publics, "whpk_"+base64.StdEncoding.EncodeToString(public))
+		sig := ed25519.Sign(private, []byte("msg_p5jXN8AQM9LWM0D4loKWxJek.1614265330.{}"))
+		signatures = append(signatures, "v1a,"+base64.StdEncoding.EncodeToString(sig))
+	}
+	header := webhookHeader(signatures[0] + " " + signatures[1])
+	for i, want := range []error{nil, nil, ErrWebhook} {
+		if _, err := VerifyWebhook(header, []byte("{}"), time.Unix(1614265330, 0), publics[i]); err != want { //nolint:errorlint // the very value is promised
+			t.Errorf("with key %d: %v, want %v", i, err, want)
+		}
+	}
+}
+
+func second(_ string, err error) error { return err }

@@ -2,7 +2,9 @@ package grpcapi_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -174,5 +176,35 @@ func TestAnEventTypeThatChangedMeanwhileIsNotOverwritten(t *testing.T) {
 	}
 	if got, err := a.as("acme").GetEventType(t.Context(), &notifyv1.GetEventTypeRequest{Name: first.GetName()}); err != nil || got.GetEtag() != "3" {
 		t.Errorf("read: %v, %v", got, err)
+	}
+}
+
+// Whoever reads a type, decides, and finds that another was faster has to decide anew; nobody's change is lost unseen.
+func TestOfManyUpdatesWithOneETagOneWins(t *testing.T) {
+	a := newAPI(t)
+	made := a.eventType("sleep", 0)
+	const callers = 16
+	names := make(chan string, callers)
+	var all sync.WaitGroup
+	for i := range callers {
+		name := fmt.Sprintf("by caller %d", i)
+		all.Go(func() {
+			_, err := a.as("acme").UpdateEventType(t.Context(), &notifyv1.UpdateEventTypeRequest{
+				EventType: &notifyv1.EventType{Name: made.GetName(), DisplayName: name, PayloadSchema: sleepSchema, Etag: made.GetEtag()}, RequestId: uuid.NewString(),
+			})
+			if err == nil {
+				names <- name
+				return
+			}
+			refused(t, name, err, fault.Aborted, "ETAG_MISMATCH")
+		})
+	}
+	all.Wait()
+	got, err := a.as("acme").GetEventType(t.Context(), &notifyv1.GetEventTypeRequest{Name: made.GetName()})
+	if err != nil || len(names) != 1 {
+		t.Fatalf("%d of %d won, %v", len(names), callers, err)
+	}
+	if winner := <-names; got.GetDisplayName() != winner || got.GetRevision() != made.GetRevision()+1 {
+		t.Errorf("%s won and there is %v", winner, got)
 	}
 }

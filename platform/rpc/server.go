@@ -78,6 +78,8 @@ type Server struct {
 	health *health.Server
 	policy Policy
 	drain  context.CancelFunc
+	// unwatch ends the measuring of the certificate.
+	unwatch func()
 }
 
 // NewServer makes a server that does not serve yet and is not ready. It refuses a policy with a rule that makes no sense.
@@ -86,6 +88,10 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		return nil, err
 	}
 	cfg = cfg.withDefaults()
+	unwatch, err := watchCertificate(cfg.MeterProvider.Meter("github.com/armlet-pay/armlet/platform/rpc"), cfg.TLS, time.Now)
+	if err != nil {
+		return nil, err
+	}
 	draining, drain := context.WithCancel(context.Background())
 	g := &guard{
 		log: cfg.Log, classify: cfg.Classify, policy: cfg.Policy, verifier: cfg.Verifier, maxTimeout: cfg.MaxTimeout, draining: draining, limits: limiters{per: map[limitKey]*limiter{}},
@@ -112,7 +118,7 @@ func NewServer(cfg ServerConfig) (*Server, error) {
 		),
 		health: health.NewServer(),
 		policy: cfg.Policy,
-		drain:  drain,
+		drain:  drain, unwatch: unwatch,
 	}
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
@@ -207,6 +213,7 @@ func (s *Server) SetReady(ready bool) {
 func (s *Server) Stop(ctx context.Context) {
 	s.health.Shutdown()
 	s.drain()
+	s.unwatch()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -15,6 +15,10 @@ const (
 	// DBConnectionWaits is a counter of callers that had to wait for a connection.
 	DBConnectionWaits = "armlet.db.connection.waits"
 
+	// CertificateRemaining is a gauge in seconds: for how long the certificate that a service shows to its callers is good;
+	// below zero when it has ended. Services without TLS do not have it.
+	CertificateRemaining = "armlet.certificate.remaining"
+
 	// MessagesSent is a counter of events that JetStream stored.
 	MessagesSent = "messaging.client.sent.messages"
 	// MessagesConsumed is a counter of deliveries, by messaging.consumer.group.name.

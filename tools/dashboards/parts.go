@@ -106,13 +106,14 @@ func outboxSection(match string) section {
 // overview is the first row of a service's dashboard.
 func overview(service, match string) section {
 	return section{"Now", []graph{
-		{title: "Replicas", what: "That have sent something in the last minutes.", unit: "short", stat: true, bad: 1, low: true, queries: []query{{fmt.Sprintf(`count(target_info{job=%q})`, service), "replicas"}}},
-		{title: "Versions", what: "More than one while a release is rolled out.", unit: "short", stat: true, bad: 2, queries: []query{{fmt.Sprintf(`count(count by (service_version) (target_info{job=%q}))`, service), "versions"}}},
+		{title: "Replicas", what: "That have sent something in the last minutes.", unit: "short", stat: true, width: 2, bad: 1, low: true, queries: []query{{fmt.Sprintf(`count(target_info{job=%q})`, service), "replicas"}}},
+		{title: "Versions", what: "More than one while a release is rolled out.", unit: "short", stat: true, width: 2, bad: 2, queries: []query{{fmt.Sprintf(`count(count by (service_version) (target_info{job=%q}))`, service), "versions"}}},
 		{title: "Calls a second", unit: "reqps", stat: true, queries: []query{{fmt.Sprintf("sum(rate(%s_count{%s}[$__rate_interval]))", calls, match), "calls"}}},
 		{title: "Its own faults", what: "The share of calls that failed by the service's fault.", unit: "percentunit", stat: true, bad: 0.01, queries: []query{
 			{fmt.Sprintf("(sum(rate(%[1]s_count{%[2]s, %[3]s}[$__rate_interval])) or vector(0)) / sum(rate(%[1]s_count{%[2]s}[$__rate_interval]))", calls, match, serverFault), "faults"},
 		}},
 		{title: "p99 of a call", unit: "s", stat: true, bad: 0.5, queries: quantiles(calls, match+", "+unary)[2:]},
+		{title: "Certificate ends in", unit: "s", stat: true, bad: 14 * 86400, low: true, queries: []query{{fmt.Sprintf("min(armlet_certificate_remaining_seconds{%s})", match), "left"}}},
 		{title: "Outbox age", unit: "s", stat: true, bad: 30, queries: []query{{fmt.Sprintf("max(armlet_outbox_age_seconds{%s})", match), "age"}}},
 	}}
 }

@@ -2,12 +2,15 @@ package journey
 
 import (
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -44,6 +47,11 @@ func TestTheDoctorNamesWhatIsBroken(t *testing.T) {
 	change(t, d, "notify", `DELETE FROM schema_migrations WHERE version = (SELECT MAX(version) FROM schema_migrations)`)
 	if bad = examine(t, parts, 1); !strings.HasPrefix(bad["notify/migrations"], "fail the database has") || len(bad) != 7 {
 		t.Errorf("a migration is missing: %v", bad)
+	}
+
+	loseStream(t, parts, "EVT_DEVICES")
+	if bad = examine(t, parts, 1); !strings.Contains(bad["nats/streams"], "missing: EVT_DEVICES") || len(bad) != 8 {
+		t.Errorf("a stream is missing: %v", bad)
 	}
 
 	parts.server.Kill()
@@ -96,6 +104,17 @@ func examine(t *testing.T, s *processes, want int) map[string]string {
 		}
 	}
 	return bad
+}
+
+// loseStream has NATS lose a stream, as one does that was started on an empty disk.
+func loseStream(t *testing.T, s *processes, name string) {
+	t.Helper()
+	nc, err := nats.Connect(fmt.Sprintf("nats://core:%s@%s", s.users["core"], s.nats))
+	must(t, err)
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	must(t, err)
+	must(t, js.DeleteStream(t.Context(), name))
 }
 
 // change writes into a service's database behind its back.

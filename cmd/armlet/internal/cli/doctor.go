@@ -27,7 +27,7 @@ The exit code is 0 when nothing failed, warnings or not, and 1 when something di
 			return a.open(c.Context(), func(ctx context.Context, s *sandbox.Sandbox) error { return a.doctor(ctx, s, ledger) })
 		},
 	}
-	c.Flags().BoolVar(&ledger, "ledger", false, "walk every transaction of the ledger too, however long that takes")
+	c.Flags().BoolVar(&ledger, "ledger", false, "walk every transaction of the ledger too; a long one needs a longer --timeout")
 	return c
 }
 

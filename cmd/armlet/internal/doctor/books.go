@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
 
 	"google.golang.org/grpc/status"
 
@@ -15,14 +16,17 @@ import (
 
 // books asks payments whether they balance.
 func (d Deployment) books(ctx context.Context) []Finding {
-	bounded, cancel := context.WithTimeout(ctx, d.Patience)
+	ctx, cancel := context.WithTimeout(ctx, d.Patience)
 	defer cancel()
-	f := Finding{Part: "ledger", Check: "trial balance"}
-	findings := []Finding{trial(bounded, f, d.Payments)}
-	if !d.WholeLedger {
-		return findings
+	findings := make([]Finding, 1, 2)
+	var both sync.WaitGroup
+	if d.WholeLedger {
+		findings = findings[:2]
+		both.Go(func() { findings[1] = chain(ctx, Finding{Part: "ledger", Check: "chain"}, d.Payments) })
 	}
-	return append(findings, chain(ctx, Finding{Part: "ledger", Check: "chain"}, d.Payments))
+	findings[0] = trial(ctx, Finding{Part: "ledger", Check: "trial balance"}, d.Payments)
+	both.Wait()
+	return findings
 }
 
 const booksWrong = "stop taking payments and call whoever keeps the books: docs/runbook.md, BooksDiffer"
@@ -65,17 +69,20 @@ const mostKeys = 1 << 20 // bytes
 
 // keys asks for what all tokens are verified by.
 func (d Deployment) keys(ctx context.Context) []Finding {
-	var all []Finding
-	for at := range strings.SplitSeq(d.At.JWKSURL, ",") {
-		all = append(all, d.keySet(ctx, strings.TrimSpace(at)))
+	ctx, cancel := context.WithTimeout(ctx, d.Patience)
+	defer cancel()
+	at := strings.Split(d.At.JWKSURL, ",")
+	all := make([]Finding, len(at))
+	var each sync.WaitGroup
+	for i := range at {
+		each.Go(func() { all[i] = d.keySet(ctx, strings.TrimSpace(at[i])) })
 	}
+	each.Wait()
 	return all
 }
 
 func (d Deployment) keySet(ctx context.Context, at string) Finding {
 	f := Finding{Part: "auth", Check: "key set"}
-	ctx, cancel := context.WithTimeout(ctx, d.Patience)
-	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
 		return f.fail("correct jwks_url in endpoints.json", "%v", err)

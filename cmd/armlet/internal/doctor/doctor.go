@@ -40,7 +40,7 @@ type Deployment struct {
 	TLS      *tls.Config // nil where services are spoken to in clear text
 	Tokens   sdk.TokenSource
 	Payments paymentsv1.PaymentsServiceClient
-	// WholeLedger has every transaction of the ledger walked, which takes a minute per some millions.
+	// WholeLedger has every transaction of the ledger walked, which takes a minute per some millions: Patience has to be as long.
 	WholeLedger bool
 	// Patience is how long each check may take.
 	Patience time.Duration
@@ -50,14 +50,18 @@ type Deployment struct {
 // Examine makes all checks, side by side. A part that is down fails its own checks and holds up no other.
 func (d Deployment) Examine(ctx context.Context) []Finding {
 	replicas, findings := d.replicas(ctx)
-	found := make([][]Finding, len(replicas)+1)
+	others := [...]func(context.Context) []Finding{d.keys, d.entrance, d.books}
+	found := make([][]Finding, len(replicas)+len(others))
 	states := make([]*statusv1.Status, len(replicas))
 	var all sync.WaitGroup
 	for i, r := range replicas {
 		all.Go(func() { found[i], states[i] = d.replica(ctx, r) })
 	}
-	all.Go(func() { found[len(replicas)] = slices.Concat(d.keys(ctx), d.entrance(ctx), d.books(ctx)) })
+	for i, other := range others {
+		all.Go(func() { found[len(replicas)+i] = other(ctx) })
+	}
 	all.Wait()
+	unserved(replicas, found)
 	findings = slices.Concat(append([][]Finding{findings}, found...)...)
 	return slices.Concat(findings, versions(replicas, states), streams(replicas, states))
 }
@@ -75,6 +79,26 @@ func (f Finding) warn(do, format string, args ...any) Finding {
 func (f Finding) fail(do, format string, args ...any) Finding {
 	f.State, f.Do, f.Found = Fail, do, fmt.Sprintf(format, args...)
 	return f
+}
+
+// unserved makes a failure of services of which no replica serves: one of several may be leaving, but then nobody is there.
+func unserved(replicas []replica, found [][]Finding) {
+	serves := map[string]bool{}
+	each := func(do func(service string, f *Finding)) {
+		for i, r := range replicas {
+			for k := range found[i] {
+				if found[i][k].Check == checkServing {
+					do(r.service, &found[i][k])
+				}
+			}
+		}
+	}
+	each(func(service string, f *Finding) { serves[service] = serves[service] || f.State == OK })
+	each(func(service string, f *Finding) {
+		if !serves[service] {
+			f.State = Fail
+		}
+	})
 }
 
 // versions compares what replicas were built from. Two versions side by side are normal only while an upgrade is going on.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -47,6 +48,9 @@ func (w *world) GetStatus(ctx context.Context, _ *statusv1.GetStatusRequest) (*s
 		return nil, status.Error(codes.Unauthenticated, "no operator")
 	}
 	st := &statusv1.Status{Time: timestamppb.Now(), Version: "v1.2.3", Revision: "abc", AppliedMigrations: 4, KnownMigrations: 4}
+	for _, name := range []string{"EVT_DEVICES", "EVT_AUTH", "EVT_PAYMENTS", "EVT_NOTIFY", "DLQ"} {
+		st.Streams = append(st.Streams, &statusv1.Stream{Name: name, Replicas: 1, CurrentReplicas: 1})
+	}
 	w.say(st)
 	return st, w.refuse
 }
@@ -140,7 +144,7 @@ func TestAHealthyDeploymentIsAllOK(t *testing.T) {
 func TestWhatIsWrongIsNamed(t *testing.T) {
 	t.Parallel()
 	stream := func(s *statusv1.Stream) func(*world) {
-		return func(w *world) { w.say = func(st *statusv1.Status) { st.Streams = []*statusv1.Stream{s} } }
+		return func(w *world) { w.say = func(st *statusv1.Status) { st.Streams = append(st.Streams, s) } }
 	}
 	saying := func(say func(*statusv1.Status)) func(*world) { return func(w *world) { w.say = say } }
 	outbox := func(age time.Duration) func(*world) {
@@ -162,10 +166,11 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		"older program": {saying(func(st *statusv1.Status) { st.AppliedMigrations = 5 }), doctor.Warn, "notify", "migrations", "has 5, this program knows 4"},
 		"outbox waits":  {outbox(20 * time.Second), doctor.Warn, "payments", "outbox", "3 events"},
 		"outbox stands": {outbox(2 * time.Minute), doctor.Fail, "payments", "outbox", "2m0s"},
-		"not ready":     {func(w *world) { w.health = healthv1.HealthCheckResponse_NOT_SERVING }, doctor.Warn, "auth", "serving", "NOT_SERVING"},
+		"not ready":     {func(w *world) { w.health = healthv1.HealthCheckResponse_NOT_SERVING }, doctor.Fail, "auth", "serving", "NOT_SERVING"},
 		"not allowed":   {func(w *world) { w.refuse = status.Error(codes.PermissionDenied, "not this token") }, doctor.Fail, "auth", "status", "not this token"},
 		"before status": {func(w *world) { w.older = true }, doctor.Warn, "auth", "status", "an older version"},
 		"no JetStream":  {saying(func(st *statusv1.Status) { st.StreamsProblem = "it did not answer" }), doctor.Fail, "nats", "streams", "it did not answer"},
+		"no stream":     {saying(func(st *statusv1.Status) { st.Streams = st.Streams[1:] }), doctor.Fail, "nats", "streams", "missing: EVT_DEVICES"},
 		"node down":     {stream(&statusv1.Stream{Name: "PAYMENTS", Replicas: 3, CurrentReplicas: 2}), doctor.Warn, "nats PAYMENTS", "replicas", "2 of 3"},
 		"no majority":   {stream(&statusv1.Stream{Name: "PAYMENTS", Replicas: 3, CurrentReplicas: 1}), doctor.Fail, "nats PAYMENTS", "replicas", "1 of 3"},
 		"full stream":   {stream(&statusv1.Stream{Name: "PE_acme", Replicas: 1, CurrentReplicas: 1, Bytes: 90, MaxBytes: 100}), doctor.Warn, "nats PE_acme", "size", "90 of 100"},
@@ -195,7 +200,7 @@ func lagging(name string, pending int64) *statusv1.Stream {
 func TestAPartnersOwnLagIsItsOwn(t *testing.T) {
 	t.Parallel()
 	w := well()
-	w.say = func(st *statusv1.Status) { st.Streams = []*statusv1.Stream{lagging("PE_acme", 5_000_000)} }
+	w.say = func(st *statusv1.Status) { st.Streams = append(st.Streams, lagging("PE_acme", 5_000_000)) }
 	for _, f := range w.deployment(t).Examine(t.Context()) {
 		if f.State != doctor.OK {
 			t.Errorf("%+v", f)
@@ -227,6 +232,43 @@ func TestAPartThatIsDownHoldsUpNoOther(t *testing.T) {
 	has(t, found, doctor.OK, "payments", "outbox", "empty")
 	d.Tokens = failing{gone}
 	has(t, d.Examine(t.Context()), doctor.Fail, "payments", "status", gone.Error())
+}
+
+func TestOneReplicaOfSeveralMayLeave(t *testing.T) {
+	t.Parallel()
+	d := well().deployment(t)
+	leaving := well()
+	leaving.health = healthv1.HealthCheckResponse_NOT_SERVING
+	one, other := leaving.serve(t), leaving.serve(t)
+	d.At.Payments, d.At.Notify = one+","+other, d.At.Notify+","+one
+	found := d.Examine(t.Context())
+	has(t, found, doctor.Warn, "notify "+one, "serving", "NOT_SERVING")
+	has(t, found, doctor.Fail, "payments "+one, "serving", "NOT_SERVING")
+	has(t, found, doctor.Fail, "payments "+other, "serving", "NOT_SERVING")
+}
+
+// What accepts connections and says nothing, as a frozen machine does, takes one patience, not the sum over all checks.
+func TestAFrozenDeploymentIsGivenUpInTime(t *testing.T) {
+	t.Parallel()
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	must(t, err)
+	t.Cleanup(func() { _ = l.Close() })
+	addr := l.Addr().String()
+	at := sdk.Endpoints{Devices: addr, Auth: addr, Payments: addr, Notify: addr, JWKSURL: "http://" + addr + ",http://" + addr, NATSURL: "nats://" + addr}
+	client, err := sdk.Dial(at)
+	must(t, err)
+	t.Cleanup(func() { _ = client.Close() })
+	d := doctor.Deployment{At: at, Tokens: sdk.StaticToken("the-operator"), Payments: client.Payments, WholeLedger: true, Patience: time.Second, Now: time.Now}
+	began := time.Now()
+	found := d.Examine(t.Context())
+	if took := time.Since(began); took >= 2*d.Patience {
+		t.Errorf("it took %s", took)
+	}
+	for _, check := range []string{"serving", "key set", "partners' entrance", "trial balance", "chain"} {
+		if !slices.ContainsFunc(found, func(f doctor.Finding) bool { return f.Check == check && f.State == doctor.Fail }) {
+			t.Errorf("%s has not failed in %+v", check, found)
+		}
+	}
 }
 
 type failing struct{ error }

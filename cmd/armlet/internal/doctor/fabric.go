@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +20,9 @@ const (
 	lagFail      = 1_000_000
 	fillWarnPart = 80 // per cent of a stream's bytes
 )
+
+// ownStreams are there from the first start of the services on; partners' come with their first event.
+var ownStreams = []string{"EVT_DEVICES", "EVT_AUTH", "EVT_PAYMENTS", "EVT_NOTIFY", deadLetters} //nolint:gochecknoglobals // a table
 
 // streams tells of JetStream what notify sees.
 func streams(replicas []replica, states []*statusv1.Status) []Finding {
@@ -37,11 +41,18 @@ func streamsOf(st *statusv1.Status) []Finding {
 	}
 	var bad []Finding
 	messages := int64(0)
+	missing := slices.Clone(ownStreams)
 	for _, s := range st.GetStreams() {
 		messages += s.GetMessages()
+		missing = slices.DeleteFunc(missing, func(name string) bool { return name == s.GetName() })
 		bad = append(bad, stream(s)...)
 	}
-	return append([]Finding{whole.ok("%d streams with %d messages", len(st.GetStreams()), messages)}, bad...)
+	if len(missing) > 0 {
+		whole = whole.fail("what they held is gone: restart the services that publish to them and notify; docs/runbook.md", "missing: %s", strings.Join(missing, ", "))
+	} else {
+		whole = whole.ok("%d streams with %d messages", len(st.GetStreams()), messages)
+	}
+	return append([]Finding{whole}, bad...)
 }
 
 // stream has a finding for all that is not as it should be.
@@ -79,7 +90,7 @@ func (d Deployment) entrance(ctx context.Context) []Finding {
 	f := Finding{Part: "nats", Check: "partners' entrance"}
 	u, err := url.Parse(d.At.NATSURL)
 	if err != nil || u.Host == "" {
-		return []Finding{f.fail("correct nats_url in endpoints.json", "%q is no URL", d.At.NATSURL)}
+		return []Finding{f.fail("correct nats_url in endpoints.json", "it is no URL")} // it may hold a password
 	}
 	ctx, cancel := context.WithTimeout(ctx, d.Patience)
 	defer cancel()

@@ -30,6 +30,8 @@ const (
 	outboxFail      = time.Minute
 )
 
+const checkServing = "serving"
+
 // replica is one process of a service.
 type replica struct {
 	service string
@@ -96,7 +98,7 @@ func (d Deployment) replica(ctx context.Context, r replica) ([]Finding, *statusv
 	}
 	conn, err := grpc.NewClient(r.address, grpc.WithTransportCredentials(transport))
 	if err != nil {
-		return append(findings, r.finding("serving").fail("correct the address", "%v", err)), nil
+		return append(findings, r.finding(checkServing).fail("correct the address", "%v", err)), nil
 	}
 	defer func() { _ = conn.Close() }()
 	serving := d.serving(ctx, r, conn)
@@ -109,7 +111,7 @@ func (d Deployment) replica(ctx context.Context, r replica) ([]Finding, *statusv
 }
 
 func (d Deployment) serving(ctx context.Context, r replica, conn *grpc.ClientConn) Finding {
-	f := r.finding("serving")
+	f := r.finding(checkServing)
 	answer, err := healthv1.NewHealthClient(conn).Check(ctx, &healthv1.HealthCheckRequest{})
 	switch {
 	case err != nil:

@@ -309,6 +309,26 @@ func TestAStoppedDatabaseIsUnavailable(t *testing.T) {
 	}
 }
 
+// What comes after a broken connection finds it closed, whether or not its end was noticed.
+func TestAConnectionThatBrokeBeforeIsUnavailable(t *testing.T) {
+	db := testkit.OpenDB(t, testkit.Postgres(t))
+	for name, next := range map[string]func(context.Context, *sqldb.Tx) error{
+		"commit": func(context.Context, *sqldb.Tx) error { return nil },
+		"statement": func(ctx context.Context, tx *sqldb.Tx) error {
+			_, err := tx.ExecContext(ctx, `SELECT 1`)
+			return err
+		},
+	} {
+		err := db.InTx(t.Context(), func(ctx context.Context, tx *sqldb.Tx) error {
+			_, _ = tx.ExecContext(ctx, `SELECT pg_terminate_backend(pg_backend_pid())`)
+			return next(ctx, tx)
+		})
+		if fault.ReasonOf(err) != sqldb.ReasonUnavailable {
+			t.Errorf("%s: %v, want an unavailable fault", name, err)
+		}
+	}
+}
+
 func TestCopyBringsAllRowsOrFailsTheTransaction(t *testing.T) {
 	testkit.DBs(t, func(t *testing.T, db *sqldb.DB) {
 		mustExec(t, db, `CREATE TABLE t (n BIGINT PRIMARY KEY, s TEXT)`)

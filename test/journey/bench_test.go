@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,7 +71,9 @@ func measureTaps(b *testing.B, name string, d *deployment, services map[string]*
 	n := len(times)
 	out := tapsMade{name: name, perSecond: float64(n) / took.Seconds(), p50: times[n/2], p99: times[n*99/100], cpu: map[string]float64{}}
 	for program, until := range after {
-		out.cpu[program] = float64((until - before[program]).Microseconds()) / float64(n)
+		if spent := until - before[program]; spent > 0 { // a server of another benchmark may be idling
+			out.cpu[program] = float64(spent.Microseconds()) / float64(n)
+		}
 	}
 	w.booksBalance()
 	return out
@@ -128,7 +131,7 @@ const (
 	driver  = "bands-and-terminals"
 )
 
-// cpuTimes is how long each program has been on a processor so far.
+// cpuTimes is how long each program, and each server that the programs use, has been on a processor so far.
 func cpuTimes(b *testing.B, services map[string]*programs.Process) map[string]time.Duration {
 	b.Helper()
 	var own syscall.Rusage
@@ -146,7 +149,42 @@ func cpuTimes(b *testing.B, services map[string]*programs.Process) map[string]ti
 	for _, i := range []int{1, 2, 3, 6, 7} {
 		out[machine] += ticks(b, fields[i])
 	}
+	addServers(b, out)
 	return out
+}
+
+// addServers adds PostgreSQL, Redis and NATS, as far as this process or one below it started them. A server's backend that has
+// ended is in the time of the children of the server, so nothing is lost between two looks.
+func addServers(b *testing.B, out map[string]time.Duration) {
+	b.Helper()
+	stats, err := filepath.Glob("/proc/[0-9]*/stat")
+	must(b, err)
+	parents, servers := map[string]string{}, map[string][]string{}
+	for _, file := range stats {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // it has ended
+		}
+		pid, rest, _ := strings.Cut(string(text), " (")
+		name, rest, _ := strings.Cut(rest, ") ")
+		fields := strings.Fields(rest)
+		parents[pid] = fields[1]
+		if slices.Contains([]string{"postgres", "redis-server", "nats-server"}, name) {
+			servers[pid] = append([]string{name}, fields[11:15]...) // utime, stime, cutime, cstime
+		}
+	}
+	self := strconv.Itoa(os.Getpid())
+	for pid, server := range servers {
+		for pid != "" && pid != self {
+			pid = parents[pid]
+		}
+		if pid != self {
+			continue // of another run on this machine
+		}
+		for _, spent := range server[1:] {
+			out[server[0]] += ticks(b, spent)
+		}
+	}
 }
 
 func readProc(b *testing.B, file string) string {

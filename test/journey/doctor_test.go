@@ -34,6 +34,7 @@ func TestTheDoctorNamesWhatIsBroken(t *testing.T) {
 	for _, target := range []string{d.at.Devices, d.at.Auth, d.at.Payments, d.at.Notify} {
 		w.partnerSeesNoStatus(t, target)
 	}
+	core := streamsOf(t, parts)
 	// The test's certificates last for a day.
 	if bad := examine(t, parts, 0); len(bad) != 4 || !strings.HasPrefix(bad["auth/certificate"], "warn") || !strings.Contains(bad["auth/certificate"], "in 0 days") {
 		t.Errorf("before anything is broken: %v", bad)
@@ -49,7 +50,7 @@ func TestTheDoctorNamesWhatIsBroken(t *testing.T) {
 		t.Errorf("a migration is missing: %v", bad)
 	}
 
-	loseStream(t, parts, "EVT_DEVICES")
+	must(t, core.DeleteStream(t.Context(), "EVT_DEVICES"))
 	if bad = examine(t, parts, 1); !strings.Contains(bad["nats/streams"], "missing: EVT_DEVICES") || len(bad) != 8 {
 		t.Errorf("a stream is missing: %v", bad)
 	}
@@ -106,15 +107,28 @@ func examine(t *testing.T, s *processes, want int) map[string]string {
 	return bad
 }
 
-// loseStream has NATS lose a stream, as one does that was started on an empty disk.
-func loseStream(t *testing.T, s *processes, name string) {
+// streamsOf is the services' account on NATS, once they have made their streams in it, which they do after they say that they are ready.
+func streamsOf(t *testing.T, s *processes) jetstream.JetStream {
 	t.Helper()
 	nc, err := nats.Connect(fmt.Sprintf("nats://core:%s@%s", s.users["core"], s.nats))
 	must(t, err)
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	must(t, err)
-	must(t, js.DeleteStream(t.Context(), name))
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		missing := ""
+		for _, name := range []string{"EVT_DEVICES", "EVT_AUTH", "EVT_PAYMENTS", "EVT_NOTIFY", "DLQ"} {
+			if _, err := js.Stream(t.Context(), name); err != nil {
+				missing += fmt.Sprintf(" %s: %v", name, err)
+			}
+		}
+		if missing == "" {
+			return js
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("streams are missing:%s", missing)
+		}
+	}
 }
 
 // change writes into a service's database behind its back.

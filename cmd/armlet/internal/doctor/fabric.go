@@ -24,6 +24,10 @@ const (
 // ownStreams are there from the first start of the services on; partners' come with their first event.
 var ownStreams = []string{"EVT_DEVICES", "EVT_AUTH", "EVT_PAYMENTS", "EVT_NOTIFY", deadLetters} //nolint:gochecknoglobals // a table
 
+// streamsGone also covers streams without a leader: JetStream leaves those out of its list.
+const streamsGone = "look again in a minute: they are being made, or elect a leader. Else start nodes of NATS that are down; " +
+	"if none is, the streams are lost with what they held: restart the services, which make them"
+
 // streams tells of JetStream what notify sees.
 func streams(replicas []replica, states []*statusv1.Status) []Finding {
 	for i, r := range replicas {
@@ -48,7 +52,7 @@ func streamsOf(st *statusv1.Status) []Finding {
 		bad = append(bad, stream(s)...)
 	}
 	if len(missing) > 0 {
-		whole = whole.fail("what they held is gone: restart the services that publish to them and notify; docs/runbook.md", "missing: %s", strings.Join(missing, ", "))
+		whole = whole.fail(streamsGone, "missing: %s", strings.Join(missing, ", "))
 	} else {
 		whole = whole.ok("%d streams with %d messages", len(st.GetStreams()), messages)
 	}

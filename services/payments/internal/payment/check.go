@@ -41,7 +41,8 @@ func checkAmount(m Money) error {
 }
 
 func currencyMismatch(what, want, got string) error {
-	return fault.New(fault.FailedPrecondition, "CURRENCY_MISMATCH", "the %s is in %s, the amount in %s; nothing is converted", what, want, got)
+	return fault.New(fault.FailedPrecondition, "CURRENCY_MISMATCH", "the %s is in %s, the amount in %s; nothing is converted", what, want, got).
+		WithField("amount.currency_code")
 }
 
 func accountClosed() error {

@@ -37,8 +37,8 @@ func outage(t *testing.T) time.Duration {
 
 // TestKilledUnderLoadEveryEventTakesEffectOnce kills notify, NATS, and the databases of payments and notify with -9 while
 // wearers tap and a shop redeems vouchers, and starts each again. NATS stays away for a while, in which payments go on. In
-// the end each captured payment has one alert and one event for the partner, each phone has followed its inbox without a
-// gap or a second start, and the vouchers are worth what their campaign may spend.
+// the end each captured payment has one alert and one event for the partner, on NATS and on its stream over gRPC, each
+// phone has followed its inbox without a gap or a second start, and the vouchers are worth what their campaign may spend.
 func TestKilledUnderLoadEveryEventTakesEffectOnce(t *testing.T) {
 	t.Parallel()
 	own := map[string]*testkit.OwnPostgres{"payments": testkit.NewPostgres(t), "notify": testkit.NewPostgres(t)}
@@ -51,6 +51,8 @@ func TestKilledUnderLoadEveryEventTakesEffectOnce(t *testing.T) {
 	}, func(all *processes) map[string]map[string]string { s = all; return nil })
 	w := newWorld(t, d)
 	feed := w.subscribe("live.payments.payment.captured")
+	w.subscribeGRPC(t, "stream", "live.payments.payment.captured")
+	stream := w.keepFollowing(t, "stream")
 	shop := w.newGiveaway(30, 10)
 	load := w.startLoad(3)
 	shop.start(w, load)
@@ -90,6 +92,12 @@ func TestKilledUnderLoadEveryEventTakesEffectOnce(t *testing.T) {
 		}
 		return nil
 	})
+	s.until("the stream of events has every event", func() error {
+		if n := len(stream.payments()); n != len(captured) {
+			return fmt.Errorf("%d payments on the stream of %d", n, len(captured))
+		}
+		return nil
+	})
 	s.until("the partner has every event", func() error {
 		if n := len(feed.all("armlet.payments.v1.PaymentCaptured")); n != len(captured) {
 			return fmt.Errorf("%d events of %d payments", n, len(captured))
@@ -108,6 +116,9 @@ func TestKilledUnderLoadEveryEventTakesEffectOnce(t *testing.T) {
 	}
 	if !maps.Equal(byPayment, captured) {
 		t.Errorf("the partner has %d events, by payment %v; captured are %v", len(byPayment), byPayment, captured)
+	}
+	if got := stream.payments(); !maps.Equal(got, captured) {
+		t.Errorf("the stream of events has, by payment, %v; captured are %v", got, captured)
 	}
 	if n := int(load.acknowledged.Load()); n > len(captured) {
 		t.Errorf("%d captures were acknowledged, %d are there", n, len(captured))

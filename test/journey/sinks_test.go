@@ -82,6 +82,71 @@ func (f *grpcFeed) ack(t *testing.T, ev *notifyv1.StreamEventsResponse) {
 	must(t, f.stream.Send(&notifyv1.StreamEventsRequest{Message: &notifyv1.StreamEventsRequest_Ack{Ack: ev.GetEventId()}}))
 }
 
+// grpcKeeper follows a subscription of SINK_GRPC as a partner should: it opens the stream again when that ends, and knows an
+// event that comes a second time by its id.
+type grpcKeeper struct {
+	mu     sync.Mutex
+	events map[string]string // id → payment
+}
+
+// keepFollowing keeps what comes until the test ends.
+func (w *world) keepFollowing(t *testing.T, subscription string) *grpcKeeper {
+	t.Helper()
+	k := &grpcKeeper{events: map[string]string{}}
+	ctx, stop := context.WithCancel(context.Background())
+	var done sync.WaitGroup
+	done.Go(func() {
+		for ctx.Err() == nil {
+			_ = k.read(ctx, w.partner.Notify, w.name+"/subscriptions/"+subscription) // it ends with notify, and goes on with the next
+			select {
+			case <-ctx.Done():
+			case <-time.After(100 * time.Millisecond):
+			}
+		}
+	})
+	t.Cleanup(func() { stop(); done.Wait() })
+	return k
+}
+
+func (k *grpcKeeper) read(ctx context.Context, client notifyv1.NotifyServiceClient, name string) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	s, err := client.StreamEvents(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.Send(&notifyv1.StreamEventsRequest{Message: &notifyv1.StreamEventsRequest_Open{Open: name}}); err != nil {
+		return err
+	}
+	for {
+		ev, err := s.Recv()
+		if err != nil {
+			return err
+		}
+		captured := &paymentsv1.PaymentCaptured{}
+		if err := proto.Unmarshal(ev.GetData(), captured); err != nil {
+			return err
+		}
+		k.mu.Lock()
+		k.events[ev.GetEventId()] = captured.GetPayment().GetPayment()
+		k.mu.Unlock()
+		if err := s.Send(&notifyv1.StreamEventsRequest{Message: &notifyv1.StreamEventsRequest_Ack{Ack: ev.GetEventId()}}); err != nil {
+			return err
+		}
+	}
+}
+
+// payments counts the events of each payment.
+func (k *grpcKeeper) payments() map[string]int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := map[string]int{}
+	for _, payment := range k.events {
+		n[payment]++
+	}
+	return n
+}
+
 // What was not acknowledged comes again on the next stream; what is replayed comes again on the same one.
 func TestAPartnerFollowsItsEventsOverGRPC(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -97,11 +98,16 @@ func newHooksAt(t *testing.T, now func() time.Time, retries []time.Duration) *ho
 
 func (h *hooks) post(id, url string, thin bool) {
 	h.t.Helper()
+	h.postOf("acme", id, url, thin)
+}
+
+func (h *hooks) postOf(partner, id, url string, thin bool) {
+	h.t.Helper()
 	s := subscription.Subscription{
-		Partner: "acme", ID: id, Filters: []string{"live.>"}, Consumer: id + "-x", Sink: subscription.Webhook, State: subscription.Active,
+		Partner: partner, ID: id, Filters: []string{"live.>"}, Consumer: id + "-x", Sink: subscription.Webhook, State: subscription.Active,
 		URL: url, Signature: subscription.Ed25519, Thin: thin, CreatedAt: time.Now(), UpdatedAt: time.Now(),
 	}
-	if _, err := h.st.CreateSubscription(h.t.Context(), once.Request{Caller: "c", Method: "m", ID: id, Fingerprint: []byte{1}}, s); err != nil {
+	if _, err := h.st.CreateSubscription(h.t.Context(), once.Request{Caller: "c", Method: "m", ID: partner + id, Fingerprint: []byte{1}}, s); err != nil {
 		h.t.Fatal(err)
 	}
 	h.subs.add(s)
@@ -112,11 +118,16 @@ func (h *hooks) post(id, url string, thin bool) {
 
 func (h *hooks) event(id string) {
 	h.t.Helper()
+	h.eventOf("acme", id)
+}
+
+func (h *hooks) eventOf(partner, id string) {
+	h.t.Helper()
 	data, err := proto.Marshal(&notifyv1.SubscriptionTested{Subscription: "partners/acme/subscriptions/x"})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	msg := &nats.Msg{Subject: "pevt.v1.acme.live.payments.payment.captured", Data: data, Header: nats.Header{
+	msg := &nats.Msg{Subject: subscription.Subject(partner, "live", "payments", "payment", "captured"), Data: data, Header: nats.Header{
 		"ce-specversion": {"1.0"}, "ce-id": {id}, "ce-source": {"/t"}, "ce-type": {"armlet.notify.v1.SubscriptionTested"},
 		"ce-time": {"2026-03-01T12:00:00Z"}, "content-type": {"application/protobuf"}, "ce-subject": {"payments/1"},
 	}}
@@ -188,6 +199,52 @@ func TestOneWebhookThatHangsOrFailsSlowsNoOther(t *testing.T) {
 	defer thin.mu.Unlock()
 	if strings.Contains(thin.bodies["1"], `"data"`) {
 		t.Errorf("a thin event has data: %s", thin.bodies["1"])
+	}
+}
+
+// All that a receiver can do wrong, at one partner and at once: each is named among its dead letters, and nothing comes to an
+// address inside. Another partner meanwhile has each event as it comes; a delivery that hangs takes 15 seconds.
+func TestAPartnerWhoseReceiversAreAllBrokenSlowsNoOther(t *testing.T) {
+	t.Parallel()
+	h := newHooks(t)
+	inside := newReceiver(t, func(string, int) int { t.Error("a redirect was followed"); return 200 })
+	redirects := httptest.NewServer(http.RedirectHandler(inside.URL, http.StatusTemporaryRedirect))
+	t.Cleanup(redirects.Close)
+	stop := make(chan struct{})
+	hangs := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-stop }))
+	t.Cleanup(hangs.Close)
+	t.Cleanup(func() { close(stop) })
+	fails, good := newReceiver(t, func(string, int) int { return 500 }), newReceiver(t, func(string, int) int { return 200 })
+	broken := map[string]string{
+		"redirects": "answered 307; redirects are not followed", "private": "refused: the host has a private address", "fails": "answered 500",
+	}
+	h.postOf("bolt", "good", good.URL, false)
+	slowest := func(round string, beside func(id string)) (most time.Duration) {
+		for i := range 10 {
+			id := fmt.Sprint(round, i)
+			beside(id)
+			began := time.Now()
+			h.eventOf("bolt", id)
+			h.eventually("bolt has "+id, func() bool { _, ok := good.body(id); return ok })
+			most = max(most, time.Since(began))
+		}
+		return most
+	}
+	alone := slowest("alone", func(string) {})
+	h.post("hangs", hangs.URL, false)
+	h.post("redirects", redirects.URL, false)
+	h.post("private", "http://169.254.169.254/latest", false)
+	h.post("fails", fails.URL, false)
+	together := slowest("together", h.event)
+	t.Logf("the slowest of bolt's events took %s alone, and %s beside acme's receivers", alone, together)
+	if together > alone+5*time.Second {
+		t.Errorf("bolt's slowest event took %s, and %s alone", together, alone)
+	}
+	for id, why := range broken {
+		h.eventually("what "+id+" did not take can be seen", func() bool {
+			dead, err := h.st.DeadLetters(t.Context(), "acme", id, "", 100)
+			return err == nil && len(dead) == 10 && dead[0].LastError == why
+		})
 	}
 }
 

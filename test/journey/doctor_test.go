@@ -87,7 +87,7 @@ func (w *world) partnerSeesNoStatus(t *testing.T, target string) {
 // examine returns all that is not ok, by part and check.
 func examine(t *testing.T, s *processes, want int) map[string]string {
 	t.Helper()
-	code, out, errs := armlet(t, "doctor", "--ledger", "-o", "json", "--data", s.dir, "--tls-ca", s.pki.File)
+	code, out, errs := armlet(t, "doctor", "--ledger", "--timeout", "8s", "-o", "json", "--data", s.dir, "--tls-ca", s.pki.File)
 	if code != want {
 		t.Errorf("exit %d, want %d\n%s%s", code, want, out, errs)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -194,6 +195,19 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 
 func lagging(name string, pending int64) *statusv1.Stream {
 	return &statusv1.Stream{Name: name, Replicas: 1, CurrentReplicas: 1, Consumers: []*statusv1.Consumer{{Name: "alerts", Pending: pending}}}
+}
+
+// A deployment that has just been started is not complained of for streams that come within moments.
+func TestStreamsThatAreBeingMadeAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	w := well()
+	var asked atomic.Int64
+	w.say = func(st *statusv1.Status) {
+		if asked.Add(1) <= 6 {
+			st.Streams = st.Streams[1:]
+		}
+	}
+	has(t, w.deployment(t).Examine(t.Context()), doctor.OK, "nats", "streams", "5 streams")
 }
 
 // A partner that does not read is no operator's business.

@@ -45,18 +45,23 @@ func streamsOf(st *statusv1.Status) []Finding {
 	}
 	var bad []Finding
 	messages := int64(0)
-	missing := slices.Clone(ownStreams)
 	for _, s := range st.GetStreams() {
 		messages += s.GetMessages()
-		missing = slices.DeleteFunc(missing, func(name string) bool { return name == s.GetName() })
 		bad = append(bad, stream(s)...)
 	}
-	if len(missing) > 0 {
-		whole = whole.fail(streamsGone, "missing: %s", strings.Join(missing, ", "))
+	if gone := missing(st); len(gone) > 0 {
+		whole = whole.fail(streamsGone, "missing: %s", strings.Join(gone, ", "))
 	} else {
 		whole = whole.ok("%d streams with %d messages", len(st.GetStreams()), messages)
 	}
 	return append([]Finding{whole}, bad...)
+}
+
+// missing are those of our own streams that are not there.
+func missing(st *statusv1.Status) []string {
+	return slices.DeleteFunc(slices.Clone(ownStreams), func(name string) bool {
+		return slices.ContainsFunc(st.GetStreams(), func(s *statusv1.Stream) bool { return s.GetName() == name })
+	})
 }
 
 // stream has a finding for all that is not as it should be.

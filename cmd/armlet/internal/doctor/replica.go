@@ -28,6 +28,7 @@ const (
 	clockFail       = 5 * time.Second // a band's answer is refused that is older than its challenge allows
 	outboxWarn      = 10 * time.Second
 	outboxFail      = time.Minute
+	askAgain        = 250 * time.Millisecond
 )
 
 const checkServing = "serving"
@@ -176,8 +177,10 @@ func (d Deployment) status(ctx context.Context, r replica, conn *grpc.ClientConn
 	if err != nil {
 		return nil, []Finding{f.fail("see auth", "no operator's token could be had: %v", err)}
 	}
+	ctx = metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token)
 	asked := d.Now()
-	st, err := statusv1.NewStatusServiceClient(conn).GetStatus(metadata.AppendToOutgoingContext(ctx, "authorization", "Bearer "+token), &statusv1.GetStatusRequest{})
+	client := statusv1.NewStatusServiceClient(conn)
+	st, err := client.GetStatus(ctx, &statusv1.GetStatusRequest{})
 	switch status.Code(err) {
 	case codes.OK:
 	case codes.Unimplemented:
@@ -185,7 +188,28 @@ func (d Deployment) status(ctx context.Context, r replica, conn *grpc.ClientConn
 	default:
 		return nil, []Finding{f.fail("its log says more", "%s", status.Convert(err).Message())}
 	}
-	return st, []Finding{d.clock(r, st, asked), schema(r, st), outbox(r, st)}
+	findings := []Finding{d.clock(r, st, asked), schema(r, st), outbox(r, st)}
+	if r.service == "notify" {
+		st = d.settled(ctx, client, st)
+	}
+	return st, findings
+}
+
+// settled asks again for half of the patience while streams are missing: they are being made, or elect a leader.
+func (d Deployment) settled(ctx context.Context, client statusv1.StatusServiceClient, st *statusv1.Status) *statusv1.Status {
+	ctx, cancel := context.WithTimeout(ctx, d.Patience/2)
+	defer cancel()
+	for len(missing(st)) > 0 && st.GetStreamsProblem() == "" {
+		select {
+		case <-time.After(askAgain):
+		case <-ctx.Done():
+			return st
+		}
+		if next, err := client.GetStatus(ctx, &statusv1.GetStatusRequest{}); err == nil {
+			st = next
+		}
+	}
+	return st
 }
 
 // clock compares within half of what the call took.

@@ -1,10 +1,7 @@
 package run
 
 import (
-	"bufio"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -25,14 +23,19 @@ import (
 	"github.com/armlet-pay/armlet/platform/sqldb"
 )
 
-const (
-	dependencyTimeout = 5 * time.Second
-	// certificateWarning is how long before its end a certificate is complained of.
-	certificateWarning = 12 * time.Hour
-)
+const dependencyTimeout = 5 * time.Second
 
-// probe tests what one key names; it says what it found. The value is never printed: it may hold a password.
+// probe tests what one key names; it says what it found, and a [warning] is no failure. The value is never printed: it may hold
+// a password.
 type probe func(ctx context.Context, value string) (found string, err error)
+
+// warning is what works today and needs somebody all the same.
+type warning struct {
+	name string // in capitals, for programs that read this
+	text string
+}
+
+func (w *warning) Error() string { return w.name + ": " + w.text }
 
 // check tests what every key of the configuration names, by the keys' names: it needs nothing of the service.
 func (p process) check(ctx context.Context, name string, cfg any) error {
@@ -46,12 +49,16 @@ func (p process) check(ctx context.Context, name string, cfg any) error {
 		bounded, cancel := context.WithTimeout(ctx, dependencyTimeout)
 		found, err := test(bounded, value)
 		cancel()
-		if err != nil {
+		mark := "ok"
+		var warn *warning
+		switch {
+		case errors.As(err, &warn):
+			mark, found = "WARN", warn.Error()
+		case err != nil:
 			failed++
-			_, _ = fmt.Fprintf(p.stdout, "FAIL  %-22s %v\n", key, err)
-			continue
+			mark, found = "FAIL", err.Error()
 		}
-		_, _ = fmt.Fprintf(p.stdout, "ok    %-22s %s\n", key, found)
+		_, _ = fmt.Fprintf(p.stdout, "%-5s %-22s %s\n", mark, key, oneLine(found))
 	}
 	if failed > 0 {
 		return fmt.Errorf("%d of the things it needs are not as they should be", failed)
@@ -59,12 +66,23 @@ func (p process) check(ctx context.Context, name string, cfg any) error {
 	return nil
 }
 
+// oneLine makes a line of what libraries say in several, each once: PostgreSQL's names an address for every way it was tried.
+func oneLine(text string) string {
+	var parts []string
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line != "" && !slices.Contains(parts, line) {
+			parts = append(parts, line)
+		}
+	}
+	return strings.Join(parts, " ")
+}
+
 func (p process) probeOf(service, key string, cfg any) probe {
 	switch {
 	case key == "db-url":
 		return p.probeDB
 	case key == "redis-url":
-		return probeRedis
+		return p.probeRedis
 	case key == "public-nats-url": // partners' side, which has no password of ours
 		return nil
 	case strings.HasSuffix(key, "nats-url"), strings.HasPrefix(key, "nats-") && strings.HasSuffix(key, "-url"):
@@ -74,7 +92,9 @@ func (p process) probeOf(service, key string, cfg any) probe {
 	case strings.HasSuffix(key, "-addr"):
 		return func(ctx context.Context, addr string) (string, error) { return probePeer(ctx, addr, cfg) }
 	case key == "tls-cert":
-		return func(_ context.Context, file string) (string, error) { return probeCertificate(service, file, cfg) }
+		return func(_ context.Context, file string) (string, error) { return p.probeCertificate(service, file, cfg) }
+	case key == "https-cert":
+		return func(_ context.Context, file string) (string, error) { return p.probeWebCertificate(file, cfg) }
 	case key == "otlp-endpoint":
 		return probeTCP
 	case strings.HasSuffix(key, "-file"):
@@ -87,7 +107,7 @@ func (p process) probeOf(service, key string, cfg any) probe {
 func (p process) probeDB(ctx context.Context, value string) (string, error) {
 	db, err := sqldb.Open(ctx, value)
 	if err != nil {
-		return "", fmt.Errorf("%w; is the server up, and are user, password and database right?", err)
+		return "", fmt.Errorf("%s; is the server up, and are user, password and database right?", oneLine(err.Error()))
 	}
 	defer func() { _ = db.Close() }()
 	if p.migrations == nil {
@@ -106,9 +126,23 @@ func (p process) probeDB(ctx context.Context, value string) (string, error) {
 		return "", fmt.Errorf("%s answers, but has %d of %d migrations: run the command migrate, or start the service",
 			db.Dialect(), schema.Applied, schema.Known)
 	case schema.Applied > schema.Known:
-		return fmt.Sprintf("%s answers; a newer program has migrated it to %d, this one knows %d", db.Dialect(), schema.Applied, schema.Known), nil
+		return fmt.Sprintf("%s answers; a newer program has migrated it to %d, this one knows %d", db.Dialect(), schema.Applied, schema.Known),
+			p.compareClocks(ctx, db)
 	}
-	return fmt.Sprintf("%s answers, migrated to %d", db.Dialect(), schema.Applied), nil
+	return fmt.Sprintf("%s answers, migrated to %d", db.Dialect(), schema.Applied), p.compareClocks(ctx, db)
+}
+
+// compareClocks warns of a database on another machine that has another time; SQLite is this machine.
+func (p process) compareClocks(ctx context.Context, db *sqldb.DB) error {
+	if db.Dialect() != sqldb.Postgres {
+		return nil
+	}
+	before := p.clock()
+	var micros int64
+	if err := db.QueryRowContext(ctx, `SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000000 AS BIGINT)`).Scan(&micros); err != nil {
+		return err
+	}
+	return clockDiffers("the database", time.UnixMicro(micros), before, p.clock())
 }
 
 func probeNATS(jetStream bool) probe {
@@ -132,74 +166,6 @@ func probeNATS(jetStream bool) probe {
 		}
 		return fmt.Sprintf("%s, JetStream with %d streams", found, info.Streams), nil
 	}
-}
-
-// probeRedis speaks just enough of the protocol, so that it needs no client of its own. Every address is asked: a server, some
-// nodes of a cluster, or sentinels, which have a user of their own.
-func probeRedis(ctx context.Context, value string) (string, error) {
-	u, err := url.Parse(value)
-	if err != nil || u.Host == "" {
-		return "", errors.New("wants redis://user:password@host:6379/0")
-	}
-	hosts := append(strings.Split(u.Host, ","), u.Query()["addr"]...)
-	user, kind := u.User, "Redis answers"
-	if query := u.Query(); query.Has("master_name") {
-		user, kind = nil, "Redis' sentinels answer"
-		if password := query.Get("sentinel_password"); password != "" {
-			user = url.UserPassword(query.Get("sentinel_username"), password)
-		}
-	}
-	for _, host := range hosts {
-		if err := pingRedis(ctx, u.Scheme, user, host); err != nil {
-			return "", err
-		}
-	}
-	return fmt.Sprintf("%s (%d)", kind, len(hosts)), nil
-}
-
-func pingRedis(ctx context.Context, scheme string, as *url.Userinfo, host string) error {
-	if _, _, err := net.SplitHostPort(host); err != nil {
-		host = net.JoinHostPort(host, "6379")
-	}
-	var conn net.Conn
-	var err error
-	if strings.HasPrefix(scheme, "rediss") {
-		conn, err = (&tls.Dialer{}).DialContext(ctx, "tcp", host)
-	} else {
-		conn, err = (&net.Dialer{}).DialContext(ctx, "tcp", host)
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { _ = conn.Close() }()
-	deadline, _ := ctx.Deadline()
-	_ = conn.SetDeadline(deadline)
-	answers := bufio.NewReader(conn)
-	ask := func(words ...string) (string, error) {
-		var b strings.Builder
-		fmt.Fprintf(&b, "*%d\r\n", len(words))
-		for _, w := range words {
-			fmt.Fprintf(&b, "$%d\r\n%s\r\n", len(w), w)
-		}
-		if _, err := conn.Write([]byte(b.String())); err != nil {
-			return "", err
-		}
-		line, err := answers.ReadString('\n')
-		return strings.TrimSpace(line), err
-	}
-	if password, ok := as.Password(); ok {
-		user := as.Username()
-		if user == "" {
-			user = "default"
-		}
-		if line, err := ask("AUTH", user, password); err != nil || line != "+OK" {
-			return errors.Join(fmt.Errorf("%s does not accept user and password: %s", host, line), err)
-		}
-	}
-	if line, err := ask("PING"); err != nil || line != "+PONG" {
-		return errors.Join(fmt.Errorf("%s answers a PING with %q", host, line), err)
-	}
-	return nil
 }
 
 // probeJWKS asks each replica of auth.
@@ -237,7 +203,7 @@ func probePeer(ctx context.Context, addr string, cfg any) (string, error) {
 	if cert := conf.Value(cfg, "tls-cert"); cert != "" {
 		var err error
 		if dial.TLS, err = rpc.ClientTLS(cert, conf.Value(cfg, "tls-key"), conf.Value(cfg, "tls-ca")); err != nil {
-			return "", err
+			return "", fmt.Errorf("not asked: %w; see tls-cert, tls-key and tls-ca", err)
 		}
 	}
 	conn, err := rpc.Dial(addr, dial)
@@ -250,36 +216,9 @@ func probePeer(ctx context.Context, addr string, cfg any) (string, error) {
 		return "", fmt.Errorf("%s: %w; does it run, and do both sides trust the same tls-ca?", addr, err)
 	}
 	if state.GetStatus() != healthpb.HealthCheckResponse_SERVING {
-		return "", fmt.Errorf("%s is %s", addr, state.GetStatus())
+		return "", fmt.Errorf("%s is %s; its own --check says what it waits for", addr, state.GetStatus())
 	}
 	return addr + " serves", nil
-}
-
-func probeCertificate(service, file string, cfg any) (string, error) {
-	pair, err := tls.LoadX509KeyPair(file, conf.Value(cfg, "tls-key"))
-	if err != nil {
-		return "", err
-	}
-	leaf := pair.Leaf
-	want := "spiffe://armlet/service/" + service
-	if len(leaf.URIs) != 1 || leaf.URIs[0].String() != want {
-		return "", fmt.Errorf("%s is not a certificate of %s", file, want)
-	}
-	if left := time.Until(leaf.NotAfter); left < certificateWarning {
-		return "", fmt.Errorf("%s ends at %s: renew it", file, leaf.NotAfter.Format(time.RFC3339))
-	}
-	if ca := conf.Value(cfg, "tls-ca"); ca != "" {
-		text, err := os.ReadFile(ca)
-		if err != nil {
-			return "", fmt.Errorf("tls-ca: %w", err)
-		}
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(text)
-		if _, err := leaf.Verify(x509.VerifyOptions{Roots: roots, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
-			return "", fmt.Errorf("%s was not signed by tls-ca: %w", file, err)
-		}
-	}
-	return "good until " + leaf.NotAfter.Format(time.RFC3339), nil
 }
 
 func probeTCP(ctx context.Context, value string) (string, error) {
@@ -289,7 +228,7 @@ func probeTCP(ctx context.Context, value string) (string, error) {
 	}
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", u.Host)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("%w; does the collector run? The service runs without it, unseen", err)
 	}
 	return u.Host + " accepts connections", conn.Close()
 }
@@ -305,7 +244,7 @@ func probeFile(_ context.Context, file string) (string, error) {
 	}
 	tmp, err := os.CreateTemp(filepath.Dir(file), ".check-*")
 	if err != nil {
-		return "", fmt.Errorf("%s is missing and cannot be made: %w", file, err)
+		return "", fmt.Errorf("%s is missing and cannot be made: %w; make its folder, where this user may write", file, err)
 	}
 	return file + " will be made", errors.Join(tmp.Close(), os.Remove(tmp.Name()))
 }

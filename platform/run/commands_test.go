@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -38,8 +39,17 @@ func oneTable() (fs.FS, error) {
 
 func command(t *testing.T, cfg dependent, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
+	return commandAt(t, 0, cfg, args...)
+}
+
+// commandAt is a command on a machine whose clock is wrong by so much.
+func commandAt(t *testing.T, off time.Duration, cfg dependent, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
 	var out, errs buffer
-	p := process{args: args, getenv: func(string) string { return "" }, stdout: &out, stderr: &errs, migrations: oneTable}
+	p := process{
+		args: args, getenv: func(string) string { return "" }, stdout: &out, stderr: &errs, migrations: oneTable,
+		now: func() time.Time { return time.Now().Add(off) },
+	}
 	code = mainWith(t.Context(), p, "payments", cfg, func(context.Context, dependent, Env) (*Service, error) {
 		t.Error("the service was made")
 		return nil, context.Canceled
@@ -72,13 +82,14 @@ func peer(t *testing.T, ca *testkit.Authority) string {
 func TestCheckTestsEveryDependencyAndSaysWhatIsWrong(t *testing.T) {
 	ca := testkit.PKI(t)
 	_, natsURL := testkit.NATS(t)
+	identity := &url.URL{Scheme: "spiffe", Host: "armlet", Path: "/service/payments"}
 	keys := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"keys":[{}]}`)) }))
 	t.Cleanup(keys.Close)
 	good := dependent{
 		DBURL: testkit.Postgres(t), RedisURL: "redis://" + testkit.Redis(t), NATSURL: natsURL, AuthAddr: peer(t, ca), JWKSURL: keys.URL,
 		TLSCA: ca.File, KeyFile: filepath.Join(t.TempDir(), "key"), Endpoint: keys.URL,
 	}
-	good.TLSCert, good.TLSKey = ca.Service("payments")
+	good.TLSCert, good.TLSKey = ca.LeafUntil("payments", identity, time.Now().Add(30*24*time.Hour))
 
 	if code, out, _ := command(t, good, "--check"); code != ExitFailure || !strings.Contains(out, "FAIL  db-url") || !strings.Contains(out, "0 of 1 migrations") {
 		t.Errorf("before the migration: exit %d\n%s", code, out)
@@ -110,6 +121,43 @@ func TestCheckTestsEveryDependencyAndSaysWhatIsWrong(t *testing.T) {
 			code, out, errs := command(t, cfg, "--check")
 			if code != ExitFailure || strings.Count(out, "FAIL") != 1 || !strings.Contains(out, "FAIL  "+key) || strings.Contains(out+errs, "hunter2") {
 				t.Errorf("exit %d\n%s%s", code, out, errs)
+			}
+		})
+	}
+}
+
+func TestCheckWarnsOfClocksAndCertificates(t *testing.T) {
+	const day = 24 * time.Hour
+	ca := testkit.PKI(t)
+	redis, db := "redis://"+testkit.Redis(t), testkit.Postgres(t)
+	if code, _, errs := command(t, dependent{DBURL: db}, "migrate"); code != ExitOK {
+		t.Fatal(errs)
+	}
+	identity := &url.URL{Scheme: "spiffe", Host: "armlet", Path: "/service/payments"}
+	until := func(left time.Duration) dependent {
+		var c dependent
+		c.TLSCert, c.TLSKey = ca.LeafUntil(left.String(), identity, time.Now().Add(left))
+		return c
+	}
+	for name, c := range map[string]struct {
+		cfg  dependent
+		off  time.Duration
+		code int
+		want string
+	}{
+		"clocks agree":        {dependent{DBURL: db, RedisURL: redis}, 0, ExitOK, "ok    db-url"},
+		"the database's":      {dependent{DBURL: db}, 3 * time.Second, ExitOK, "WARN  db-url                 CLOCK_DIFFERS: the database answers, but its clock is 3s behind"},
+		"Redis'":              {dependent{RedisURL: redis}, -3 * time.Second, ExitOK, "WARN  redis-url              CLOCK_DIFFERS"},
+		"it has long to go":   {until(15 * day), 0, ExitOK, "ok    tls-cert"},
+		"it ends soon":        {until(13 * day), 0, ExitOK, "WARN  tls-cert               CERTIFICATE_ENDS_SOON"},
+		"it ends now":         {until(11 * time.Hour), 0, ExitFailure, "FAIL  tls-cert               CERTIFICATE_ENDS_NOW"},
+		"it has ended":        {until(15 * day), 16 * day, ExitFailure, "FAIL  tls-cert               CERTIFICATE_EXPIRED"},
+		"it is not yet valid": {until(15 * day), -day, ExitFailure, "FAIL  tls-cert               CERTIFICATE_NOT_YET_VALID"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errs := commandAt(t, c.off, c.cfg, "--check")
+			if code != c.code || !strings.Contains(out, c.want) {
+				t.Errorf("exit %d, want %d and %q\n%s%s", code, c.code, c.want, out, errs)
 			}
 		})
 	}

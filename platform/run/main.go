@@ -73,6 +73,7 @@ type process struct {
 	getenv         func(string) string
 	stdout, stderr io.Writer
 	migrations     Migrations
+	now            func() time.Time // nil is time.Now
 }
 
 func mainWith[C any](ctx context.Context, p process, name string, def C, mk func(context.Context, C, Env) (*Service, error)) int {

@@ -202,8 +202,8 @@ func TestOneWebhookThatHangsOrFailsSlowsNoOther(t *testing.T) {
 	}
 }
 
-// All that a receiver can do wrong, at one partner and at once: each is named among its dead letters, and nothing comes to an
-// address inside. Another partner meanwhile has each event as it comes; a delivery that hangs takes 15 seconds.
+// All that a receiver can do wrong, at one partner and at once: each is named among its dead letters, but for the one that hangs, whose
+// tries take 15 seconds each, and nothing comes to an address inside. Another partner meanwhile has each event as it comes.
 func TestAPartnerWhoseReceiversAreAllBrokenSlowsNoOther(t *testing.T) {
 	t.Parallel()
 	h := newHooks(t)

@@ -158,6 +158,9 @@ func newStream(info *jetstream.StreamInfo) stream {
 		Name: info.Config.Name, Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: max(0, info.Config.MaxBytes),
 		Replicas: info.Config.Replicas, CurrentReplicas: 1,
 	}
+	if info.State.Consumers == 0 {
+		of.Consumers = []consumer{} // which saves asking
+	}
 	if c := info.Cluster; c != nil {
 		if c.Leader == "" {
 			of.CurrentReplicas = 0

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -36,12 +35,8 @@ func (a *app) doctor(ctx context.Context, s *sandbox.Sandbox, ledger bool) error
 	if err != nil {
 		return err
 	}
-	tokens, err := sandbox.OperatorTokens(s.Endpoints, s.Dir)
-	if err != nil {
-		return err
-	}
 	found := doctor.Deployment{
-		At: s.Endpoints, TLS: config, Tokens: tokens, Payments: s.Operator.Payments, WholeLedger: ledger, Patience: a.timeout, Now: time.Now,
+		At: s.Endpoints, TLS: config, Tokens: s.OperatorTokens, Payments: s.Operator.Payments, WholeLedger: ledger, Patience: a.timeout, Now: time.Now,
 	}.Examine(ctx)
 	if err := a.printer().plain(found, func(w io.Writer) { diagnose(w, found) }); err != nil {
 		return err
@@ -68,7 +63,7 @@ func verdict(found []doctor.Finding) error {
 		}
 	}
 	if failed > 0 {
-		return errors.New(fmt.Sprint(failed, " of ", len(found), " checks failed"))
+		return fmt.Errorf("%d of %d checks failed", failed, len(found))
 	}
 	return nil
 }

@@ -21,17 +21,19 @@ import (
 	statusv1 "github.com/armlet-pay/armlet/proto/gen/armlet/status/v1"
 )
 
-// Where a finding becomes a warning and where a failure. The alert rules in deploy/prometheus have the same bounds.
+// Where a finding becomes a warning and where a failure; certificateSoon and outboxFail are those of the alert rules too.
 const (
 	certificateSoon = 14 * 24 * time.Hour
 	clockWarn       = time.Second
-	clockFail       = 5 * time.Second // a band's answer is refused that is older than its challenge allows
+	clockFail       = 5 * time.Second
 	outboxWarn      = 10 * time.Second
 	outboxFail      = time.Minute
-	askAgain        = 250 * time.Millisecond
 )
 
-const checkServing = "serving"
+const (
+	checkServing = "serving"
+	askAgain     = 250 * time.Millisecond
+)
 
 // replica is one process of a service.
 type replica struct {

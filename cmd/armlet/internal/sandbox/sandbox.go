@@ -49,9 +49,10 @@ type Sandbox struct {
 	Endpoints sdk.Endpoints
 	Dir       string // where the keys and the virtual band are kept
 
-	Operator *sdk.Client
-	Partner  *sdk.Client // set by Connect once the partner exists, or by RegisterPartner
-	tokens   sdk.TokenSource
+	Operator       *sdk.Client
+	OperatorTokens sdk.TokenSource
+	Partner        *sdk.Client // set by Connect once the partner exists, or by RegisterPartner
+	tokens         sdk.TokenSource
 
 	options []sdk.Option
 	clients []*sdk.Client
@@ -60,22 +61,13 @@ type Sandbox struct {
 // Open connects as the operator with the key in the suite's data folder. The
 // options are used for every connection.
 func Open(endpoints sdk.Endpoints, dir string, options ...sdk.Option) (*Sandbox, error) {
-	tokens, err := OperatorTokens(endpoints, dir)
-	if err != nil {
-		return nil, err
-	}
-	s := &Sandbox{Endpoints: endpoints, Dir: dir, options: options}
-	s.Operator, err = s.dial(tokens)
-	return s, err
-}
-
-// OperatorTokens are those for the key in the suite's data folder.
-func OperatorTokens(endpoints sdk.Endpoints, dir string) (sdk.TokenSource, error) {
 	key, err := sdk.LoadKey(filepath.Join(dir, "operator.jwk.json"))
 	if err != nil {
 		return nil, fmt.Errorf("%w; is --data the folder that `armlet up` runs on?", err)
 	}
-	return sdk.ClientCredentials(endpoints.TokenURL, operatorClient, key), nil
+	s := &Sandbox{Endpoints: endpoints, Dir: dir, OperatorTokens: sdk.ClientCredentials(endpoints.TokenURL, operatorClient, key), options: options}
+	s.Operator, err = s.dial(s.OperatorTokens)
+	return s, err
 }
 
 // Close ends all connections.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"google.golang.org/grpc"
@@ -19,7 +20,7 @@ func (a *app) healthCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "health", Short: "Ask the four services whether they serve",
 		Long: `Ask the four services of the data folder's suite, by gRPC health, whether they serve. The exit code is 0 when all of them do, 1 when
-one does not, and 4 when one cannot be reached.`,
+one (or one of its replicas) does not, and 4 when one cannot be reached.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(c.Context(), a.timeout)
 			defer cancel()
@@ -43,15 +44,22 @@ func (a *app) health(ctx context.Context) error {
 	for _, s := range [...]struct{ name, target string }{
 		{"device-registry", at.Devices}, {"auth", at.Auth}, {"payments", at.Payments}, {"notify", at.Notify},
 	} {
-		state, err := serving(ctx, s.target, config)
-		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+		targets := strings.Split(s.target, ",") // of replicas
+		for _, target := range targets {
+			name, target := s.name, strings.TrimSpace(target)
+			if len(targets) > 1 {
+				name += " " + target
+			}
+			state, err := serving(ctx, target, config)
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
+			}
+			if state != healthv1.HealthCheckResponse_SERVING {
+				bad = errors.Join(bad, fmt.Errorf("%s is %s", name, state))
+			}
+			states[name] = state.String()
+			rows = append(rows, []string{name, state.String()})
 		}
-		if state != healthv1.HealthCheckResponse_SERVING {
-			bad = errors.Join(bad, fmt.Errorf("%s is %s", s.name, state))
-		}
-		states[s.name] = state.String()
-		rows = append(rows, []string{s.name, state.String()})
 	}
 	return errors.Join(bad, a.printer().plain(states, func(w io.Writer) { table(w, []string{"SERVICE", "STATE"}, rows) }))
 }

@@ -38,6 +38,12 @@ func TestHealthIsThatOfAllFourServices(t *testing.T) {
 	if !strings.Contains(errs, "payments is NOT_SERVING") {
 		t.Errorf("got %s", errs)
 	}
+	replicas := at
+	replicas.Payments += "," + listener.Addr().String()
+	out, errs := reaching(t, replicas).run(1, "health")
+	if strings.Count(out, "SERVING") != 5 || !strings.Contains(errs, "payments "+listener.Addr().String()+" is NOT_SERVING") {
+		t.Errorf("of two replicas: %s%s", out, errs)
+	}
 	server.Stop()
 	reaching(t, draining).run(4, "health")
 }

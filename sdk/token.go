@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -78,7 +79,9 @@ func ParseKey(text []byte) (Key, error) {
 	return Key{jwk}, nil
 }
 
-// LoadOrCreateKey is LoadKey, but makes the key and the file (mode 0600) when there is none.
+// LoadOrCreateKey is LoadKey, but makes the key and the file (mode 0600) when
+// there is none. Of several that do so at the same time all get the same key,
+// and one that is killed in the middle leaves no half of a file.
 func LoadOrCreateKey(file string) (Key, error) {
 	key, err := LoadKey(file)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -91,10 +94,27 @@ func LoadOrCreateKey(file string) (Key, error) {
 	if err != nil {
 		return Key{}, fmt.Errorf("sdk: write a key: %w", err)
 	}
-	if err := os.WriteFile(file, text, 0o600); err != nil {
+	if err := createOnce(file, text); err != nil {
 		return Key{}, fmt.Errorf("sdk: write a key: %w", err)
 	}
-	return key, nil
+	return LoadKey(file)
+}
+
+// createOnce leaves a complete file or none, and the file of whoever was first.
+func createOnce(file string, text []byte) (err error) {
+	draft, err := os.CreateTemp(filepath.Dir(file), ".new-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.Remove(draft.Name())) }()
+	_, err = draft.Write(text)
+	if err := errors.Join(err, draft.Sync(), draft.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(draft.Name(), file); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
 }
 
 // PublicJWK is the public half, as CreateClient wants it.

@@ -112,6 +112,32 @@ func TestARefusalSaysWhatTheEndpointSaid(t *testing.T) {
 	}
 }
 
+func TestOfManyWhoMakeAKeyAllGetTheSame(t *testing.T) {
+	for range 20 {
+		file := filepath.Join(t.TempDir(), "client.jwk.json")
+		got := make(chan string)
+		for range 16 {
+			go func() {
+				key, err := LoadOrCreateKey(file)
+				if err != nil {
+					t.Error(err)
+				}
+				public, _ := key.PublicJWK()
+				got <- public
+			}()
+		}
+		first := <-got
+		for range 15 {
+			if other := <-got; other != first {
+				t.Fatalf("two keys: %s and %s", first, other)
+			}
+		}
+		if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 {
+			t.Fatalf("left behind: %v %v", left, err)
+		}
+	}
+}
+
 func TestAKeyIsMadeOnceAndOnlyItsOwnerCanReadIt(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "client.jwk.json")
 	first, err := LoadOrCreateKey(file)

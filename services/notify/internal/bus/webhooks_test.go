@@ -296,7 +296,10 @@ func TestAWebhookThatAnswers500ForAnHourIsTriedOnScheduleAndSlowsNoOther(t *test
 	healthy = true
 	fails.mu.Unlock()
 	clock.Advance(3 * time.Hour)
-	h.eventually("it gets everything", func() bool { return fails.took() == 4 && h.subCount(`SELECT COUNT(*) FROM deliveries`) == 0 })
+	h.eventually("it gets everything", func() bool {
+		clock.Advance(time.Minute) // a try that was under way at the last step of the clock counts from after it
+		return fails.took() == 4 && h.subCount(`SELECT COUNT(*) FROM deliveries`) == 0
+	})
 	h.eventually("it is not said to fail any more", func() bool {
 		s, err := h.st.Subscription(t.Context(), "acme", "fails")
 		return err == nil && s.FailingSince.IsZero()
